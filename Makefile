@@ -1,0 +1,33 @@
+# make demo       train, test and show STReMN on synthetic videos (15 minutes at most on 2 cores)
+# make test       the test suite;  make test-all  the slow checks too
+# make lint       ruff
+# All of them make .venv and install into it first; it is reused until setup.py or the pinned versions change.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-all lint env clean
+
+demo: $(STAMP)
+	$(BIN)/python demo/run_demo.py --out work_dirs/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+env: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml requirements/tested.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements/tested.txt -e '.[tests]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

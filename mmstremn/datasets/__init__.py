@@ -1,0 +1,28 @@
+"""Data sets, transforms and samplers; importing this package registers them."""
+
+from mmstremn.datasets.base import VOSDataset
+from mmstremn.datasets.davis import DAVISDataset, DAVISVideo
+from mmstremn.datasets.samplers import IterationSampler, SampleRequest
+from mmstremn.datasets.static_image import StaticImageDataset
+from mmstremn.datasets.synthetic import SyntheticVOSDataset
+from mmstremn.datasets.transforms import ClipTransform, PackClip
+from mmstremn.datasets.video import VOID, Video, iterate_frames
+from mmstremn.datasets.video_file import ImageFolder, VideoFile, open_video
+
+__all__ = [
+    'VOID',
+    'ClipTransform',
+    'DAVISDataset',
+    'DAVISVideo',
+    'ImageFolder',
+    'IterationSampler',
+    'PackClip',
+    'SampleRequest',
+    'StaticImageDataset',
+    'SyntheticVOSDataset',
+    'VOSDataset',
+    'Video',
+    'VideoFile',
+    'iterate_frames',
+    'open_video',
+]

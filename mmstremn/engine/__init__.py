@@ -1,0 +1,20 @@
+"""mmengine's hooks and loops of this library, and what its tools share."""
+
+from mmstremn.engine.atomic import AtomicLocalBackend
+from mmstremn.engine.checkpoint import AtomicCheckpointHook, CheckpointMatchHook
+from mmstremn.engine.loops import SeekingIterTrainLoop
+from mmstremn.engine.schedule_hooks import ClipSkipHook, GumbelTemperatureHook
+from mmstremn.engine.selector_hooks import SelectorStatisticsHook
+from mmstremn.engine.visualization_hooks import SlotTimelineHook, VOSVisualizationHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'AtomicLocalBackend',
+    'CheckpointMatchHook',
+    'ClipSkipHook',
+    'GumbelTemperatureHook',
+    'SeekingIterTrainLoop',
+    'SelectorStatisticsHook',
+    'SlotTimelineHook',
+    'VOSVisualizationHook',
+]

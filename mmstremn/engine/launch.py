@@ -1,0 +1,124 @@
+"""What the training and the test tool share: arguments, config, the checks of both, the runner."""
+
+import argparse
+import os
+import zipfile
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmstremn.engine.distributed import init_cpu_processes
+from mmstremn.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    SCOPE,
+    TRANSFORMS,
+    find,
+)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that ``tools/train.py`` and ``tools/test.py`` have in common, named as in every MM project."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: ./work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config: a.b=1 list="[1,2]" (no spaces inside)',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by old launchers')
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the command line's changes, checked.
+
+    Args:
+        args: Of :func:`add_common_arguments`.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        KeyError: A ``type`` is not registered; the message names what is.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not os.path.isfile(args.config):
+        raise FileNotFoundError(f'config {args.config}: no such file')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.setdefault('default_scope', SCOPE)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    check_types(cfg)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner of a config, its process group first where there is no GPU."""
+    if cfg.launcher != 'none':
+        init_cpu_processes(cfg, cfg.launcher)
+    return Runner.from_cfg(cfg)
+
+
+def check_types(cfg: Config) -> None:
+    """Look up every ``type`` of the config's main parts.
+
+    Raises:
+        KeyError: One is not registered; the message names where it is and what is registered.
+    """
+    for key in ('train', 'val', 'test'):
+        loader = cfg.get(f'{key}_dataloader') or {}
+        _check(loader.get('dataset'), DATASETS, f'{key}_dataloader.dataset')
+        _check(loader.get('sampler'), DATA_SAMPLERS, f'{key}_dataloader.sampler')
+        _check(cfg.get(f'{key}_evaluator'), METRICS, f'{key}_evaluator')
+        _check(cfg.get(f'{key}_cfg'), LOOPS, f'{key}_cfg')
+    _check(cfg.get('model'), MODELS, 'model')
+    for name, hook in (cfg.get('default_hooks') or {}).items():
+        _check(hook, HOOKS, f'default_hooks.{name}')
+    _check(cfg.get('custom_hooks'), HOOKS, 'custom_hooks')
+
+
+def _check(node, registry, where: str) -> None:
+    if isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            _check(item, registry, f'{where}[{index}]')
+    elif isinstance(node, dict) and isinstance(node.get('type'), str):
+        try:
+            find(node['type'], registry)
+        except KeyError as error:
+            raise KeyError(f'{where}: {error.args[0]}') from None
+        _check(node.get('dataset'), registry, f'{where}.dataset')
+        _check(node.get('datasets'), registry, f'{where}.datasets')
+        _check(node.get('pipeline'), TRANSFORMS, f'{where}.pipeline')
+
+
+def check_checkpoint_file(path: str) -> None:
+    """Say at once that a local checkpoint is missing or damaged; URLs are left to mmengine.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint, or only a part of one.
+    """
+    if '://' in path:
+        return
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'checkpoint {path}: no such file')
+    with open(path, 'rb') as file:
+        is_old_format = file.read(1) == b'\x80'
+    if not (is_old_format or zipfile.is_zipfile(path)):
+        raise ValueError(f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else')
+
+
+def add_hook(cfg: Config, **hook) -> None:
+    """Append a hook to the config's ``custom_hooks``."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]

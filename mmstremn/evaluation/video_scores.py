@@ -1,0 +1,119 @@
+"""J and F of the objects of whole videos, decoded one frame at a time."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mmstremn.datasets.video import VOID, Video
+from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
+from mmstremn.utils.palette import decode_palette_png
+
+MEASURES = ('J&F', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
+
+
+def evaluate_video(video: Video, pred_masks: Sequence[bytes]) -> dict:
+    """Scores the predicted masks of one video by the semi-supervised DAVIS protocol.
+
+    The objects are those of the prompts, and ids match directly; predicted ids that are not prompted score as
+    background. An object is scored from the frame after its first prompt to the second last frame of the video, where
+    the video is annotated. Void pixels do not count.
+
+    Args:
+        video: The video with its true masks.
+        pred_masks: One palette PNG of (H, W) object ids per frame.
+
+    Returns:
+        ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES`` and ``num_scored``, the number of
+        its scored frames), ``mean`` (the measures averaged over the objects) and ``unscored_objects`` (the ids that
+        have no scored frame).
+
+    Raises:
+        ValueError: The number of predictions is not that of the frames, a prediction cannot be decoded or has another
+            size than the true mask, or no frame of the video can be scored.
+    """
+    if len(pred_masks) != video.num_frames:
+        raise ValueError(
+            f"video '{video.name}': expected one predicted mask per frame, {video.num_frames}, got {len(pred_masks)}"
+        )
+    first_frames = _first_frames(video)
+    values = {object_id: [] for object_id in first_frames}
+    for index, gt, pred in _scored_frames(video, pred_masks):
+        ids = [object_id for object_id, first in first_frames.items() if first < index]
+        for object_id, j_and_f in zip(ids, _score_frame(gt, pred, ids), strict=True):
+            values[object_id].append(j_and_f)
+    objects = {object_id: _object_measures(np.array(pairs)) for object_id, pairs in values.items() if pairs}
+    if not objects:
+        raise ValueError(
+            f"video '{video.name}': expected an annotated frame between the first prompt of an object and the last "
+            f'frame, found none in {video.num_frames} frames with {len(first_frames)} prompted objects'
+        )
+    return dict(
+        name=video.name,
+        num_frames=video.num_frames,
+        objects=objects,
+        mean=mean_measures(objects.values()),
+        unscored_objects=[object_id for object_id, pairs in values.items() if not pairs],
+    )
+
+
+def global_measures(videos: Sequence[dict]) -> dict[str, float]:
+    """The measures of a data set: the mean over all objects, whatever video they are in.
+
+    Args:
+        videos: Results of :func:`evaluate_video`, at least one.
+    """
+    return mean_measures(scores for video in videos for scores in video['objects'].values())
+
+
+def mean_measures(objects) -> dict[str, float]:
+    """The mean of each of ``MEASURES`` over the given objects' measures."""
+    objects = list(objects)
+    return {name: float(np.mean([scores[name] for scores in objects])) for name in MEASURES}
+
+
+def _first_frames(video: Video) -> dict[int, int]:
+    """The index of the first prompt of every object, by ascending id."""
+    first_frames = {}
+    for index in sorted(video.prompts):
+        for object_id in np.unique(video.prompts[index]).tolist():
+            first_frames.setdefault(object_id, index)
+    return {object_id: first_frames[object_id] for object_id in video.object_ids}
+
+
+def _scored_frames(video, pred_masks) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Index, true and predicted (H, W) ids of the annotated frames, without the first and the last frame."""
+    for index in range(1, video.num_frames - 1):
+        gt = video.mask(index)
+        if gt is not None:
+            yield index, gt, _decode(video, index, pred_masks[index], gt.shape)
+
+
+def _decode(video, index, png, shape):
+    try:
+        pred = decode_palette_png(png)
+    except ValueError as error:
+        raise ValueError(f"video '{video.name}', frame {index}: predicted mask: {error}") from error
+    if pred.shape != shape:
+        raise ValueError(
+            f"video '{video.name}', frame {index}: expected a predicted mask of the size of the true mask (H, W), "
+            f'{shape}, got {pred.shape}'
+        )
+    return pred
+
+
+def _score_frame(gt, pred, ids) -> np.ndarray:
+    """(O, 2) J and F of the objects ``ids`` in one frame of (H, W) ids."""
+    ids = np.array(ids, dtype=np.uint8)[:, None, None]
+    gt_objects, pred_objects = gt == ids, pred == ids
+    void = np.broadcast_to(gt == VOID, gt_objects.shape) if (gt == VOID).any() else None
+    j = region_similarity(gt_objects, pred_objects, void=void)
+    return np.stack([j, boundary_f_measure(gt_objects, pred_objects, void=void)], axis=1)
+
+
+def _object_measures(j_and_f) -> dict[str, float]:
+    """Measures of one object from its (T, 2) J and F per scored frame."""
+    j, f = davis_statistics(j_and_f[:, 0]), davis_statistics(j_and_f[:, 1])
+    measures = {'J&F': (j.mean + f.mean) / 2}
+    for letter, statistics in (('J', j), ('F', f)):
+        measures |= {f'{letter}-{name.capitalize()}': value for name, value in statistics._asdict().items()}
+    return measures | {'num_scored': len(j_and_f)}

@@ -1,0 +1,40 @@
+"""What every memory offers: three calls over a state that is passed in and returned."""
+
+from torch import Tensor, nn
+
+from mmstremn.memory.state import Entry, MemoryState, Query
+
+
+class Memory(nn.Module):
+    """A module that holds weights only; what it remembers is a :class:`MemoryState`.
+
+    Attributes:
+        per_object_key: Entries carry one key per object (G = O) instead of one for all (G = 1).
+        state_class: The class of its states.
+        needs_selection: Queries must carry a selection and entries a shrinkage.
+    """
+
+    state_class: type[MemoryState]
+    per_object_key = False
+    needs_selection = False
+
+    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> MemoryState:
+        """An empty state.
+
+        Args:
+            entry: The first entry; it gives shapes, type and device and is not written.
+            seeds: One per sample, for memories that draw; None: the global generator.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must implement init(entry, seeds)')
+
+    def read(self, state: MemoryState, query: Query) -> tuple[Tensor, MemoryState]:
+        """The readout (B, O, P, Cv), and the state, in which reading may have left a trace."""
+        raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
+
+    def write(self, state: MemoryState, entry: Entry) -> MemoryState:
+        """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork with clone()."""
+        raise NotImplementedError(f'{type(self).__name__} must implement write(state, entry)')
+
+    def add_objects(self, state: MemoryState, number: int) -> MemoryState:
+        """The state with ``number`` objects more, unknown so far; the next entry holds values for them too."""
+        return state.add_objects(number, self.per_object_key)

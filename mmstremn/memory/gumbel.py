@@ -1,0 +1,114 @@
+"""STReMN's learned selector: Gumbel-Softmax over the slots and the new frame (arXiv 2109.06474, section 3).
+
+The abstract and introduction state the principle (a fixed number of slots, the one to overwrite learned with
+Gumbel-Softmax); the network that compares the frame with the slots is this library's own.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.memory.noise import uniform
+from mmstremn.memory.selectors import Selector, similarity
+from mmstremn.memory.state import Entry, SlotState
+
+
+class GumbelSelector(Selector):
+    """S slots and the new frame are S + 1 candidates of which one is dropped; dropping the new frame is skipping.
+
+    Every candidate is described by pooled features of its key and values, compared with the new frame and with the other
+    candidates, and scored by one small network, so the weights do not depend on S. In training the choice is drawn
+    with Gumbel-Softmax, straight-through (Jang et al., ICLR 2017: hard one-hot forward, soft gradient); in evaluation it is
+    the arg-max.
+
+    Args:
+        key_channels: Ck.
+        value_channels: Cv.
+        channels: Width of the description.
+        temperature: Of Gumbel-Softmax; a hook anneals it. The hard sample follows softmax(logits) at every temperature.
+    """
+
+    def __init__(self, key_channels: int = 64, value_channels: int = 256, channels: int = 64, temperature: float = 1.0):
+        super().__init__()
+        self.temperature = temperature
+        self.describe_key = nn.Sequential(nn.Linear(key_channels, channels), nn.ReLU())
+        self.describe_value = nn.Linear(value_channels, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.network = nn.Sequential(nn.Linear(4 * channels + 5, channels), nn.ReLU(), nn.Linear(channels, 1))
+        self._sums: dict[str, Tensor] = {}
+
+    def forward(self, state: SlotState, entry: Entry) -> Tensor:
+        """Logits (B, G, S + 1); the last is that of skipping."""
+        with torch.autocast(entry.key.device.type, enabled=False):
+            slots = self._describe(state.key.float(), state.value.float())
+            new = self._describe(entry.key[:, :, None].float(), entry.value[:, :, None].float())
+            candidates = torch.cat([slots, new], 2)  # (B, G, S + 1, C)
+            filled = F.pad(state.written_at >= 0, (0, 1), value=1).unsqueeze(-1)
+            mean = (candidates * filled).sum(2, keepdim=True) / filled.sum(2, keepdim=True)
+            features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]
+            return self.network(torch.cat([*features, self._scalars(state, entry, candidates, filled)], -1)).squeeze(-1)
+
+    def _describe(self, key: Tensor, value: Tensor) -> Tensor:
+        """(B, G, S, P, Ck) and (B, O, S, P, Cv) to (B, G, S, C); the sum over objects ignores those that pad a batch."""
+        pooled = value.mean(3)
+        if key.shape[1] == 1:
+            pooled = pooled.sum(1, keepdim=True)
+        return self.norm(self.describe_key(key).mean(3) + self.describe_value(F.normalize(pooled, dim=-1)))
+
+    def _scalars(self, state: SlotState, entry: Entry, candidates: Tensor, filled: Tensor) -> Tensor:
+        """(B, G, S + 1, 5): likeness to the new frame, to the nearest other candidate, log age, usage, is it the new one."""
+        likeness = F.pad(similarity(state, entry).float(), (0, 1), value=1.0)
+        unit = F.normalize(candidates, dim=-1)
+        others = torch.eye(unit.shape[2], dtype=torch.bool, device=unit.device) | ~filled.squeeze(-1)[:, :, None]
+        nearest = (unit @ unit.transpose(-1, -2)).masked_fill(others, -1).amax(-1)
+        age = (state.step - state.written_at).clamp(min=0)
+        usage = state.hits / age.clamp(min=1)
+        is_new = F.pad(torch.zeros_like(state.hits), (0, 1), value=1.0)
+        return torch.stack([likeness, nearest, F.pad(age.float(), (0, 1)).log1p(), F.pad(usage, (0, 1)), is_new], -1)
+
+    def choose(self, logits: Tensor, state: SlotState) -> Tensor:
+        """One-hot choices (B, G, S + 1): sampled straight-through in training, arg-max in evaluation."""
+        if not self.training:
+            return super().choose(logits, state)
+        choice = gumbel_softmax(logits, uniform(state, tuple(logits.shape[1:])), self.temperature)
+        self._count(logits.detach(), choice.detach(), state)
+        return choice
+
+    def _count(self, logits: Tensor, choice: Tensor, state: SlotState) -> None:
+        """Add to the running sums over real choices: rows with more than one candidate left by the gates."""
+        real = ((logits > float('-inf')).sum(-1) > 1).float()
+        entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
+        age = (choice[..., :-1] * (state.step - state.written_at)).sum(-1)
+        sums = dict(choices=real, entropy=entropy * real, skips=choice[..., -1] * real, age=age * real)
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0) + value.sum()
+
+    def pop_statistics(self) -> dict[str, float]:
+        """Means over the real choices since the last call, then start anew.
+
+        Returns:
+            ``choices`` (how many), ``entropy`` (nats), ``skips`` (share of frames not stored), ``age`` (frames since the
+            overwritten slot was written; 0 for a skip); empty if there was no training.
+        """
+        sums = {name: float(value) for name, value in self._sums.items()}
+        self._sums = {}
+        number = max(sums.get('choices', 0), 1)
+        return {name: value if name == 'choices' else value / number for name, value in sums.items()}
+
+
+def gumbel_softmax(logits: Tensor, uniform_noise: Tensor, temperature: float) -> Tensor:
+    """A straight-through sample of softmax(logits) along the last dimension.
+
+    Args:
+        logits: (..., K); -inf where barred.
+        uniform_noise: (..., K) in [0, 1).
+        temperature: > 0. The hard sample does not depend on it, the soft gradient does.
+
+    Returns:
+        One-hot (..., K) whose gradient is that of softmax((logits + Gumbel noise) / temperature).
+    """
+    tiny = torch.finfo(uniform_noise.dtype).tiny
+    noisy = logits - (-(uniform_noise.clamp(min=tiny).log())).clamp(min=tiny).log()
+    soft = (noisy / temperature).softmax(-1)
+    hard = F.one_hot(noisy.argmax(-1), logits.shape[-1]).to(soft.dtype)
+    return hard + soft - soft.detach()

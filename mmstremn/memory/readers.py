@@ -1,0 +1,117 @@
+"""Readers: from stored keys and values and a query to the readout and the slots' shares of the attention."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.memory.affinity import L2Affinity
+from mmstremn.memory.state import Query, SlotState
+
+
+class DenseReader(nn.Module):
+    """Attention over all stored positions, in one call of scaled dot product attention.
+
+    S one-hot channels appended to the values give the slots' shares in the same call. Affinities run in float32.
+
+    Args:
+        affinity: L2 by default.
+    """
+
+    def __init__(self, affinity: nn.Module | None = None):
+        super().__init__()
+        self.affinity = affinity or L2Affinity()
+
+    def forward(
+        self, query: Query, key: Tensor, shrinkage: Tensor | None, value: Tensor, usable: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Read.
+
+        Args:
+            query: Key (B, P, Ck).
+            key: (B, G, S, P, Ck).
+            shrinkage: (B, G, S, P) or None.
+            value: (B, G, S, P, Cv).
+            usable: (B, G, S) bool; at least one slot of each row.
+
+        Returns:
+            The readout (B, G, P, Cv), and the share of the attention each slot drew (B, G, S), which sums to 1.
+        """
+        slots, positions = key.shape[2:4]
+        value = value.flatten(2, 3)
+        q, k = self._augment(query, key, shrinkage)
+        one_hot = torch.eye(slots, dtype=k.dtype, device=k.device).repeat_interleave(positions, 0)
+        v = torch.cat([value.to(k.dtype), one_hot.expand(*k.shape[:2], -1, -1)], -1)
+        mask = usable.repeat_interleave(positions, -1)[:, :, None]
+        with torch.autocast(k.device.type, enabled=False):
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(-1, -1, q.shape[2], -1), scale=1.0)
+        readout, share = out.split([value.shape[-1], slots], -1)
+        return readout.to(value.dtype), share.detach().mean(2)
+
+    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> tuple[Tensor, Tensor]:
+        query = Query(query.key.float(), None if query.selection is None else query.selection.float())
+        shrinkage = None if shrinkage is None else shrinkage.flatten(2).float()
+        with torch.autocast(key.device.type, enabled=False):
+            q, k = self.affinity(query, key.flatten(2, 3).float(), shrinkage)
+        return q.expand(-1, k.shape[1], -1, -1), k
+
+
+class TopKReader(DenseReader):
+    """In evaluation only the k most similar positions count (STCN's top 20); in training all do, as in STCN.
+
+    Args:
+        affinity: L2 by default.
+        k: Positions that a query position reads.
+    """
+
+    def __init__(self, affinity: nn.Module | None = None, k: int = 20):
+        super().__init__(affinity)
+        self.k = k
+
+    def forward(
+        self, query: Query, key: Tensor, shrinkage: Tensor | None, value: Tensor, usable: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As in :class:`DenseReader`."""
+        if self.training:
+            return super().forward(query, key, shrinkage, value, usable)
+        (batch, groups, slots, positions), width = key.shape[:4], value.shape[-1]
+        q, k = self._augment(query, key, shrinkage)
+        with torch.autocast(k.device.type, enabled=False):
+            affinity = (q @ k.transpose(-1, -2)).masked_fill(
+                ~usable.repeat_interleave(positions, -1)[:, :, None], float('-inf')
+            )
+            top, index = affinity.topk(min(self.k, affinity.shape[-1]), -1)
+            weight = top.softmax(-1)  # (B, G, P, k); softmax subtracts the maximum
+            table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (slots * positions)
+            readout = F.embedding_bag(
+                (index + table).flatten(0, 2),
+                value.float().reshape(-1, width),
+                per_sample_weights=weight.flatten(0, 2),
+                mode='sum',
+            ).view(*index.shape[:3], width)
+        share = weight.new_zeros(batch, groups, slots)
+        share.scatter_add_(-1, (index // positions).flatten(2), weight.detach().flatten(2))
+        return readout.to(value.dtype), share / index.shape[2]
+
+
+def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Tensor, Tensor]:
+    """Read all objects of a state, each from the slots that hold a value of it.
+
+    With a key of its own an object is a row of the attention. With a shared key the objects born at the same step are
+    read in one call, their values side by side, so the attention is computed once for all of them.
+
+    Returns:
+        The readout (B, O, P, Cv) and the shares of the attention (B, G, S).
+    """
+    shared = state.key.shape[1] == 1
+    if not shared:
+        return reader(query, state.key, state.shrinkage, state.value, state.written_at >= 0)
+    readouts, shares = [None] * len(state.births), []
+    for birth in sorted(set(state.births)):
+        members = [index for index, other in enumerate(state.births) if other == birth]
+        value = state.value if len(members) == len(state.births) else state.value[:, members]
+        side_by_side = value.permute(0, 2, 3, 1, 4).flatten(3)[:, None]
+        readout, share = reader(query, state.key, state.shrinkage, side_by_side, state.written_at >= birth)
+        for index, part in zip(members, readout[:, 0].chunk(len(members), -1), strict=True):
+            readouts[index] = part
+        shares.append(share)
+    return torch.stack(readouts, 1), torch.stack(shares).mean(0)

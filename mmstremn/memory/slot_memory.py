@@ -1,0 +1,145 @@
+"""A fixed number of slots; a selector decides which one each frame overwrites. STReMN's memory and every hand-made rule."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmstremn.memory.base import Memory
+from mmstremn.memory.gates import EmptyFirst
+from mmstremn.memory.gumbel import GumbelSelector
+from mmstremn.memory.readers import DenseReader, read_slots
+from mmstremn.memory.selectors import Selector
+from mmstremn.memory.state import Entry, Query, SlotState
+
+
+class SlotMemory(Memory):
+    """S slots, each holding one past frame: cost and memory stay the same however long the video is.
+
+    STReMN (arXiv 2109.06474) with the default :class:`GumbelSelector`.
+
+    Args:
+        num_slots: S.
+        selector: Which slot is overwritten; GumbelSelector by default.
+        reader: DenseReader with the L2 affinity by default.
+        gates: Applied to the selector's logits in this order; EmptyFirst by default.
+        per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
+        key_channels: Ck of the default selector.
+        value_channels: Cv of the default selector.
+    """
+
+    state_class = SlotState
+
+    def __init__(
+        self,
+        num_slots: int = 5,
+        selector: Selector | None = None,
+        reader: DenseReader | None = None,
+        gates: Sequence[nn.Module] | None = None,
+        per_object_key: bool = False,
+        key_channels: int = 64,
+        value_channels: int = 256,
+    ):
+        super().__init__()
+        if num_slots < 1:
+            raise ValueError(f'SlotMemory.num_slots must be at least 1, got {num_slots}')
+        self.num_slots = num_slots
+        self.selector = selector or GumbelSelector(key_channels, value_channels)
+        self.reader = reader or DenseReader()
+        self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
+        self.per_object_key = per_object_key
+
+    @property
+    def needs_selection(self) -> bool:
+        return self.reader.affinity.needs_selection
+
+    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
+        """Empty slots."""
+        return SlotState.empty(entry, self.num_slots, seeds)
+
+    def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
+        """The readout (B, O, P, Cv), and the state with its usage counted."""
+        readout, share = read_slots(self.reader, state, query)
+        return readout, count_usage(state, share)
+
+    def write(self, state: SlotState, entry: Entry) -> SlotState:
+        """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
+        choice = self.select(state, entry)
+        if torch.is_grad_enabled():
+            return _write_differentiable(state, entry, choice)
+        return _write_in_place(state, entry, choice)
+
+    def select(self, state: SlotState, entry: Entry) -> Tensor:
+        """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.
+
+        A prompted entry is always stored: skipping is barred, and if the gates leave no slot they are overruled.
+        """
+        raw = logits = self.selector(state, entry)
+        for gate in self.gates:
+            logits = gate(logits, state, entry)
+        if entry.prompted:
+            raw, logits = _bar_skip(raw), _bar_skip(logits)
+        stuck = (logits == float('-inf')).all(-1, keepdim=True)
+        return self.selector.choose(torch.where(stuck, raw, logits), state)
+
+
+def count_usage(state: SlotState, share: Tensor) -> SlotState:
+    """The state after a read in which the slots drew ``share`` (B, G, S) of the attention."""
+    filled = state.written_at >= 0
+    used = filled & (share * filled.sum(-1, keepdim=True) > 1)
+    read_at = torch.where(used, state.step, state.read_at)
+    return dataclasses.replace(state, read_at=read_at, hits=state.hits + share)
+
+
+def _bar_skip(logits: Tensor) -> Tensor:
+    return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], float('-inf'))], -1)
+
+
+def _write_differentiable(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
+    """old * (1 - w) + new * w with the straight-through weights w, so the loss reaches the selector."""
+    weight = choice[..., :-1]  # (B, G, S)
+    written = weight.detach() > 0.5
+
+    def blend(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+        if old is None:
+            return None
+        w = weight.to(old.dtype).view(*weight.shape, *[1] * (old.dim() - 3))
+        return old * (1 - w) + new.unsqueeze(2) * w
+
+    return dataclasses.replace(
+        state,
+        key=blend(state.key, entry.key),
+        value=blend(state.value, entry.value),
+        shrinkage=blend(state.shrinkage, entry.shrinkage),
+        written_at=torch.where(written, state.step, state.written_at),
+        read_at=torch.where(written, -1, state.read_at),
+        hits=state.hits.masked_fill(written, 0),
+        step=state.step + 1,
+    )
+
+
+def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
+    """The same values as above, without a copy of the slots and without asking the host which slot it is."""
+    chosen = choice.argmax(-1, keepdim=True)  # (B, G, 1)
+    stored = chosen < state.num_slots
+    slot = chosen.clamp(max=state.num_slots - 1)
+
+    def put(old: Tensor | None, new) -> None:
+        if old is None:
+            return
+        tail = [1] * (old.dim() - 3)
+        index = slot.view(*slot.shape, *tail).expand(-1, old.shape[1], 1, *old.shape[3:])
+        if isinstance(new, Tensor):
+            new = new.unsqueeze(2).to(old.dtype)
+        keep = stored.view(*stored.shape, *tail)
+        old.scatter_(2, index, torch.where(keep, new, old.gather(2, index)))
+
+    put(state.key, entry.key)
+    put(state.value, entry.value)
+    put(state.shrinkage, entry.shrinkage)
+    put(state.written_at, state.step)
+    put(state.read_at, -1)
+    put(state.hits, 0.0)
+    state.step += 1
+    return state

@@ -1,0 +1,155 @@
+"""What a memory remembers, as plain data: a query, an entry, and the state of fixed slots.
+
+Letters in shapes: B batch, G key groups (1: one key shared by all objects, O: one key per object), O objects, S slots,
+P positions (h * w), Ck and Cv channels of a key and a value.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Query:
+    """What a frame asks a memory.
+
+    Attributes:
+        key: (B, P, Ck).
+        selection: (B, P, Ck) weights of the channels in 0..1 for the anisotropic L2 affinity, or None.
+        extras: What only some memories need.
+    """
+
+    key: Tensor
+    selection: Tensor | None = None
+    extras: dict = field(default_factory=dict)
+
+
+@dataclass
+class Entry:
+    """What a frame offers to a memory.
+
+    Attributes:
+        key: (B, G, P, Ck).
+        value: (B, O, P, Cv); zero for objects that only pad a batch.
+        grid: (h, w) with h * w = P; (1, 1) for tokens without a place.
+        shrinkage: (B, G, P) >= 1 for the anisotropic L2 affinity, or None.
+        prompted: The frame carries masks given by the user: it must be stored.
+        extras: What only some memories need (decoder features, object pointers).
+    """
+
+    key: Tensor
+    value: Tensor
+    grid: tuple[int, int]
+    shrinkage: Tensor | None = None
+    prompted: bool = False
+    extras: dict = field(default_factory=dict)
+
+
+class MemoryState:
+    """Base of all states: dataclasses of tensors and small plain values."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by field name (those that are None left out)."""
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+
+    def plain(self) -> dict:
+        """Everything that is no tensor: values that JSON can hold."""
+        return {f.name: value for f in fields(self) if not isinstance(value := getattr(self, f.name), Tensor)}
+
+    def map(self, function) -> 'MemoryState':
+        """A state whose tensors are ``function`` of these."""
+        return dataclasses.replace(self, **{name: function(tensor) for name, tensor in self.tensors().items()})
+
+    def clone(self) -> 'MemoryState':
+        """A fork: writing to one state leaves the other alone."""
+        return self.map(Tensor.clone)
+
+    def to(self, *args, **kwargs) -> 'MemoryState':
+        """The state on another device."""
+        return self.map(lambda tensor: tensor.to(*args, **kwargs))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+
+@dataclass
+class SlotState(MemoryState):
+    """S slots, each holding one past frame.
+
+    Attributes:
+        key: (B, G, S, P, Ck), zero where empty.
+        value: (B, O, S, P, Cv), zero where empty.
+        shrinkage: (B, G, S, P) or None.
+        written_at: (B, G, S) long: the step at which the slot was written, -1 where empty.
+        read_at: (B, G, S) long: the last step at which the slot drew more than its even share of the attention.
+        hits: (B, G, S): the shares of the attention that the slot has drawn since it was written, summed.
+        births: For each object the step from which on entries hold a value for it.
+        grid: (h, w).
+        step: Entries offered so far; equal to the index of the frame that is read or written now.
+        seeds: One seed per sample for random choices; None draws from the global generator.
+    """
+
+    key: Tensor
+    value: Tensor
+    shrinkage: Tensor | None
+    written_at: Tensor
+    read_at: Tensor
+    hits: Tensor
+    births: tuple[int, ...]
+    grid: tuple[int, int]
+    step: int = 0
+    seeds: tuple[int, ...] | None = None
+
+    @classmethod
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> 'SlotState':
+        """``num_slots`` empty slots that entries like ``entry`` fit into."""
+        batch, groups = entry.key.shape[:2]
+
+        def zeros(tensor: Tensor) -> Tensor:
+            return tensor.new_zeros(*tensor.shape[:2], num_slots, *tensor.shape[2:])
+
+        stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
+        return cls(
+            key=zeros(entry.key),
+            value=zeros(entry.value),
+            shrinkage=None if entry.shrinkage is None else zeros(entry.shrinkage),
+            written_at=stamps,
+            read_at=stamps.clone(),
+            hits=torch.zeros(batch, groups, num_slots, device=entry.key.device),
+            births=(0,) * entry.value.shape[1],
+            grid=tuple(entry.grid),
+            seeds=seeds,
+        )
+
+    @property
+    def num_slots(self) -> int:
+        return self.key.shape[2]
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, O, S) bool: the slot holds a value of the object."""
+        stamps = self.written_at.expand(-1, len(self.births), -1)
+        return torch.stack([stamps[:, index] >= birth for index, birth in enumerate(self.births)], 1)
+
+    def add_objects(self, number: int, own_keys: bool) -> 'SlotState':
+        """The state with ``number`` more objects that older slots know nothing of.
+
+        Args:
+            number: How many.
+            own_keys: Each object has a key group of its own (G = O).
+        """
+
+        def pad(tensor: Tensor | None, value: int = 0) -> Tensor | None:
+            if tensor is None:
+                return None
+            return torch.cat([tensor, tensor.new_full((tensor.shape[0], number, *tensor.shape[2:]), value)], 1)
+
+        changes = dict(value=pad(self.value), births=self.births + (self.step,) * number)
+        if own_keys:
+            changes.update(key=pad(self.key), shrinkage=pad(self.shrinkage), hits=pad(self.hits))
+            changes.update(written_at=pad(self.written_at, -1), read_at=pad(self.read_at, -1))
+        return dataclasses.replace(self, **changes)

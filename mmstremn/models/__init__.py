@@ -1,0 +1,29 @@
+"""Models: backbones, encoders, decoder, the VOS segmentor; and the registration of the memory's parts."""
+
+from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS
+from mmstremn.models.backbone import TimmBackbone
+from mmstremn.models.data_preprocessor import VOSDataPreprocessor
+from mmstremn.models.decoder import MaskDecoder, aggregate
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
+from mmstremn.models.given_masks import GivenMasks
+from mmstremn.models.losses import BootstrappedCEDiceLoss
+from mmstremn.models.stream import VOSStream
+from mmstremn.models.vos_segmentor import VOSegmentor
+from mmstremn.registry import MODELS
+
+for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS):
+    MODELS.register_module(module=_part)
+
+__all__ = [
+    'BootstrappedCEDiceLoss',
+    'FrameFeatures',
+    'GivenMasks',
+    'KeyEncoder',
+    'MaskDecoder',
+    'TimmBackbone',
+    'VOSDataPreprocessor',
+    'VOSStream',
+    'VOSegmentor',
+    'ValueEncoder',
+    'aggregate',
+]

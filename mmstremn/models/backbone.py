@@ -1,0 +1,151 @@
+"""Any timm model as a backbone that gives feature maps at chosen strides."""
+
+import re
+
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from mmstremn.registry import MODELS
+
+
+@MODELS.register_module()
+class TimmBackbone(nn.Module):
+    """Feature maps of a timm ``features_only`` model, chosen by stride and not by index.
+
+    A stride that the model does not have (ViTs have one) is resampled bilinearly from its nearest map. Layers beyond the
+    deepest map used are dropped.
+
+    Args:
+        model_name: A name of ``timm.list_models()``.
+        pretrained: Load the weights that timm names for the model from the hub.
+        checkpoint: A local file or a URL (http...) of weights in timm's format; wins over ``pretrained``.
+        strides: The strides wanted, ascending or descending; forward returns them in this order.
+        in_channels: More than 3: the first convolution gets further input channels with small random weights.
+        frozen_bn: Batch norms keep their statistics and weights.
+        **kwargs: Passed on to ``timm.create_model``.
+
+    Attributes:
+        channels: (C, ...) of the maps, in the order of ``strides``.
+
+    Raises:
+        ValueError: Unknown model name, or a checkpoint of another model.
+        FileNotFoundError: No such checkpoint file.
+    """
+
+    def __init__(
+        self,
+        model_name: str = 'resnet50',
+        pretrained: bool = False,
+        checkpoint: str | None = None,
+        strides: tuple[int, ...] = (16, 8, 4),
+        in_channels: int = 3,
+        frozen_bn: bool = True,
+        **kwargs,
+    ):
+        super().__init__()
+        self.strides, self.frozen_bn = tuple(strides), frozen_bn
+        info = _create(model_name, kwargs).feature_info
+        reductions = info.reduction()
+        wanted = [_nearest(reductions, stride) for stride in self.strides]
+        indices = sorted(set(wanted))
+        positions = [info.out_indices[i] for i in indices]
+        kwargs = dict(kwargs, out_indices=positions)
+        self.model = _load(model_name, pretrained, checkpoint, kwargs)
+        if in_channels > 3:
+            _widen_input(self.model, in_channels)
+        self.picks = [indices.index(i) for i in wanted]
+        self.scales = [reductions[i] / stride for i, stride in zip(wanted, self.strides, strict=True)]
+        self.channels = tuple(info.channels()[i] for i in wanted)
+        if frozen_bn:
+            for parameter in (p for m in _batch_norms(self.model) for p in m.parameters()):
+                parameter.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> 'TimmBackbone':
+        """Switch the mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen_bn:
+            for module in _batch_norms(self.model):
+                module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps.
+
+        Args:
+            image: (N, C, H, W), normalised; H and W multiples of the largest stride.
+
+        Returns:
+            For each stride s a map (N, C', H / s, W / s).
+        """
+        maps = self.model(image)
+        height, width = image.shape[-2:]
+        out = []
+        for pick, scale, stride in zip(self.picks, self.scales, self.strides, strict=True):
+            feature = maps[pick]
+            if scale != 1:
+                size = (height // stride, width // stride)
+                feature = F.interpolate(feature, size, mode='bilinear', align_corners=False)
+            out.append(feature)
+        return tuple(out)
+
+
+def _create(model_name: str, kwargs: dict, **more) -> nn.Module:
+    if not timm.is_model(model_name):
+        close = timm.list_models(f'*{re.split(r"[_.]", model_name)[0]}*')[:10]
+        raise ValueError(f"timm has no model '{model_name}'; similar names: {', '.join(close) or 'none'}")
+    options = dict(features_only=True, **more, **kwargs)
+    try:
+        return timm.create_model(model_name, dynamic_img_size=True, **options)
+    except TypeError:  # only vision transformers know the argument
+        return timm.create_model(model_name, **options)
+
+
+def _nearest(reductions: list[int], stride: int) -> int:
+    """The index of the map to use for a stride: the deepest of the nearest."""
+    distance = [abs(reduction / stride - 1) for reduction in reductions]
+    return max(i for i, d in enumerate(distance) if d == min(distance))
+
+
+def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dict) -> nn.Module:
+    if checkpoint is None:
+        return _create(model_name, kwargs, pretrained=pretrained)
+    if checkpoint.startswith(('http://', 'https://')):
+        return _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(url=checkpoint, hf_hub_id=None))
+    try:
+        names = {_plain(name) for name in load_state_dict(checkpoint)}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"backbone checkpoint '{checkpoint}' of '{model_name}' not found") from None
+    model = _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(file=checkpoint))
+    expected = {_plain(name.removeprefix('model.')) for name in model.state_dict()}
+    missing = sorted(expected - names)
+    if len(missing) > len(expected) / 2:
+        raise ValueError(
+            f"backbone checkpoint '{checkpoint}' is not of '{model_name}': {len(missing)} of {len(expected)} weights "
+            f'missing, such as {", ".join(missing[:3])}'
+        )
+    if missing:
+        print_log(f"'{checkpoint}' lacks {len(missing)} weights of '{model_name}': {', '.join(missing[:5])}", 'current')
+    return model
+
+
+def _plain(name: str) -> str:
+    """timm's feature wrappers flatten the dots of some names."""
+    return name.replace('.', '_')
+
+
+def _batch_norms(module: nn.Module) -> list[nn.Module]:
+    return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def _widen_input(model: nn.Module, in_channels: int) -> None:
+    """Give the first convolution ``in_channels`` inputs; what it does with the first three stays."""
+    old = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    weight = old.weight.data
+    extra = torch.randn(weight.shape[0], in_channels - weight.shape[1], *weight.shape[2:]) * weight.std()
+    old.weight = nn.Parameter(torch.cat([weight, extra], 1))
+    old.in_channels = in_channels

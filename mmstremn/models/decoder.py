@@ -1,0 +1,75 @@
+"""From readouts to masks, and the soft aggregation of objects (STM, ICCV 2019)."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.models.layers import ResidualBlock, to_map
+from mmstremn.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskDecoder(nn.Module):
+    """Refines the readout with the frame's feature maps from stride 16 to 4 and gives one logit per object and pixel.
+
+    Args:
+        value_channels: Cv.
+        feature_channels: Channels of the frame's maps at strides 16, 8, 4.
+        channels: Widths at strides 16, 8, 4.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 256,
+        feature_channels: tuple[int, int, int] = (1024, 512, 256),
+        channels: tuple[int, int, int] = (512, 256, 256),
+    ):
+        super().__init__()
+        self.compress = nn.Conv2d(feature_channels[0], channels[0], 3, padding=1)
+        self.join = ResidualBlock(value_channels + channels[0], channels[0])
+        self.skips = nn.ModuleList(nn.Conv2d(f, c, 3, padding=1) for f, c in zip(feature_channels, channels, strict=True))
+        self.skips[0] = nn.Identity()
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(channels))
+        self.blocks = nn.ModuleList(ResidualBlock(c, c) for c in channels[1:])
+        self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+        """Decode.
+
+        Args:
+            readout: (B, O, P, Cv).
+            maps: (B, C, h, w) at strides 16, 8, 4.
+
+        Returns:
+            Logits (B, O, H, W), objects independent of each other.
+        """
+        objects = readout.shape[1]
+
+        def repeat(x: Tensor) -> Tensor:
+            return x.repeat_interleave(objects, 0)
+
+        x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
+        x = self.join(torch.cat([x, repeat(self.compress(maps[0]))], 1))
+        for narrow, skip, block, feature in zip(self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True):
+            x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
+            x = block(x + repeat(skip(feature)))
+        logits = self.predict(F.relu(x))
+        logits = F.interpolate(logits.float(), scale_factor=4, mode='bilinear', align_corners=False)
+        return logits[:, 0].unflatten(0, (-1, objects))
+
+
+def aggregate(probabilities: Tensor) -> Tensor:
+    """Soft aggregation: logits of background and objects whose softmax is a distribution over them.
+
+    p_0 = prod(1 - p_o), logit = log(p / (1 - p)); STM, supplementary; checked against seoungwugoh/STM model.py.
+
+    Args:
+        probabilities: (B, O, H, W), of each object on its own.
+
+    Returns:
+        (B, 1 + O, H, W), background first.
+    """
+    background = (1 - probabilities).prod(1, keepdim=True)
+    return torch.cat([background, probabilities], 1).clamp(1e-7, 1 - 1e-7).logit()

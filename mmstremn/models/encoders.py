@@ -1,0 +1,122 @@
+"""Key encoder and value encoder of space-time memory networks (STM, ICCV 2019; STCN, NeurIPS 2021)."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.layers.cbam import CbamModule
+from torch import Tensor, nn
+
+from mmstremn.memory import Query
+from mmstremn.models.layers import ResidualBlock, to_positions
+from mmstremn.registry import MODELS
+
+
+@dataclass
+class FrameFeatures:
+    """Everything that is computed from a frame alone.
+
+    Attributes:
+        image: (B, 3, H, W), normalised.
+        maps: Feature maps (B, C, H / s, W / s) at strides 16, 8, 4.
+        query: What the frame asks the memory; its key is also the frame's key when it is stored.
+        shrinkage: (B, P) of the frame as an entry, or None.
+        present: (B, O) bool, False for objects that only pad a training batch; None: all are present.
+    """
+
+    image: Tensor
+    maps: tuple[Tensor, ...]
+    query: Query
+    shrinkage: Tensor | None
+    present: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) at stride 16."""
+        return tuple(self.maps[0].shape[-2:])
+
+    def frame(self, index: int, length: int) -> 'FrameFeatures':
+        """One frame of clips of ``length`` frames that were encoded as one batch (B * T, ...)."""
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.unflatten(0, (-1, length))[:, index]
+
+        query = Query(pick(self.query.key), pick(self.query.selection))
+        maps = tuple(pick(x) for x in self.maps)
+        return FrameFeatures(pick(self.image), maps, query, pick(self.shrinkage), self.present)
+
+
+class KeyEncoder(nn.Module):
+    """Backbone, and a projection of its stride-16 map to keys.
+
+    Args:
+        backbone: Gives maps at strides 16, 8, 4.
+        key_channels: Ck.
+        selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section 3.4).
+    """
+
+    def __init__(self, backbone: nn.Module, key_channels: int = 64, selection: bool = False):
+        super().__init__()
+        self.backbone = backbone
+        width = backbone.channels[0]
+        self.key = nn.Conv2d(width, key_channels, 3, padding=1)
+        nn.init.orthogonal_(self.key.weight)
+        nn.init.zeros_(self.key.bias)
+        self.selection = nn.Conv2d(width, key_channels, 3, padding=1) if selection else None
+        self.shrinkage = nn.Conv2d(width, 1, 3, padding=1) if selection else None
+
+    def forward(self, image: Tensor) -> FrameFeatures:
+        """Encode (B, 3, H, W) frames."""
+        maps = self.backbone(image)
+        query, shrinkage = Query(to_positions(self.key(maps[0]))), None
+        if self.selection is not None:
+            query.selection = to_positions(self.selection(maps[0])).sigmoid()
+            shrinkage = to_positions(self.shrinkage(maps[0])).squeeze(-1).square() + 1
+        return FrameFeatures(image, maps, query, shrinkage)
+
+
+@MODELS.register_module()
+class ValueEncoder(nn.Module):
+    """Values of every object from the frame, its mask and the other objects' masks, fused with the frame's key feature.
+
+    Fusion as in STCN (hkchengrex/STCN model/modules.py): residual block, CBAM, residual block.
+
+    Args:
+        backbone: A backbone with 5 input channels whose first map has stride 16.
+        frame_channels: Channels of the key encoder's stride-16 map.
+        value_channels: Cv.
+        own_key_channels: If not 0, also a key of this width for every object (STM).
+    """
+
+    def __init__(
+        self, backbone: nn.Module, frame_channels: int = 1024, value_channels: int = 256, own_key_channels: int = 0
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.fuse = ResidualBlock(backbone.channels[0] + frame_channels, value_channels)
+        self.attention = CbamModule(value_channels)
+        self.out = ResidualBlock(value_channels, value_channels)
+        self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
+
+    def forward(self, image: Tensor, masks: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Encode.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            masks: (B, O, H, W) probabilities.
+            feature: (B, C, H / 16, W / 16) of the key encoder.
+
+        Returns:
+            Values (B, O, P, Cv), and the objects' own keys (B, O, P, Ck) or None.
+        """
+        objects = masks.shape[1]
+        others = (masks.sum(1, keepdim=True) - masks).clamp(0, 1)
+        images = image[:, None].expand(-1, objects, -1, -1, -1)
+        own = self.backbone(torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1))[0]
+        shared = feature[:, None].expand(-1, objects, -1, -1, -1).flatten(0, 1)
+        fused = self.fuse(torch.cat([own, shared], 1))
+        value = self.out(fused + self.attention(fused))
+
+        def split(x: Tensor) -> Tensor:
+            return to_positions(x).unflatten(0, (-1, objects))
+
+        return split(value), None if self.own_key is None else split(self.own_key(value))

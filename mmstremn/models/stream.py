@@ -1,0 +1,156 @@
+"""Segmenting a video frame by frame: the one inference implementation, used by tests, tools and demos."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mmstremn.models.given_masks import GivenMasks
+from mmstremn.models.rollout import advance
+from mmstremn.structures import VOID
+
+FORMAT = 'mmstremn.stream/1'
+
+
+class VOSStream:
+    """A running video: its memory, its objects and its place in time. Everything that changes is here, not in the model.
+
+    Attributes:
+        state: The memory's state.
+        object_ids: The user's ids, in the order in which the objects were given.
+        size: (H, W) of the frames.
+        index: Frames seen so far.
+    """
+
+    def __init__(self, model, seed: int = 0):
+        self.model = model.eval()
+        self.seed = seed
+        self.state = None
+        self.object_ids: list[int] = []
+        self.size: tuple[int, int] | None = None
+        self.index = 0
+        self._id_table: Tensor | None = None
+
+    @torch.no_grad()
+    def step(self, frame, masks=None) -> Tensor:
+        """Segment the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB array or tensor.
+            masks: (H, W) integer ids, or None. The first frame needs them. Later a new id adds an object, a known id
+                replaces what the model says of that object, and ids that are absent leave their objects alone.
+
+        Returns:
+            (H, W) uint8 ids on the model's device. Nothing waits for the device until the caller asks for it.
+
+        Raises:
+            TypeError: The frame is not uint8 or the masks are not integers.
+            ValueError: Wrong shapes, a frame of another size than the first, no object in the first masks, ids above 254.
+        """
+        frame = self._checked_frame(frame)
+        masks = None if masks is None else self._checked_masks(masks)
+        given_ids = [] if masks is None else [i for i in np.unique(masks).tolist() if i not in (0, VOID)]
+        if self.state is None and not given_ids:
+            raise ValueError('the first frame of a stream needs masks with at least one object (an id in 1..254)')
+        new_ids = [i for i in given_ids if i not in self.object_ids]
+        if new_ids:
+            self.object_ids += new_ids
+            self._id_table = torch.tensor([0, *self.object_ids], dtype=torch.uint8, device=frame.device)
+        image, inner = self._prepare(frame)
+        given = self._given(masks, given_ids, inner, image) if given_ids else None
+        new = len(new_ids) if self.state is not None else 0
+        features = self.model.encode_frame(image)
+        logits, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
+        self.index += 1
+        return self._to_ids(logits, inner)
+
+    def save(self, path: str) -> None:
+        """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``)."""
+        about = dict(
+            format=FORMAT,
+            memory=type(self.model.memory).__name__,
+            state=self.state.plain(),
+            object_ids=self.object_ids,
+            size=self.size,
+            index=self.index,
+            seed=self.seed,
+        )
+        tensors = {name: tensor.contiguous() for name, tensor in self.state.tensors().items()}
+        save_file(tensors, path, {'stream': json.dumps(about)})
+
+    @classmethod
+    def load(cls, model, path: str) -> 'VOSStream':
+        """Read a saved stream.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: The file is no stream, or one of another memory.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"stream file '{path}' not found")
+        device = str(next(model.parameters()).device)
+        with safe_open(path, 'pt', device=device) as file:
+            about = json.loads((file.metadata() or {}).get('stream', '{}'))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get('format') != FORMAT:
+            raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
+        memory = type(model.memory).__name__
+        if about['memory'] != memory:
+            raise ValueError(f"'{path}' is a stream of {about['memory']}, but the model's memory is {memory}")
+        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in about['state'].items()}
+        stream = cls(model, about['seed'])
+        stream.state = model.memory.state_class(**tensors, **plain)
+        stream.object_ids, stream.size, stream.index = about['object_ids'], tuple(about['size']), about['index']
+        stream._id_table = torch.tensor([0, *stream.object_ids], dtype=torch.uint8, device=device)
+        return stream
+
+    def _checked_frame(self, frame) -> Tensor:
+        """(H, W, 3) on the model's device."""
+        frame = torch.as_tensor(frame)
+        if frame.dtype != torch.uint8:
+            raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')
+        if frame.dim() != 3 or frame.shape[2] != 3:
+            raise ValueError(f'frame {self.index} must be (H, W, 3), got {tuple(frame.shape)}')
+        size = tuple(frame.shape[:2])
+        if self.size not in (None, size):
+            raise ValueError(f'frame {self.index} is {size}, but the stream began with {self.size} (H, W)')
+        self.size = size
+        return frame.to(next(self.model.parameters()).device, non_blocking=True)
+
+    def _checked_masks(self, masks) -> np.ndarray:
+        masks = masks.cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+        if not np.issubdtype(masks.dtype, np.integer):
+            raise TypeError(f'masks of frame {self.index} must be integer ids, got {masks.dtype}')
+        if masks.shape != self.size:
+            raise ValueError(f'masks of frame {self.index} are {masks.shape}, expected the size of the frame {self.size}')
+        if masks.min() < 0 or masks.max() > VOID:
+            raise ValueError(f'masks of frame {self.index} hold ids outside 0..254 (and {VOID} for void)')
+        return masks
+
+    def _prepare(self, frame: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(1, 3, H', W') normalised and padded, and the size (h, w) before padding at which the model computes."""
+        image = frame.permute(2, 0, 1)[None].float()
+        inner, short = self.size, self.model.short_side
+        if short is not None and min(inner) > short:
+            inner = tuple(round(n * short / min(inner)) for n in inner)
+            image = F.interpolate(image, inner, mode='bilinear', align_corners=False, antialias=True)
+        return self.model.data_preprocessor.normalize(image), inner
+
+    def _given(self, masks: np.ndarray, given_ids: list[int], inner: tuple[int, int], image: Tensor) -> GivenMasks:
+        """Masks (1, O, H', W') of all objects, and which of them the user speaks of."""
+        ids = torch.as_tensor(masks.astype(np.uint8), device=image.device)[None, None]
+        ids = F.interpolate(ids, inner, mode='nearest-exact')
+        ids = F.pad(ids, (0, image.shape[3] - inner[1], 0, image.shape[2] - inner[0]))
+        planes = torch.cat([ids == i for i in self.object_ids], 1)
+        return GivenMasks(planes, [self.object_ids.index(i) for i in given_ids] if self.index else None)
+
+    def _to_ids(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
+        probabilities = logits.softmax(1)[..., : inner[0], : inner[1]]
+        if inner != self.size:
+            probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
+        return self._id_table[probabilities.argmax(1)[0]]

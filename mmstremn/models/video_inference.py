@@ -1,0 +1,59 @@
+"""Segmenting a whole video that is decoded as it goes: frames in, compressed masks out."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from mmstremn.datasets.video import Video, iterate_frames
+from mmstremn.memory import GrowingState
+from mmstremn.models.stream import VOSStream
+from mmstremn.structures import VOSDataSample
+from mmstremn.utils.palette import encode_palette_png
+
+
+def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> None:
+    """Segment ``video`` from its prompts and fill ``sample``.
+
+    At most a few decoded frames are held, whatever the length. Frames before the first prompt are empty.
+
+    Args:
+        model: A VOSegmentor.
+        video: With at least one prompt.
+        sample: Gets ``pred_masks`` (a palette PNG per frame) and metainfo ``frame_seconds`` (mean wall time a frame, with
+            decoding and compression) and, of a memory of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of
+            key group 0 holds after each frame, -1 where empty.
+        seed: For memories that draw at random.
+
+    Raises:
+        ValueError: The video has no prompt.
+    """
+    prompts = {index: masks for index, masks in video.prompts.items() if masks.any()}
+    if not prompts:
+        raise ValueError(f"video '{video.name}' has no annotated object: expected a mask with an id in 1..254")
+    first = min(prompts)
+    stream, stamps, pngs = VOSStream(model, seed), [], []
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for index, frame in enumerate(iterate_frames(video)):
+            if index < first:
+                ids = np.zeros(video.size, np.uint8)
+            else:
+                ids = stream.step(frame, prompts.get(index)).cpu().numpy()
+                stamps.append(_slot_stamps(stream, first))
+            pngs.append(pool.submit(encode_palette_png, ids))
+        sample.pred_masks = [png.result() for png in pngs]
+    sample.set_metainfo(dict(frame_seconds=(time.perf_counter() - begin) / video.num_frames))
+    if stamps[0] is not None:
+        before = torch.full((first, stamps[0].shape[0]), -1)
+        sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(stamps).cpu()]).numpy()))
+
+
+def _slot_stamps(stream: VOSStream, first: int) -> torch.Tensor | None:
+    """(S,) frame held by each slot of key group 0; None for memories without fixed slots."""
+    state = stream.state
+    if isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
+        return None
+    stamps = state.written_at[0, 0]
+    return torch.where(stamps < 0, stamps, stamps + first)

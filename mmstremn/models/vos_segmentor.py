@@ -1,0 +1,209 @@
+"""Semi-supervised video object segmentation with a pluggable memory."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmstremn.memory import Entry
+from mmstremn.models.decoder import aggregate
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder
+from mmstremn.models.given_masks import GivenMasks
+from mmstremn.models.rollout import advance
+from mmstremn.models.stream import VOSStream
+from mmstremn.models.video_inference import predict_video
+from mmstremn.registry import MODELS, build
+from mmstremn.structures import VOID, VOSDataSample
+
+
+@MODELS.register_module()
+class VOSegmentor(BaseModel):
+    """A space-time memory network: key encoder, memory, value encoder, mask decoder.
+
+    STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``, and so on.
+
+    Args:
+        backbone: Config of the key encoder's backbone; it must give strides 16, 8, 4.
+        memory: Config; parts that name ``key_channels`` or ``value_channels`` get the model's.
+        value_backbone: Config of the value encoder's backbone; 5 input channels and stride 16 are filled in.
+        decoder: Config of the mask decoder; the widths it reads are filled in.
+        loss: Config.
+        key_channels: Ck.
+        value_channels: Cv.
+        frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``.
+        short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams; frames are
+            never enlarged. None: their own size.
+        data_preprocessor: Config.
+        init_cfg: As in mmengine.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        memory: dict,
+        value_backbone: dict | None = None,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+        key_channels: int = 64,
+        value_channels: int = 256,
+        frozen: tuple[str, ...] = (),
+        short_side: int | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        preprocessor = build(data_preprocessor or dict(type='VOSDataPreprocessor'))
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        self.memory = build(memory, key_channels=key_channels, value_channels=value_channels)
+        self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
+        channels = self.key_encoder.backbone.channels
+        value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
+        value_backbone.update(in_channels=5, strides=(16,))
+        self.value_encoder = build(
+            dict(
+                type='ValueEncoder',
+                backbone=value_backbone,
+                frame_channels=channels[0],
+                value_channels=value_channels,
+                own_key_channels=key_channels if self.memory.per_object_key else 0,
+            )
+        )
+        decoder = decoder or dict(type='MaskDecoder')
+        self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels)
+        self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
+        self.short_side = short_side
+        self.frozen = tuple(frozen)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+        self._stream: VOSStream | None = None
+
+    def _frozen_parts(self) -> list[torch.nn.Module]:
+        return [self.get_submodule(name) for name in self.frozen]
+
+    def train(self, mode: bool = True) -> 'VOSegmentor':
+        """Switch the mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.eval()
+        return self
+
+    # The four steps of a frame, which rollout.advance puts in order.
+
+    def encode_frame(self, image: Tensor) -> FrameFeatures:
+        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, a multiple of 16."""
+        return self.key_encoder(image)
+
+    def decode(self, readout: Tensor, features: FrameFeatures) -> Tensor:
+        """Logits (B, 1 + O, H, W) whose softmax is a distribution over background and objects."""
+        probabilities = self.decoder(readout, features.maps).sigmoid()
+        if features.present is not None:
+            probabilities = probabilities * features.present[:, :, None, None]
+        return aggregate(probabilities)
+
+    def accept(self, logits: Tensor | None, given: GivenMasks) -> Tensor:
+        """Logits (B, 1 + O, H, W) in which the given masks have their say."""
+        return given.replace(logits)
+
+    def encode_value(self, features: FrameFeatures, logits: Tensor, prompted: bool) -> Entry:
+        """What the frame and its masks offer to the memory."""
+        value, key = self.value_encoder(features.image, logits.softmax(1)[:, 1:], features.maps[0])
+        if features.present is not None:
+            value = value * features.present[:, :, None, None]
+        if key is None:
+            key = features.query.key[:, None]
+        shrinkage = features.shrinkage
+        if shrinkage is not None:
+            shrinkage = shrinkage[:, None].expand(-1, key.shape[1], -1)
+        return Entry(key, value, features.grid, shrinkage, prompted)
+
+    # mmengine's interface.
+
+    def forward(self, inputs, data_samples: list[VOSDataSample] | None = None, mode: str = 'tensor'):
+        """``loss``: dict of losses of clips; ``predict``: the samples with masks of whole videos; ``tensor``: logits."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.clip_logits(inputs, data_samples)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
+
+    def loss(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> dict[str, Tensor]:
+        """Losses of clips whose first frame's masks are given; ``inputs`` is (B, T, 3, H, W)."""
+        target, present = stack_masks(data_samples, inputs.shape[-2:])
+        logits = self.clip_logits(inputs, data_samples)[:, 1:]
+        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        return self.loss_function(logits, target[:, 1:], present, iteration)
+
+    def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
+        """Logits (B, T, 1 + O, H, W) of clips; those of frame 0 are the given masks.
+
+        Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for the others.
+        """
+        target, present = stack_masks(data_samples, inputs.shape[-2:])
+        ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
+        given = GivenMasks(target[:, :1] == ids)
+        seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
+        seeds = None if None in seeds else seeds
+        clip = dataclasses.replace(self.encode_frame(inputs.flatten(0, 1)), present=present)
+        state, outputs, length = None, [], inputs.shape[1]
+        for index in range(length):
+            first = given if index == 0 else None
+            features = clip.frame(index, length)
+            logits, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
+            outputs.append(logits)
+        return torch.stack(outputs, 1)
+
+    def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
+        """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see ``predict_video``)."""
+        for video, sample in zip(videos, data_samples, strict=True):
+            predict_video(self, video, sample)
+        return data_samples
+
+    # Streaming.
+
+    def start(self, frame, masks, seed: int = 0) -> VOSStream:
+        """Begin a stream: the first frame with its masks.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB array or tensor.
+            masks: (H, W) integer ids: 0 background, 255 void, all others objects.
+            seed: For memories that draw at random.
+
+        Returns:
+            The stream; call its ``step`` (or this model's) with every further frame.
+        """
+        self._stream = VOSStream(self, seed)
+        self._stream.step(frame, masks)
+        return self._stream
+
+    def step(self, frame, masks=None) -> Tensor:
+        """The next frame of the stream that ``start`` began last: ids (H, W), see :meth:`VOSStream.step`."""
+        if self._stream is None:
+            raise RuntimeError('step() before start(): begin a stream with start(frame, masks)')
+        return self._stream.step(frame, masks)
+
+    def load_stream(self, path: str) -> VOSStream:
+        """Go on with a stream that was saved with :meth:`VOSStream.save`."""
+        self._stream = VOSStream.load(self, path)
+        return self._stream
+
+
+def stack_masks(data_samples: list[VOSDataSample], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The masks of a batch of clips.
+
+    Args:
+        data_samples: With ``masks`` (T, H, W) of ids 0..O and 255.
+        size: (H', W') of the padded frames.
+
+    Returns:
+        Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the batch.
+    """
+    masks = torch.stack([sample.masks for sample in data_samples])
+    height, width = masks.shape[-2:]
+    masks = F.pad(masks, (0, size[1] - width, 0, size[0] - height), value=VOID)
+    numbers = [len(sample.object_ids) for sample in data_samples]
+    present = torch.tensor([[index < number for index in range(max(numbers))] for number in numbers])
+    return masks, present.to(masks.device, non_blocking=True)

@@ -1,0 +1,6 @@
+"""Pictures of masks and of memories."""
+
+from mmstremn.visualization.overlay import overlay, write_overlay_video
+from mmstremn.visualization.slot_timeline import draw_slot_timeline
+
+__all__ = ['draw_slot_timeline', 'overlay', 'write_overlay_video']

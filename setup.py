@@ -1,0 +1,42 @@
+"""Installation of mmstremn."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmstremn/__init__.py').read_text())[1]
+README = ROOT / 'README.md'
+
+# mmengine and its maintained fork onedl-mmengine own the same import package: requiring one would overwrite the other
+# where that is installed. So neither is required; the extra `mm` installs the forks this library is tested with, and
+# importing mmstremn says what to do where they are missing. requirements/tested.txt pins the versions that were tested.
+MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6']
+
+setup(
+    name='mmstremn',
+    version=VERSION,
+    description='The memory of a video model as a pluggable part of the OpenMMLab ecosystem',
+    long_description=README.read_text() if README.exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmstremn', 'mmstremn.*']),
+    python_requires='>=3.11',
+    install_requires=[
+        'torch',
+        'torchvision',
+        'timm>=1.0',
+        'av',
+        'matplotlib',
+        'numpy',
+        'opencv-python',
+        'pillow',
+        'rich',
+        'safetensors',
+        'scikit-image',
+        'scikit-learn',
+        'scipy',
+    ],
+    extras_require={'mm': MM, 'tests': [*MM, 'pytest', 'ruff']},
+)

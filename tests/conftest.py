@@ -1,0 +1,28 @@
+"""Settings of all tests: few threads, our registry scope, real data where the environment names it."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+
+
+@pytest.fixture(autouse=True, scope='session')
+def mmstremn_scope():
+    """Types without a scope are ours, as in a config with ``default_scope = 'mmstremn'``."""
+    DefaultScope.get_instance('tests', scope_name='mmstremn')
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """The folder with real videos that ``MMSTREMN_DATA`` names; tests that need it are skipped without it."""
+    folder = os.environ.get('MMSTREMN_DATA')
+    if not folder or not Path(folder).is_dir():
+        pytest.skip('MMSTREMN_DATA names no folder with real data')
+    return Path(folder)

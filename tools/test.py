@@ -1,0 +1,40 @@
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.dist import is_main_process
+
+from mmstremn.engine.launch import add_common_arguments, add_hook, build_runner, check_checkpoint_file, load_config
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a model')
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
+    parser.add_argument('--show-dir', metavar='DIR', help='write masks (PNG) and overlay videos (MP4)')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    args = parse_args(argv)
+    cfg = load_config(args)
+    check_checkpoint_file(args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    add_hook(cfg, type='CheckpointMatchHook', strict=True)
+    if args.show_dir is not None:
+        add_hook(cfg, type='VOSVisualizationHook', out_dir=args.show_dir)
+    metrics = build_runner(cfg).test()
+    if args.out is not None and is_main_process():
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(metrics, indent=2, default=float) + '\n')
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return metrics
+
+
+if __name__ == '__main__':
+    main()

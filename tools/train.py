@@ -1,0 +1,55 @@
+"""Train a model: ``python tools/train.py CONFIG``."""
+
+import argparse
+
+import torch
+from mmengine.runner import find_latest_checkpoint
+
+from mmstremn.engine.launch import add_common_arguments, add_hook, build_runner, check_checkpoint_file, load_config
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model')
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a value, from the latest of the work folder, if there is one',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    args = parser.parse_args(argv)
+    if args.amp and not torch.cuda.is_available():
+        parser.error("--amp needs a GPU: mmengine's AmpOptimWrapper does not run on the CPU; leave --amp out")
+    return args
+
+
+def configure(args: argparse.Namespace):
+    """The config of a training."""
+    cfg = load_config(args)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise KeyError(f'--auto-scale-lr: expected auto_scale_lr.base_batch_size in {args.config}')
+        cfg.auto_scale_lr.enable = True
+    checkpoint = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    if checkpoint:  # without one, `--resume auto` starts anew, from the config's load_from
+        cfg.resume, cfg.load_from = True, checkpoint
+    if cfg.get('load_from'):
+        check_checkpoint_file(cfg.load_from)
+    add_hook(cfg, type='CheckpointMatchHook', strict=bool(checkpoint))
+    return cfg
+
+
+def main(argv: list[str] | None = None) -> None:
+    build_runner(configure(parse_args(argv))).train()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main()
