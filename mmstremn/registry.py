@@ -69,7 +69,10 @@ def find(name: str, registry: Registry = MODELS):
     Raises:
         KeyError: Nothing has that name; the message names what does.
     """
-    registry.import_from_location()
+    ancestor = registry
+    while ancestor is not None:  # get() itself imports nothing for the ancestors
+        ancestor.import_from_location()
+        ancestor = ancestor.parent
     found = registry.get(name)
     if found is None:
         names = sorted(registry.module_dict)

@@ -12,12 +12,19 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / 'tests/data'
 TINY = DATA / 'tiny.py'
+SMALL_VOS = DATA / 'small_vos.py'
 
 _context = multiprocessing.get_context('forkserver')
-_context.set_forkserver_preload(['mmengine.runner', 'mmstremn.engine.launch', 'mmstremn.engine', 'mmstremn.evaluation'])
+_context.set_forkserver_preload(['mmengine.runner', 'mmstremn.engine.launch', 'mmstremn.engine', 'mmstremn.models'])
 
 
-def run_tool(tool: str, argv: Sequence, kill: tuple[str, str] | None = None, frozen_random: bool = False) -> int:
+def run_tool(
+    tool: str,
+    argv: Sequence,
+    kill: tuple[str, str] | None = None,
+    frozen_random: bool = False,
+    output: Path | None = None,
+) -> int:
     """The exit code of ``tools/<tool>.py`` run with ``argv``, in a fork of a server that has imported torch already.
 
     Args:
@@ -25,15 +32,20 @@ def run_tool(tool: str, argv: Sequence, kill: tuple[str, str] | None = None, fro
         argv: Arguments.
         kill: Where the process kills itself, see :func:`kill_at`.
         frozen_random: Do not restore random states (a control: the run must then differ).
+        output: Gets what is printed and logged.
     """
-    process = _context.Process(target=_run, args=(tool, [str(arg) for arg in argv], kill, frozen_random))
+    process = _context.Process(target=_run, args=(tool, [str(arg) for arg in argv], kill, frozen_random, output))
     process.start()
     process.join()
     return process.exitcode
 
 
-def _run(tool, argv, kill, frozen_random):
+def _run(tool, argv, kill, frozen_random, output):
     sys.path.insert(0, str(DATA))
+    if output is not None:
+        with open(output, 'wb') as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
     if kill is not None:
         kill_at(*kill)
     if frozen_random:

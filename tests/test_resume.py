@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import TINY, run_tool
+from runs import SMALL_VOS, TINY, run_tool
 
 from mmstremn.engine.atomic import AtomicLocalBackend, write_atomically
 from mmstremn.engine.random_state import get_random_state, set_random_state
@@ -19,9 +19,9 @@ def train(folder: Path, *args, **kwargs) -> int:
     return run_tool('train', [TINY, '--work-dir', folder, *args], **kwargs)
 
 
-def final_state(folder: Path) -> dict:
+def final_state(folder: Path, name: str = LAST) -> dict:
     """Weights and optimizer state at the end, as one flat dictionary."""
-    checkpoint = torch.load(folder / LAST, weights_only=False)
+    checkpoint = torch.load(folder / name, weights_only=False)
     momenta = checkpoint['optimizer']['state']
     return checkpoint['state_dict'] | {f'{i}.{k}': v for i, state in momenta.items() for k, v in state.items()}
 
@@ -48,6 +48,9 @@ KILLS = [
     ('after rename', 'iter_6.pth'),
     ('half written', 'last_checkpoint'),
     ('before removal', 'iter_3.pth'),
+    ('half written', 'best_DAVIS_J&F_iter_10.pth'),
+    ('before removal', 'best_DAVIS_J&F_iter_5.pth'),
+    ('iteration', '10'),  # the last checkpoint is the one saved again after validation
 ]
 
 
@@ -65,6 +68,18 @@ def test_killed_and_resumed_run_ends_like_the_uninterrupted_one(kill, tmp_path, 
 @pytest.mark.parametrize('iteration', range(12))
 def test_kill_at_every_iteration(iteration, tmp_path, uninterrupted):
     test_killed_and_resumed_run_ends_like_the_uninterrupted_one(('iteration', str(iteration)), tmp_path, uninterrupted)
+
+
+def test_killed_training_of_the_real_model_ends_like_the_uninterrupted_one(tmp_path):
+    def train_vos(name, *args, **kwargs):
+        return run_tool('train', [SMALL_VOS, '--work-dir', tmp_path / name, *args], **kwargs)
+
+    assert train_vos('whole') == 0
+    assert train_vos('killed', kill=('iteration', '3')) == SIGKILLED
+    assert train_vos('killed', '--resume', kill=('half written', 'iter_4.pth')) == SIGKILLED
+    assert train_vos('killed', '--resume') == 0
+    whole, killed = (final_state(tmp_path / name, 'iter_6.pth') for name in ('whole', 'killed'))
+    assert largest_difference(whole, killed) <= 1e-5
 
 
 def test_killed_many_times_with_worker_processes(tmp_path, uninterrupted):

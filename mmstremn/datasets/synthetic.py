@@ -11,7 +11,7 @@ from mmstremn.registry import DATASETS
 
 SPLITS = tuple(PHOTOGRAPHS)
 NUM_VIDEOS = {'train': 1000, 'dev': 10, 'test': 20}
-OTHER_SCENES = 3
+SCENE_TRIES = 4
 
 
 def scene_seed(split: str, version: int, *numbers: int) -> int:
@@ -24,9 +24,10 @@ def scene_seed(split: str, version: int, *numbers: int) -> int:
 class SyntheticVOSDataset(VOSDataset):
     """Deformable textured objects in front of moving backdrops, behind occluders and beside look-alikes.
 
-    1 to ``max_objects`` objects move, turn, grow, bend and change their colours or their texture; some leave the picture
-    and come back. All objects are well visible (1.5 % of the picture) in frame 0, or where they appear if later. The textures
-    are whole photographs that scikit-image and scikit-learn install; no two splits share a photograph or a seed.
+    1 to ``max_objects`` objects move, turn, grow, bend and change their colours or their texture; some leave the
+    picture and come back. All are well visible (1.5 % of the picture) in frame 0, or where they appear if later. The
+    textures are whole photographs that scikit-image and scikit-learn install; no two splits share a photograph or a
+    seed.
 
     A training item (``test_mode`` off) is a clip of a scene that is made from ``request.seed``, so training never sees
     a scene twice; the length of the data set is only nominal. In ``test_mode`` the videos are fixed.
@@ -98,11 +99,11 @@ class SyntheticVOSDataset(VOSDataset):
         Raises:
             ValueError: The pipeline leaves no object in the clips of several scenes.
         """
-        for step in range(OTHER_SCENES):
+        for step in range(SCENE_TRIES):
             try:
                 return super().train_item(request._replace(seed=request.seed + step))
             except ValueError:
-                if step == OTHER_SCENES - 1:
+                if step == SCENE_TRIES - 1:
                     raise
 
     def _video(self, seed: int, name: str) -> SyntheticVideo:

@@ -1,13 +1,15 @@
 """The layers of a synthetic scene: their shape, place and colours are closed-form functions of time."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-ANGLES = 512
+ANGLES = 2048
 THETA = np.arange(ANGLES) * (2 * np.pi / ANGLES)
+DIRECTIONS = np.stack([np.cos(THETA), np.sin(THETA)])
 HARMONICS = np.array([2, 3, 4, 5])
 HARMONIC_SIZES = np.array([0.14, 0.1, 0.07, 0.05])
 
@@ -124,6 +126,11 @@ class Layer:
         """The largest coordinate of the texture's square."""
         return float(self.rest.max()) * 1.05
 
+    @cached_property
+    def harmonics(self) -> np.ndarray:
+        """(4, ANGLES): cos(k theta + q_k)."""
+        return np.cos(HARMONICS[:, None] * THETA + self.angles[:, None])
+
     def axes(self, size: tuple[int, int]) -> tuple[float, float]:
         """Pixels of one unit of the layer's own x and y, at scale 1, in a picture of (H, W)."""
         unit = self.radius * np.sqrt(size[0] * size[1])
@@ -132,7 +139,7 @@ class Layer:
     def geometry(self, values: np.ndarray, size: tuple[int, int]) -> Geometry | None:
         """The layer in a picture of ``size`` (H, W), given its waves' values; None where it is outside."""
         deformation = values[ROW['harmonic2'] : ROW['harmonic2'] + len(HARMONICS)]
-        stretch = 1 + deformation @ np.cos(HARMONICS[:, None] * THETA + self.angles[:, None])
+        stretch = 1 + deformation @ self.harmonics
         contour = self.rest * stretch
         bend = values[ROW['bend']]
         centre = values[:2] * (size[1], size[0]) - 0.5
@@ -151,7 +158,7 @@ class Layer:
         return Geometry(window, alpha, local_x * shrink, local_y * shrink)
 
     def _window(self, contour, bend, centre, to_pixels, size):
-        points = np.stack([contour * np.cos(THETA), contour * np.sin(THETA)])
+        points = contour * DIRECTIONS
         points[0] += bend * points[1] ** 2
         points = to_pixels @ points + centre[:, None]
         left, top = np.maximum(np.floor(points.min(1)).astype(int) - 2, 0)

@@ -1,6 +1,6 @@
 """Textures for synthetic videos: crops of the real photographs that scikit-image and scikit-learn install."""
 
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +46,7 @@ YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 
 RGB = np.linalg.inv(YIQ)
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_photograph(name: str) -> np.ndarray:
     """A photograph as (h, w, 3) uint8 RGB, at most ``MAX_SIDE`` on a side, without the black rim of round ones.
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmstremn.datasets.synthetic_photos import PHOTOGRAPHS, colour_matrix, sample_texture
 from mmstremn.datasets.synthetic_layers import (
     ROW,
     Geometry,
@@ -18,6 +17,7 @@ from mmstremn.datasets.synthetic_layers import (
     sample_object,
     sample_occluder,
 )
+from mmstremn.datasets.synthetic_photos import PHOTOGRAPHS, colour_matrix, sample_texture
 
 MIN_AREA = 0.018
 """Visible share of the picture that an object has where it is first labelled."""
@@ -185,7 +185,8 @@ def _accepted(layers, size):
     if LATEST in first_labelled:
         return None
     ids = sorted(layer.object_id for layer in late)
-    for object_id, layer in zip(ids, sorted(late, key=lambda layer: layer.first_labelled)):
+    in_order = sorted(late, key=lambda layer: layer.first_labelled)
+    for object_id, layer in zip(ids, in_order, strict=True):
         layer.object_id = object_id
     return layers
 

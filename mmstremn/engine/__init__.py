@@ -2,6 +2,7 @@
 
 from mmstremn.engine.atomic import AtomicLocalBackend
 from mmstremn.engine.checkpoint import AtomicCheckpointHook, CheckpointMatchHook
+from mmstremn.engine.finite_loss_hook import FiniteLossHook
 from mmstremn.engine.loops import SeekingIterTrainLoop
 from mmstremn.engine.schedule_hooks import ClipSkipHook, GumbelTemperatureHook
 from mmstremn.engine.selector_hooks import SelectorStatisticsHook
@@ -12,6 +13,7 @@ __all__ = [
     'AtomicLocalBackend',
     'CheckpointMatchHook',
     'ClipSkipHook',
+    'FiniteLossHook',
     'GumbelTemperatureHook',
     'SeekingIterTrainLoop',
     'SelectorStatisticsHook',

@@ -161,27 +161,38 @@ class CheckpointMatchHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        given = {re.sub(r'^module\.', '', key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
-        wanted = model.state_dict()
-        wrong_shape = [
-            f'{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}'
-            for key in wanted.keys() & given.keys()
-            if getattr(given[key], 'shape', None) != wanted[key].shape
-        ]
-        differences = {
-            'missing': sorted(wanted.keys() - given.keys()),
-            'unexpected': sorted(given.keys() - wanted.keys()),
-            'of another shape': sorted(wrong_shape),
-        }
-        if not any(differences.values()):
-            return
-        message = f'the checkpoint does not fit {type(model).__name__}: ' + '; '.join(
-            f'{len(keys)} keys {what}: {_shorten(keys)}' for what, keys in differences.items() if keys
-        )
-        num_fitting = len(wanted.keys() & given.keys()) - len(wrong_shape)
-        if self.strict or num_fitting == 0:
+        message, num_fitting = differences_to_model(checkpoint_weights(checkpoint), model)
+        if message and (self.strict or num_fitting == 0):
             raise RuntimeError(message)
-        runner.logger.warning(f'{message}. The other {num_fitting} keys are loaded.')
+        if message:
+            runner.logger.warning(f'{message}. The other {num_fitting} keys are loaded.')
+
+
+def checkpoint_weights(checkpoint: dict) -> dict:
+    """The state dict in a checkpoint, without the prefix that a data parallel wrapper gives its keys."""
+    return {re.sub(r'^module\.', '', key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+
+
+def differences_to_model(given: dict, model: torch.nn.Module) -> tuple[str, int]:
+    """Where a state dict does not fit a model.
+
+    Returns:
+        What is missing, unexpected and misshapen ('' if nothing is), and how many keys fit.
+    """
+    wanted = model.state_dict()
+    wrong_shape = [
+        f'{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}'
+        for key in wanted.keys() & given.keys()
+        if getattr(given[key], 'shape', None) != wanted[key].shape
+    ]
+    differences = {
+        'missing': sorted(wanted.keys() - given.keys()),
+        'unexpected': sorted(given.keys() - wanted.keys()),
+        'of another shape': sorted(wrong_shape),
+    }
+    what = '; '.join(f'{len(keys)} keys {what}: {_shorten(keys)}' for what, keys in differences.items() if keys)
+    num_fitting = len(wanted.keys() & given.keys()) - len(wrong_shape)
+    return what and f'the checkpoint does not fit {type(model).__name__}: {what}', num_fitting
 
 
 def _shorten(keys: list[str], limit: int = 10) -> str:

@@ -9,9 +9,7 @@ from mmengine.config import Config
 # What torch wants to know, as the launchers other than torchrun call it.
 VARIABLES = {
     'slurm': dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID'),
-    'mpi': dict(
-        RANK='OMPI_COMM_WORLD_RANK', WORLD_SIZE='OMPI_COMM_WORLD_SIZE', LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK'
-    ),
+    'mpi': dict(RANK='OMPI_COMM_WORLD_RANK', WORLD_SIZE='OMPI_COMM_WORLD_SIZE', LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
 
@@ -45,7 +43,7 @@ def init_cpu_processes(cfg: Config, launcher: str) -> None:
 def _variable(name: str, launcher: str) -> str:
     if name not in os.environ:
         raise RuntimeError(
-            f"--launcher {launcher}: expected the environment variable {name}; start the tool with "
+            f'--launcher {launcher}: expected the environment variable {name}; start the tool with '
             'tools/dist_train.sh, torchrun, srun or mpirun'
         )
     return os.environ[name]

@@ -76,6 +76,5 @@ class ClipSkipHook(Hook):
 
     def before_train(self, runner) -> None:
         runner.train_dataloader.sampler.skip_schedule = [
-            (round(first * runner.max_iters) if isinstance(first, float) else first, skip)
-            for first, skip in self.schedule
+            (round(first * runner.max_iters) if isinstance(first, float) else first, skip) for first, skip in self.schedule
         ]

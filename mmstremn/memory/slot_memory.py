@@ -24,6 +24,8 @@ class SlotMemory(Memory):
         selector: Which slot is overwritten; GumbelSelector by default.
         reader: DenseReader with the L2 affinity by default.
         gates: Applied to the selector's logits in this order; EmptyFirst by default.
+        train_slots: S in training (the weights do not depend on S): fewer slots than a clip has frames, so that the selector
+            must choose. None: ``num_slots``.
         per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
         key_channels: Ck of the default selector.
         value_channels: Cv of the default selector.
@@ -37,6 +39,7 @@ class SlotMemory(Memory):
         selector: Selector | None = None,
         reader: DenseReader | None = None,
         gates: Sequence[nn.Module] | None = None,
+        train_slots: int | None = None,
         per_object_key: bool = False,
         key_channels: int = 64,
         value_channels: int = 256,
@@ -44,7 +47,7 @@ class SlotMemory(Memory):
         super().__init__()
         if num_slots < 1:
             raise ValueError(f'SlotMemory.num_slots must be at least 1, got {num_slots}')
-        self.num_slots = num_slots
+        self.num_slots, self.train_slots = num_slots, train_slots or num_slots
         self.selector = selector or GumbelSelector(key_channels, value_channels)
         self.reader = reader or DenseReader()
         self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
@@ -56,7 +59,7 @@ class SlotMemory(Memory):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
         """Empty slots."""
-        return SlotState.empty(entry, self.num_slots, seeds)
+        return SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
 
     def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""

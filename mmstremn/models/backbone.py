@@ -1,6 +1,7 @@
 """Any timm model as a backbone that gives feature maps at chosen strides."""
 
-import re
+import difflib
+import math
 
 import timm
 import torch
@@ -16,13 +17,15 @@ from mmstremn.registry import MODELS
 class TimmBackbone(nn.Module):
     """Feature maps of a timm ``features_only`` model, chosen by stride and not by index.
 
-    A stride that the model does not have (ViTs have one) is resampled bilinearly from its nearest map. Layers beyond the
-    deepest map used are dropped.
+    A stride that the model does not have (ViTs have one) is resampled bilinearly from its nearest map. A model whose strides
+    are no powers of 2 (ViTs with patches of 14 pixels) sees frames that are scaled so that they become ones. Layers beyond
+    the deepest map used are dropped.
 
     Args:
         model_name: A name of ``timm.list_models()``.
         pretrained: Load the weights that timm names for the model from the hub.
-        checkpoint: A local file or a URL (http...) of weights in timm's format; wins over ``pretrained``.
+        checkpoint: A local file (a path or ``file://...``) or a URL (``http...``) of weights in timm's format; wins over
+            ``pretrained``.
         strides: The strides wanted, ascending or descending; forward returns them in this order.
         in_channels: More than 3: the first convolution gets further input channels with small random weights.
         frozen_bn: Batch norms keep their statistics and weights.
@@ -32,7 +35,7 @@ class TimmBackbone(nn.Module):
         channels: (C, ...) of the maps, in the order of ``strides``.
 
     Raises:
-        ValueError: Unknown model name, or a checkpoint of another model.
+        ValueError: Unknown model name, a checkpoint of another model, or one that cannot be read.
         FileNotFoundError: No such checkpoint file.
     """
 
@@ -49,17 +52,20 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.strides, self.frozen_bn = tuple(strides), frozen_bn
         info = _create(model_name, kwargs).feature_info
-        reductions = info.reduction()
+        self.image_scale = info.reduction()[0] / 2 ** round(math.log2(info.reduction()[0]))
+        reductions = [reduction / self.image_scale for reduction in info.reduction()]
         wanted = [_nearest(reductions, stride) for stride in self.strides]
         indices = sorted(set(wanted))
         positions = [info.out_indices[i] for i in indices]
         kwargs = dict(kwargs, out_indices=positions)
         self.model = _load(model_name, pretrained, checkpoint, kwargs)
-        if in_channels > 3:
-            _widen_input(self.model, in_channels)
+        self.channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
         self.picks = [indices.index(i) for i in wanted]
         self.scales = [reductions[i] / stride for i, stride in zip(wanted, self.strides, strict=True)]
         self.channels = tuple(info.channels()[i] for i in wanted)
+        self._drop_unused(kwargs.get('img_size') or self.model.default_cfg['input_size'][-2:])
+        if in_channels > 3:
+            _widen_input(self.model, in_channels)
         if frozen_bn:
             for parameter in (p for m in _batch_norms(self.model) for p in m.parameters()):
                 parameter.requires_grad_(False)
@@ -82,21 +88,42 @@ class TimmBackbone(nn.Module):
         Returns:
             For each stride s a map (N, C', H / s, W / s).
         """
-        maps = self.model(image)
         height, width = image.shape[-2:]
+        if self.image_scale != 1:
+            size = (round(height * self.image_scale), round(width * self.image_scale))
+            image = F.interpolate(image, size, mode='bilinear', align_corners=False)
+        maps = self.model(image)
         out = []
         for pick, scale, stride in zip(self.picks, self.scales, self.strides, strict=True):
-            feature = maps[pick]
+            feature = maps[pick].permute(0, 3, 1, 2) if self.channels_last else maps[pick]
             if scale != 1:
                 size = (height // stride, width // stride)
                 feature = F.interpolate(feature, size, mode='bilinear', align_corners=False)
             out.append(feature)
         return tuple(out)
 
+    def _drop_unused(self, size: int | tuple[int, int]) -> None:
+        """Drop what no map depends on: some of timm's models keep their deepest layers, which cost time and get no gradient.
+
+        In a sequence such a layer is replaced by nothing; elsewhere its parameters are frozen.
+        """
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        maps = self.eval()(torch.zeros(1, 3, height // 16 * 16, width // 16 * 16))
+        parameters = list(self.parameters())
+        gradients = torch.autograd.grad(sum(x.sum() for x in maps), parameters, allow_unused=True)
+        unused = {parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+        for sequence in [m for m in self.modules() if isinstance(m, nn.Sequential)]:
+            for name, layer in sequence.named_children():
+                own = set(layer.parameters())
+                if own and own <= unused:
+                    setattr(sequence, name, nn.Identity())
+        for parameter in unused:
+            parameter.requires_grad_(False)
+
 
 def _create(model_name: str, kwargs: dict, **more) -> nn.Module:
     if not timm.is_model(model_name):
-        close = timm.list_models(f'*{re.split(r"[_.]", model_name)[0]}*')[:10]
+        close = difflib.get_close_matches(model_name.split('.')[0], timm.list_models(), n=5)
         raise ValueError(f"timm has no model '{model_name}'; similar names: {', '.join(close) or 'none'}")
     options = dict(features_only=True, **more, **kwargs)
     try:
@@ -116,11 +143,17 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
         return _create(model_name, kwargs, pretrained=pretrained)
     if checkpoint.startswith(('http://', 'https://')):
         return _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(url=checkpoint, hf_hub_id=None))
+    checkpoint = checkpoint.removeprefix('file://')
     try:
         names = {_plain(name) for name in load_state_dict(checkpoint)}
     except FileNotFoundError:
         raise FileNotFoundError(f"backbone checkpoint '{checkpoint}' of '{model_name}' not found") from None
-    model = _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(file=checkpoint))
+    except Exception as error:  # whatever unpickling meets
+        raise ValueError(f"backbone checkpoint '{checkpoint}' cannot be read: expected a state dict ({error!r})") from error
+    try:
+        model = _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(file=checkpoint))
+    except RuntimeError as error:
+        raise ValueError(f"backbone checkpoint '{checkpoint}' is not of '{model_name}': {error}") from error
     expected = {_plain(name.removeprefix('model.')) for name in model.state_dict()}
     missing = sorted(expected - names)
     if len(missing) > len(expected) / 2:

@@ -41,7 +41,7 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
                 ids = np.zeros(video.size, np.uint8)
             else:
                 ids = stream.step(frame, prompts.get(index)).cpu().numpy()
-                stamps.append(_slot_stamps(stream, first))
+                stamps.append(slot_stamps(stream, first))
             pngs.append(pool.submit(encode_palette_png, ids))
         sample.pred_masks = [png.result() for png in pngs]
     sample.set_metainfo(dict(frame_seconds=(time.perf_counter() - begin) / video.num_frames))
@@ -50,8 +50,11 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
         sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(stamps).cpu()]).numpy()))
 
 
-def _slot_stamps(stream: VOSStream, first: int) -> torch.Tensor | None:
-    """(S,) frame held by each slot of key group 0; None for memories without fixed slots."""
+def slot_stamps(stream: VOSStream, first: int = 0) -> torch.Tensor | None:
+    """(S,) frame held by each slot of key group 0, -1 where empty; None for memories without fixed slots.
+
+    ``first`` is the frame of the video with which the stream began.
+    """
     state = stream.state
     if isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
         return None

@@ -24,8 +24,8 @@ class TinyVideo(Video):
         self.name, self.size = f'video{seed}', (SIZE, SIZE)
 
     def frame(self, index):
-        frame = np.random.default_rng((self.seed, index)).integers(0, 120, (SIZE, SIZE, 3), dtype=np.uint8)
-        return frame + 80 * self.mask(index)[..., None]
+        frame = np.random.default_rng((self.seed, index)).integers(0, 80, (SIZE, SIZE, 3), dtype=np.uint8)
+        return frame + 120 * self.mask(index)[..., None]
 
     def mask(self, index):
         mask = np.zeros((SIZE, SIZE), np.uint8)
@@ -47,8 +47,8 @@ class TinyDataset(torch.utils.data.Dataset):
             video = TinyVideo(request)
             return dict(inputs=video, data_samples=VOSDataSample(metainfo=dict(video_name=video.name)))
         video = TinyVideo(request.index)
-        noise = np.random.default_rng(request.seed).integers(0, 50, (3, SIZE, SIZE), dtype=np.uint8)
-        frames = np.stack([video.frame(i).transpose(2, 0, 1) // 2 + noise for i in range(video.num_frames)])
+        noise = np.random.default_rng(request.seed).integers(0, 40, (3, SIZE, SIZE), dtype=np.uint8)
+        frames = np.stack([video.frame(i).transpose(2, 0, 1) + noise for i in range(video.num_frames)])
         masks = torch.from_numpy(np.stack([video.mask(i) for i in range(video.num_frames)]))
         info = dict(video_name=video.name, sample_seed=request.seed)
         return dict(inputs=torch.from_numpy(frames), data_samples=VOSDataSample(metainfo=info, masks=masks))
@@ -68,7 +68,7 @@ class TinySegmentor(BaseModel):
         return self.loss(inputs, data_samples) if mode == 'loss' else self.predict(inputs, data_samples)
 
     def logits(self, frames):
-        features = F.dropout(F.relu(self.conv(frames.float() / 255)), self.dropout, self.training)
+        features = F.dropout(F.relu(self.conv(frames.float() / 60 - 2)), self.dropout, self.training)
         return self.head(features)
 
     def loss(self, inputs, data_samples):

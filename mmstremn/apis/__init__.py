@@ -1,0 +1,5 @@
+"""Models ready for use in a few lines."""
+
+from mmstremn.apis.inference import init_segmentor
+
+__all__ = ['init_segmentor']

@@ -1,0 +1,62 @@
+"""A segmentor from a config and a checkpoint."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from mmstremn.engine.checkpoint import checkpoint_weights, differences_to_model
+from mmstremn.engine.launch import check_checkpoint_file
+from mmstremn.models import VOSegmentor
+from mmstremn.registry import MODELS, SCOPE
+
+
+def init_segmentor(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+) -> VOSegmentor:
+    """Build a model, load its weights and make it ready to segment.
+
+    Args:
+        config: A config, or the path of one.
+        checkpoint: A file or URL whose keys are exactly the model's; None leaves the model as it is initialised. With a
+            checkpoint the backbones' own weights are not loaded first, so their files need not be there.
+        device: The first GPU if there is one, else the CPU, by default.
+
+    Returns:
+        The model in evaluation mode: call ``start(frame, masks)`` and ``step(frame)``.
+
+    Raises:
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: The checkpoint is damaged or no checkpoint.
+        RuntimeError: The checkpoint is of another model; the message names the keys.
+    """
+    if not isinstance(config, Config):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f'config {config}: no such file')
+        config = Config.fromfile(config)
+    if checkpoint is not None:
+        check_checkpoint_file(str(checkpoint))
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
+        model = MODELS.build(config.model if checkpoint is None else _without_backbone_weights(config.model))
+    if checkpoint is not None:
+        _load_strictly(model, str(checkpoint))
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.to(device).eval()
+
+
+def _without_backbone_weights(model: dict) -> dict:
+    """The model's config with backbones that are initialised at random."""
+    model = model.copy()
+    for name in {'backbone', 'value_backbone'} & model.keys():
+        model[name] = {k: v for k, v in model[name].items() if k not in ('checkpoint', 'pretrained')}
+    return model
+
+
+def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
+    weights = checkpoint_weights(_load_checkpoint(checkpoint, map_location='cpu'))
+    message, _ = differences_to_model(weights, model)
+    if message:
+        raise RuntimeError(f'{checkpoint}: {message}')
+    model.load_state_dict(weights)
