@@ -2,7 +2,7 @@
 
 The config's memory is trained with its learned selector and, on the same clips, with FIFO; both are tested beside the
 baseline that copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``, ``overlay.mp4`` and
-``slots.png`` of one test video, ``log.txt``, and the logs of the four runs under ``runs``. On the CPU a seed gives the same
+``slots.png`` of one test video, ``log.txt``, and the logs of the runs under ``runs``. On the CPU a seed gives the same
 figures every time.
 """
 
@@ -13,11 +13,10 @@ import platform
 import shlex
 import shutil
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib.metadata import version
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 try:
@@ -25,100 +24,46 @@ try:
     import numpy as np
     import torch
     from mmengine.config import Config, DictAction
-    from mmengine.hooks import Hook
     from mmengine.registry import DefaultScope
     from PIL import Image
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.table import Table
 
     from mmstremn.apis import init_segmentor
     from mmstremn.datasets.video import Video, iterate_frames
     from mmstremn.engine.launch import add_hook, build_runner, load_config
-    from mmstremn.evaluation import MEASURES, copy_first_mask, evaluate_video, global_measures
+    from mmstremn.engine.progress import ProgressHook, StagedProgress
+    from mmstremn.evaluation import copy_first_mask, evaluate_video, global_measures
     from mmstremn.models.video_inference import predict_video
     from mmstremn.registry import DATASETS, SCOPE
     from mmstremn.structures import VOSDataSample
     from mmstremn.utils.palette import decode_palette_png
     from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 except ImportError as error:
-    sys.exit(f'The demo needs a package that is missing: {error}. `make demo` installs it, or: pip install -e .[mm]')
+    sys.exit(f'The demo misses a package: {error}. `make demo` installs it, and so does: pip install -e ".[mm]"')
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'log.txt', 'runs')
-MODELS_TRAINED = {
-    'stremn': ('learned selector (STReMN)', {}),
-    'fifo': (
-        'FIFO, trained the same way',
-        {'model.memory.selector._delete_': True, 'model.memory.selector.type': 'FIFOSelector'},
-    ),
-}
-BASELINE = ('copy_first_mask', 'copy the first mask')
-PACKAGES = ('torch', 'torchvision', 'timm', 'onedl-mmengine', 'numpy', 'scikit-image', 'scikit-learn')
-# Measured on a CPU, in training iterations: how much of the bar a tested video and one of the baseline is.
-TEST_COST, BASELINE_COST = 2.0, 0.4
-
-
-class ProgressHook(Hook):
-    """Calls ``report(units of work)`` after every iteration of training and testing."""
-
-    def __init__(self, report: Callable[[float], None]):
-        self.report = report
-
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self.report(1)
-
-    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self.report(TEST_COST)
-
-
-class Stage:
-    """The whole demo's bar, of which each stage is a part."""
-
-    def __init__(self, console: Console, total: float):
-        columns = (
-            TextColumn('{task.description:<34}'),
-            BarColumn(),
-            TextColumn('{task.percentage:>3.0f} %'),
-            TimeElapsedColumn(),
-            TextColumn('left'),
-            TimeRemainingColumn(),
-        )
-        # The streams stay where they are: the log is redirected, not the bar.
-        self.bar = Progress(
-            *columns, console=console, redirect_stdout=False, redirect_stderr=False, speed_estimate_period=120
-        )
-        self.task = self.bar.add_task('start', total=total)
-        self.seconds: dict[str, float] = {}
-        self.name = 'start'
-
-    def report(self, units: float) -> None:
-        """Some work is done."""
-        self.bar.advance(self.task, units)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """A stage; its seconds are kept."""
-        self.name = name
-        if not self.bar.console.is_terminal:
-            self.bar.console.print(f'{name} ...', highlight=False)
-        self.bar.update(self.task, description=name)
-        begin = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - begin, 1)
+FIFO = {'model.memory.selector._delete_': True, 'model.memory.selector.type': 'FIFOSelector'}
+TRAINED = {'stremn': {}, 'fifo': FIFO}  # checkpoint name: changes of the config
+TITLES = {'stremn': 'learned selector', 'fifo': 'FIFO', 'copy_first_mask': 'copy the first mask'}
+PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'skimage', 'sklearn')
+# What a video costs, in training iterations, roughly: for the time left.
+TEST_COST, BASELINE_COST, SHOW_COST = 2.0, 0.4, 3.0
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train, test and show STReMN on synthetic videos')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='folder for everything the demo leaves')
-    parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'), help='config with slots')
-    parser.add_argument('--iters', type=int, help="training iterations of each of the two (default: the config's)")
-    parser.add_argument('--seed', type=int, help="of weights, noise and clips (default: the config's)")
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='folder for all that the demo leaves')
+    parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'), help='config of a SlotMemory')
+    parser.add_argument('--iters', type=int, help="iterations of each of the two trainings (default: the config's)")
+    parser.add_argument('--seed', type=int, help="of weights, clips and noise (default: the config's)")
     parser.add_argument('--video', type=int, default=0, help='the test video that is shown')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
     if args.iters is not None and args.iters < 1:
         parser.error(f'--iters must be at least 1, got {args.iters}')
+    args.command = shlex.join(['python', 'demo/run_demo.py', *(sys.argv[1:] if argv is None else argv)])
     return args
 
 
@@ -126,75 +71,114 @@ def main(argv: list[str] | None = None) -> int:
     """Run the demo; the exit code."""
     args = parse_args(argv)
     console = Console(file=sys.stdout)
-    _clear(args.out)
+    progress = StagedProgress(console)
+    remove_outputs(args.out)
     with open(args.out / 'log.txt', 'w', buffering=1) as log:
         try:
             with redirect_stdout(log), redirect_stderr(log):
-                metrics = run(args, console)
+                metrics = run(args, progress)
         except Exception as error:
             traceback.print_exc(file=log)
-            message = f'The demo failed in "{getattr(error, "stage", "start")}": {type(error).__name__}: {error}'
-            print(f'{message}\nThe whole story is in {args.out / "log.txt"}.', file=sys.stderr)
+            print(f'The demo failed while {progress.name}: {type(error).__name__}: {error}', file=sys.stderr)
+            print(f'The whole story: {args.out / "log.txt"}', file=sys.stderr)
             return 1
-    console.print(_table(metrics))
-    console.print(f'{args.out}: {", ".join(OUTPUTS)}', highlight=False, soft_wrap=True)
+    console.print(result_table(metrics))
+    console.print(f'Written to {args.out}: {", ".join(OUTPUTS)}', highlight=False, soft_wrap=True)
     return 0
 
 
-def run(args: argparse.Namespace, console: Console) -> dict:
-    """All stages; returns what metrics.json holds."""
-    cfgs = {name: _config(args, name, options) for name, (_, options) in MODELS_TRAINED.items()}
+def remove_outputs(folder: Path) -> None:
+    """Make the folder, without what an earlier demo left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / name for name in OUTPUTS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
+    """All stages; what ``metrics.json`` holds."""
+    cfgs = {name: make_config(args, name) for name in TRAINED}
     cfg = cfgs['stremn']
-    videos = _test_videos(cfg)
+    videos = build_test_videos(cfg)
     if not 0 <= args.video < len(videos):
         raise ValueError(f'--video {args.video}: expected 0..{len(videos) - 1}, a test video of {args.config}')
-    work = 2 * (cfg.train_cfg.max_iters + TEST_COST * len(videos)) + BASELINE_COST * len(videos) + TEST_COST
-    stage, results = Stage(console, work), {}
-    try:
-        with stage.bar:
-            for name, (title, _) in MODELS_TRAINED.items():
-                with stage(f'training {title.split(" (")[0].split(",")[0]}'):
-                    train(cfgs[name], args.out / f'{name}.pth', stage.report)
-                with stage(f'testing {title.split(" (")[0].split(",")[0]}'):
-                    results[name] = test(cfgs[name], args.out / f'{name}.pth', stage.report)
-            with stage('copying the first mask'):
-                results[BASELINE[0]] = evaluate_baseline(videos, stage.report)
-            with stage('drawing'):
-                show(cfg, args.out, videos[args.video])
-                stage.report(TEST_COST)
-    except Exception as error:
-        error.stage = stage.name
-        raise
-    metrics = _report(args, cfgs, videos, results, stage.seconds)
+    results = {}
+    per_run = cfg.train_cfg.max_iters + TEST_COST * len(videos)
+    with progress.running(per_run * len(cfgs) + BASELINE_COST * len(videos) + SHOW_COST):
+        for name in cfgs:
+            with progress.stage(f'training {TITLES[name]}') as report:
+                train(cfgs[name], args.out / f'{name}.pth', report)
+            with progress.stage(f'testing {TITLES[name]}', TEST_COST) as report:
+                results[name] = test(cfgs[name], args.out / f'{name}.pth', report)
+        with progress.stage('copying the first masks', BASELINE_COST) as report:
+            results['copy_first_mask'] = evaluate_baseline(videos, report)
+        with progress.stage('drawing', SHOW_COST) as report:
+            show(cfg, args.out, videos[args.video])
+            report(1)
+    metrics = dict(results=results, **describe(args, cfgs, videos), seconds=progress.seconds)
     (args.out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
     return metrics
 
 
-def train(cfg: Config, checkpoint: Path, report: Callable[[float], None]) -> None:
+def make_config(args: argparse.Namespace, name: str) -> Config:
+    """The config of one of the two trainings."""
+    options = {**args.cfg_options, **TRAINED[name]}
+    options |= {f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')}  # the demo tests, after training
+    options['env_cfg.cudnn_benchmark'] = False
+    if args.seed is not None:
+        options['randomness.seed'] = args.seed
+    work_dir = str(args.out / 'runs' / name)
+    arguments = dict(config=args.config, work_dir=work_dir, cfg_options=options, launcher='none', local_rank=0)
+    cfg = load_config(argparse.Namespace(**arguments))
+    cfg.experiment_name = name
+    if args.iters is not None:
+        set_max_iters(cfg, args.iters)
+    return cfg
+
+
+def set_max_iters(cfg: Config, iters: int) -> None:
+    """Make training longer or shorter, and its schedules with it."""
+    scale = iters / cfg.train_cfg.max_iters
+    cfg.train_cfg.max_iters = iters
+    for scheduler in cfg.get('param_scheduler') or []:
+        for key in {'begin', 'end', 'T_max'} & scheduler.keys():
+            scheduler[key] = max(round(scheduler[key] * scale), 0 if key == 'begin' else 1)
+
+
+def build_test_videos(cfg: Config) -> list[Video]:
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    return [dataset[index]['inputs'] for index in range(len(dataset))]
+
+
+def train(cfg: Config, checkpoint: Path, report: Callable[[int], None]) -> None:
     """Train as ``tools/train.py`` does and move the last checkpoint to ``checkpoint``."""
     runner = build_runner(cfg)
     runner.register_hook(ProgressHook(report))
     runner.train()
-    last = Path(cfg.work_dir, 'last_checkpoint').read_text()
-    os.replace(last, checkpoint)
+    last = Path(cfg.work_dir, 'last_checkpoint')
+    os.replace(last.read_text(), checkpoint)
+    last.unlink()
 
 
-def test(cfg: Config, checkpoint: Path, report: Callable[[float], None]) -> dict[str, float]:
+def test(cfg: Config, checkpoint: Path, report: Callable[[int], None]) -> dict[str, float]:
     """The measures of a checkpoint on the test videos, as ``tools/test.py`` finds them."""
     cfg = cfg.copy()
-    cfg.load_from, cfg.work_dir = str(checkpoint), f'{cfg.work_dir}_test'
+    cfg.load_from, cfg.work_dir, cfg.experiment_name = str(checkpoint), f'{cfg.work_dir}_test', f'{cfg.experiment_name}_test'
     add_hook(cfg, type='CheckpointMatchHook', strict=True)
     runner = build_runner(cfg)
     runner.register_hook(ProgressHook(report))
     return {name.removeprefix('DAVIS/'): float(value) for name, value in runner.test().items()}
 
 
-def evaluate_baseline(videos: list[Video], report: Callable[[float], None]) -> dict[str, float]:
+def evaluate_baseline(videos: list[Video], report: Callable[[int], None]) -> dict[str, float]:
     """The measures of copying the first mask."""
     scores = []
     for video in videos:
         scores.append(evaluate_video(video, copy_first_mask(video)))
-        report(BASELINE_COST)
+        report(1)
     return global_measures(scores)
 
 
@@ -202,15 +186,58 @@ def show(cfg: Config, out: Path, video: Video) -> None:
     """Write ``overlay.mp4`` (frame, ground truth, prediction) and ``slots.png`` of one video."""
     sample = VOSDataSample()
     predict_video(init_segmentor(cfg, out / 'stremn.pth'), video, sample)
-    scale = max(1, round(360 / video.size[0]))
-    pictures = (_three(frame, np.zeros_like(frame), scale) for frame in iterate_frames(video))
-    masks = (
-        _three(np.zeros(video.size, np.uint8), video.mask(index), scale, decode_palette_png(png))
-        for index, png in enumerate(sample.pred_masks)
+    if 'slot_timeline' not in sample:
+        raise ValueError('the demo shows the slots of a memory: expected model.memory.type=SlotMemory')
+    title = f'Which frames the slots held ({video.name}, learned selector)'
+    Image.fromarray(draw_slot_timeline(sample.slot_timeline, title)).save(out / 'slots.png')
+    predictions = map(decode_palette_png, sample.pred_masks)
+    masks = (side_by_side(0 * ids, video.mask(index), ids) for index, ids in enumerate(predictions))
+    frames = (captioned(side_by_side(frame, frame, frame)) for frame in iterate_frames(video))
+    write_overlay_video(out / 'overlay.mp4', frames, (captioned(ids, text=False) for ids in masks))
+
+
+def side_by_side(*pictures: np.ndarray, height: int = 256) -> np.ndarray:
+    """Pictures (H, W[, 3]) of one size in a row, enlarged by a whole number to about ``height`` rows, with gaps."""
+    scale = max(1, round(height / pictures[0].shape[0]))
+    large = [picture.repeat(scale, 0).repeat(scale, 1) for picture in pictures]
+    gap = np.zeros_like(large[0][:, :4])
+    return np.concatenate([large[0], *(part for picture in large[1:] for part in (gap, picture))], 1)
+
+
+def captioned(picture: np.ndarray, text: bool = True) -> np.ndarray:
+    """The row of three pictures with a strip above that names them (empty without ``text``)."""
+    strip = np.zeros((24, *picture.shape[1:]), np.uint8)
+    for place, caption in enumerate(('frame', 'ground truth', 'prediction') if text else ()):
+        left = place * (picture.shape[1] + 4) // 3 + 6
+        cv2.putText(strip, caption, (left, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([strip, picture])
+
+
+def describe(args: argparse.Namespace, cfgs: dict[str, Config], videos: list[Video]) -> dict:
+    """What is needed to run the demo again."""
+    cfg = cfgs['stremn']
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
+    return dict(
+        command=args.command,
+        config=args.config,
+        config_options=TRAINED,
+        iterations=cfg.train_cfg.max_iters,
+        seed=cfg.randomness.seed,
+        test_videos=[video.name for video in videos],
+        shown_video=videos[args.video].name,
+        device=device,
+        versions=dict(python=platform.python_version()) | {name: import_module(name).__version__ for name in PACKAGES},
     )
-    write_overlay_video(out / 'overlay.mp4', map(_captioned, pictures), masks)
-    timeline = sample.get('slot_timeline')
-    if timeline is None:
-        raise ValueError('the demo draws the slots of a memory: expected model.memory.type=SlotMemory')
-    title = f'Which frames the {timeline.shape[1]} slots held ({video.name}, learned selector)'
-    Image.fromarray(draw_slot_timeline(timeline, title)).save(out / 'slots.png')
+
+
+def result_table(metrics: dict) -> Table:
+    """J, F and J&F in percent."""
+    names = ('J-Mean', 'F-Mean', 'J&F')
+    table = Table('', *names, title=f'{len(metrics["test_videos"])} test videos, in percent')
+    for name, title in TITLES.items():
+        table.add_row(title, *(f'{100 * metrics["results"][name][measure]:.1f}' for measure in names))
+    return table
+
+
+if __name__ == '__main__':
+    sys.exit(main())

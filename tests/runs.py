@@ -52,7 +52,8 @@ def _run(tool, argv, kill, frozen_random, output):
         import mmstremn.engine.checkpoint as module
 
         module.set_random_state = lambda state: None
-    runpy.run_path(str(ROOT / f'tools/{tool}.py'))['main'](argv)
+    code = runpy.run_path(str(ROOT / f'tools/{tool}.py'))['main'](argv)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def kill_at(event: str, what: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from runs import DATA, ROOT, TINY, run_tool
 
+from mmstremn import versions
 from mmstremn.engine.launch import check_checkpoint_file
 
 
@@ -128,3 +129,17 @@ def test_scripts_say_how_they_are_used(script, usage):
     result = subprocess.run([ROOT / 'tools' / script], capture_output=True, text=True)
     assert result.returncode == 2
     assert usage in result.stderr
+
+
+@pytest.mark.parametrize(
+    'installed, message',
+    [
+        ({'mmengine': '0.10.7', 'torch': '2.14.1'}, 'Fix: pip uninstall -y mmengine && pip install'),
+        ({'torch': '2.14.1'}, 'Fix: pip install onedl-mmengine'),
+        ({'onedl-mmengine': '0.10.12', 'torch': '3.0.0'}, r'tested with torch 2\.14, not with 3\.0\.0'),
+    ],
+)
+def test_missing_and_untested_packages_are_named(installed, message, monkeypatch):
+    monkeypatch.setattr(versions, '_version', installed.get)
+    with pytest.warns(UserWarning, match=message):
+        versions.check_versions()

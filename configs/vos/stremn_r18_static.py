@@ -1,9 +1,9 @@
-# Stage 1 of the small variant: clips of three views of one photograph. Sized for about half an hour on 2 CPU cores.
+# Stage 1 of the small variant: clips of three views of one photograph. Sized for about 30 minutes on a CPU core.
 # The data's place: environment variable MMSTREMN_STATIC. The selector has nothing to choose here, so it is frozen, and the
 # result is a starting point for any SlotMemory.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
 static_root = '{{$MMSTREMN_STATIC:data/static}}'
-max_iters = 1600
+max_iters = 850
 model = dict(frozen=('memory.selector',))
 train_dataloader = dict(
     batch_size=4,
@@ -14,7 +14,7 @@ train_dataloader = dict(
         data_root=static_root,
         clip_length=3,
         pipeline=[
-            dict(type='ClipTransform', name='RandomResizedCrop', size=(208, 208), scale=(0.5, 1.0), ratio=(0.8, 1.25)),
+            dict(type='ClipTransform', name='RandomResizedCrop', size=(192, 192), scale=(0.5, 1.0), ratio=(0.8, 1.25)),
             dict(type='ClipTransform', name='RandomHorizontalFlip'),
             dict(type='ClipTransform', name='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.03),
             dict(type='ClipTransform', name='RandomAffine', per_frame=True, degrees=20, shear=10, scale=(0.8, 1.25),

@@ -2,7 +2,7 @@
 # the checkpoint of stage 1 (load_from). Sized for about half an hour on one CPU core.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
 max_iters = 400
-load_from = 'work_dirs/stremn_r18_static/iter_1600.pth'
+load_from = 'work_dirs/stremn_r18_static/iter_850.pth'
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,

@@ -1,4 +1,7 @@
-"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's list."""
+"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's list.
+
+Gates that decide whether a frame is stored let every prompted one through; those that protect slots apply to it too.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +53,7 @@ class EveryN(nn.Module):
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
-        closed = not self.training and state.step % self.n != 0
+        closed = not self.training and not entry.prompted and state.step % self.n != 0
         return _only_skip(logits) if closed else logits
 
 
@@ -67,6 +70,8 @@ class MinNovelty(nn.Module):
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
+        if entry.prompted:
+            return logits
         filled = state.written_at >= 0
         nearest = similarity(state, entry).masked_fill(~filled, -1).amax(-1, keepdim=True)
         novel = (1 - nearest >= self.novelty) | ~filled.any(-1, keepdim=True)
@@ -87,5 +92,8 @@ class Skip(nn.Module):
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
-        skip = logits[..., -1:] - self.penalty if self.allowed else torch.full_like(logits[..., -1:], BARRED)
-        return torch.cat([logits[..., :-1], skip], -1)
+        slots, skip = logits[..., :-1], logits[..., -1:]
+        if self.allowed:
+            return torch.cat([slots, skip - self.penalty], -1)
+        barred = (slots > BARRED).any(-1, keepdim=True)
+        return torch.cat([slots, skip.masked_fill(barred, BARRED)], -1)

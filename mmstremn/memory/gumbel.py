@@ -42,8 +42,9 @@ class GumbelSelector(Selector):
         with torch.autocast(entry.key.device.type, enabled=False):
             slots = self._describe(state.key.float(), state.value.float())
             new = self._describe(entry.key[:, :, None].float(), entry.value[:, :, None].float())
-            candidates = torch.cat([slots, new], 2)  # (B, G, S + 1, C)
             filled = F.pad(state.written_at >= 0, (0, 1), value=1).unsqueeze(-1)
+            # (B, G, S + 1, C). Empty slots are cut off: the gradient of normalising their zeros is infinite.
+            candidates = torch.where(filled, torch.cat([slots, new], 2), 0)
             mean = (candidates * filled).sum(2, keepdim=True) / filled.sum(2, keepdim=True)
             features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]
             return self.network(torch.cat([*features, self._scalars(state, entry, candidates, filled)], -1)).squeeze(-1)
@@ -57,7 +58,7 @@ class GumbelSelector(Selector):
 
     def _scalars(self, state: SlotState, entry: Entry, candidates: Tensor, filled: Tensor) -> Tensor:
         """(B, G, S + 1, 5): likeness to the new frame, to the nearest other candidate, log age, usage, is it the new one."""
-        likeness = F.pad(similarity(state, entry).float(), (0, 1), value=1.0)
+        likeness = F.pad(similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0)
         unit = F.normalize(candidates, dim=-1)
         others = torch.eye(unit.shape[2], dtype=torch.bool, device=unit.device) | ~filled.squeeze(-1)[:, :, None]
         nearest = (unit @ unit.transpose(-1, -2)).masked_fill(others, -1).amax(-1)

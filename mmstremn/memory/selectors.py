@@ -34,16 +34,16 @@ class FIFOSelector(Selector):
     """Drops the oldest."""
 
     def score(self, state: SlotState, entry: Entry) -> Tensor:
-        """Minus the step of writing."""
-        return -state.written_at
+        """Its age: small numbers, exact in float32 however long the stream is."""
+        return state.step - state.written_at
 
 
 class LIFOSelector(Selector):
     """Drops the newest."""
 
     def score(self, state: SlotState, entry: Entry) -> Tensor:
-        """The step of writing."""
-        return state.written_at
+        """Minus its age."""
+        return state.written_at - state.step
 
 
 class RandomSelector(Selector):

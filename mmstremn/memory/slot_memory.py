@@ -13,6 +13,8 @@ from mmstremn.memory.readers import DenseReader, read_slots
 from mmstremn.memory.selectors import Selector
 from mmstremn.memory.state import Entry, Query, SlotState
 
+ROUNDING = 1e-4  # even shares stay even, however they were summed
+
 
 class SlotMemory(Memory):
     """S slots, each holding one past frame: cost and memory stay the same however long the video is.
@@ -90,7 +92,7 @@ class SlotMemory(Memory):
 def count_usage(state: SlotState, share: Tensor) -> SlotState:
     """The state after a read in which the slots drew ``share`` (B, G, S) of the attention."""
     filled = state.written_at >= 0
-    used = filled & (share * filled.sum(-1, keepdim=True) > 1)
+    used = filled & (share * filled.sum(-1, keepdim=True) > 1 + ROUNDING)
     read_at = torch.where(used, state.step, state.read_at)
     return dataclasses.replace(state, read_at=read_at, hits=state.hits + share)
 

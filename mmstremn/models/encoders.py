@@ -94,6 +94,7 @@ class ValueEncoder(nn.Module):
         self.backbone = backbone
         self.fuse = ResidualBlock(backbone.channels[0] + frame_channels, value_channels)
         self.attention = CbamModule(value_channels)
+        self.attention.spatial.conv.bn = nn.Identity()  # a batch norm would mix the samples of a batch
         self.out = ResidualBlock(value_channels, value_channels)
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 

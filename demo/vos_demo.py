@@ -1,0 +1,175 @@
+"""Segment a video from the mask of its first frame: ``python demo/vos_demo.py VIDEO --mask FIRST.png``.
+
+Frames are decoded, segmented and written one by one, so the video may be of any length. The folder gets ``overlay.mp4``,
+``masks/<frame>.png`` (palette PNGs with the ids of the given masks) and, of a memory with slots, ``slots.png``.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from PIL import Image
+from rich.console import Console
+
+from mmstremn.apis import init_segmentor
+from mmstremn.datasets.image_io import as_single_object, read_ids
+from mmstremn.datasets.video import Video, iterate_frames, mask_ids
+from mmstremn.datasets.video_file import open_video
+from mmstremn.engine.progress import StagedProgress
+from mmstremn.models import VOSegmentor
+from mmstremn.models.video_inference import slot_stamps
+from mmstremn.structures import VOID
+from mmstremn.utils.palette import encode_palette_png
+from mmstremn.visualization import draw_slot_timeline, write_overlay_video
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_CHECKPOINT = Path('work_dirs/demo/stremn.pth')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Segment a video from the mask of its first frame')
+    parser.add_argument('video', type=Path, help='video file (mp4, avi, gif, ...) or folder of pictures')
+    parser.add_argument('--mask', type=Path, required=True, help='mask of the first frame: palette or grey PNG of ids')
+    parser.add_argument(
+        '--mask-at',
+        type=_frame_and_path,
+        action='append',
+        default=[],
+        metavar='FRAME:FILE',
+        help='a further mask: new ids add objects, known ids correct them (may be given several times)',
+    )
+    parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'))
+    parser.add_argument('--checkpoint', default=str(DEMO_CHECKPOINT), help='default: the one that `make demo` leaves')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument('--out', type=Path, help='folder for the results (default: work_dirs/vos_demo/<video>)')
+    parser.add_argument('--short-side', type=int, help="compute at this size (default: the config's model.short_side)")
+    parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU if there is one)')
+    parser.add_argument('--fps', type=int, help="frames a second of the overlay (default: the video's, 15 for pictures)")
+    args = parser.parse_args(argv)
+    args.out = args.out or Path('work_dirs/vos_demo') / args.video.stem
+    return args
+
+
+def _frame_and_path(text: str) -> tuple[int, Path]:
+    frame, colon, path = text.partition(':')
+    if not (frame.isdecimal() and colon and path):
+        raise argparse.ArgumentTypeError(f"expected FRAME:FILE such as 33:second.png, got '{text}'")
+    return int(frame), Path(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; the exit code."""
+    args = parse_args(argv)
+    try:
+        video = open_video(args.video)
+        masks = read_masks(video, [(0, args.mask), *args.mask_at])
+        segment(load_model(args), video, masks, args.out, args.fps or source_fps(args.video))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        print(f'vos_demo: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_masks(video: Video, files: list[tuple[int, Path]]) -> dict[int, np.ndarray]:
+    """The given masks (H, W) by frame.
+
+    Raises:
+        ValueError: A mask is of another size than the video, shows no object, or lies outside the video.
+    """
+    masks = {}
+    for index, path in files:
+        if not 0 <= index < video.num_frames:
+            raise ValueError(f'{path}: frame {index}, expected one of 0..{video.num_frames - 1} of {video.name}')
+        ids = read_ids(path)
+        if ids.shape != video.size:
+            raise ValueError(f'{path}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}')
+        if mask_ids(ids) <= {0, VOID} and VOID in mask_ids(ids):
+            ids = as_single_object(ids)  # black and white
+        if not mask_ids(ids) - {0, VOID}:
+            raise ValueError(f'{path}: the mask is empty, expected at least one object (an id in 1..254)')
+        masks[index] = ids
+    return masks
+
+
+def load_model(args: argparse.Namespace) -> VOSegmentor:
+    """The model on its device.
+
+    Raises:
+        FileNotFoundError: No config or no checkpoint.
+    """
+    if args.checkpoint == str(DEMO_CHECKPOINT) and not DEMO_CHECKPOINT.is_file():
+        raise FileNotFoundError(f'checkpoint {DEMO_CHECKPOINT}: no such file; run `make demo` first or give --checkpoint')
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'config {args.config}: no such file')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    model = init_segmentor(cfg, args.checkpoint, args.device)
+    if args.short_side is not None:
+        model.short_side = args.short_side
+    return model
+
+
+def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out: Path, fps: int) -> None:
+    """Segment ``video`` and write everything to the folder ``out``."""
+    (out / 'masks').mkdir(parents=True, exist_ok=True)
+    stamps, progress = [], StagedProgress(Console(file=sys.stdout))
+    with progress.running(video.num_frames), progress.stage(video.name) as report:
+        results = segmented(model, video, masks, stamps, report)
+        frames, written = itertools.tee(saved(results, out / 'masks', frame_names(video)))
+        write_overlay_video(out / 'overlay.mp4', (f for f, _ in frames), (ids for _, ids in written), fps)
+    outputs = ['overlay.mp4', 'masks']
+    if stamps[0] is not None:
+        picture = draw_slot_timeline(torch.stack(stamps).cpu().numpy(), f'Which frames the slots held ({video.name})')
+        Image.fromarray(picture).save(out / 'slots.png')
+        outputs.append('slots.png')
+    rate = video.num_frames / max(progress.seconds[video.name], 1e-3)
+    print(f'{video.num_frames} frames, {rate:.1f} a second with decoding and writing')
+    print(f'Written to {out}: {", ".join(outputs)}')
+
+
+def segmented(
+    model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], stamps: list, report: Callable[[int], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each frame (H, W, 3) with its ids (H, W); what the slots hold after it is appended to ``stamps``."""
+    stream = None
+    for index, frame in enumerate(iterate_frames(video)):
+        if stream is None:
+            stream, ids = model.start(frame, masks[0]), np.where(masks[0] == VOID, 0, masks[0])
+        else:
+            ids = stream.step(frame, masks.get(index)).cpu().numpy()
+        stamps.append(slot_stamps(stream))
+        yield frame, ids
+        report(1)
+
+
+def saved(
+    results: Iterator[tuple[np.ndarray, np.ndarray]], folder: Path, names: list[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same pairs, their ids written to ``folder`` as they pass."""
+    for name, (frame, ids) in zip(names, results, strict=True):
+        (folder / f'{name}.png').write_bytes(encode_palette_png(ids))
+        yield frame, ids
+
+
+def frame_names(video: Video) -> list[str]:
+    """Names of the frames: of their files, else their numbers."""
+    files = getattr(video, 'files', None)
+    return [Path(file).stem for file in files] if files else [f'{index:05d}' for index in range(video.num_frames)]
+
+
+def source_fps(path: Path, default: int = 15) -> int:
+    """Frames a second of a video file, to the next whole number."""
+    if path.is_dir():
+        return default
+    with av.open(str(path)) as container:
+        return max(1, round(container.streams.video[0].average_rate or default))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
