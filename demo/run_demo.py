@@ -49,7 +49,7 @@ TRAINED = {'stremn': {}, 'fifo': FIFO}  # checkpoint name: changes of the config
 TITLES = {'stremn': 'learned selector', 'fifo': 'FIFO', 'copy_first_mask': 'copy the first mask'}
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'skimage', 'sklearn')
 # What a video costs, in training iterations, roughly: for the time left.
-TEST_COST, BASELINE_COST, SHOW_COST = 2.0, 0.4, 3.0
+TEST_COST, BASELINE_COST, SHOW_COST = 2.0, 0.1, 2.0
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -98,7 +98,7 @@ def test_demo_again_replaces_its_own_files_and_gives_the_same(demo, tmp_path):
 def test_demo_fails_clearly_when_the_loss_is_not_finite(tmp_path):
     config = tmp_path / 'broken.py'
     hooks = "custom_hooks = [dict(type='FiniteLossHook', interval=1)]"
-    config.write_text(f"_base_ = ['{SMALL}']\noptim_wrapper = dict(optimizer=dict(lr=1e38))\n{hooks}\n")
+    config.write_text(f"_base_ = ['{SMALL}']\noptim_wrapper = dict(optimizer=dict(lr=1e30))\n{hooks}\n")
     code, output = run_demo(tmp_path / 'out', config=config)
     assert code == 1
     assert 'The demo failed while training learned selector: FloatingPointError: iteration' in output

@@ -7,6 +7,8 @@ A memory holds weights; what it remembers is a state that is passed in and retur
     readout, state = memory.read(state, query)
 """
 
+import torch
+
 from mmstremn.memory.affinity import AnisotropicL2Affinity, CosineAffinity, DotAffinity, L2Affinity
 from mmstremn.memory.base import Memory
 from mmstremn.memory.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, Skip
@@ -38,6 +40,9 @@ SELECTORS = (
 )
 GATES = (EmptyFirst, KeepFirst, EveryN, MinNovelty, Skip)
 MEMORIES = (SlotMemory, GrowingMemory)
+
+for _data in (Query, Entry, SlotState, GrowingState):  # pytrees: torch.export and tree_map see their tensors
+    torch.export.register_dataclass(_data)
 
 __all__ = [
     'AFFINITIES',

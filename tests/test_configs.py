@@ -1,0 +1,46 @@
+"""Every config loads, names only what is registered and builds; the baselines differ from STReMN in the memory alone."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmstremn.engine.launch import check_types
+from mmstremn.registry import MODELS
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+ALL = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+
+
+def plain(cfg: Config) -> dict:
+    """Without what differs by name: where the config stands."""
+    return {key: value for key, value in cfg.to_dict().items() if key != 'filename'}
+
+
+@pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
+def test_config_builds_a_model(path):
+    cfg = Config.fromfile(path)
+    check_types(cfg)
+    for name in ('backbone', 'value_backbone'):
+        cfg.model[name].update(model_name='resnet10t', pretrained=False, checkpoint=None)
+    model = MODELS.build(cfg.model)
+    assert type(model.memory).__name__ == cfg.model.memory.type
+
+
+@pytest.mark.parametrize('name', ['stm', 'stcn', 'fifo'])
+def test_baseline_differs_in_its_memory_alone(name):
+    stremn, other = (Config.fromfile(CONFIGS / f'{config}_davis.py') for config in ('stremn', name))
+    assert other.model.memory != stremn.model.memory
+    other.model.memory = stremn.model.memory
+    assert plain(other) == plain(stremn)
+    assert len((CONFIGS / f'{name}_davis.py').read_text().splitlines()) <= 12
+
+
+def test_selector_has_three_choices_a_clip():
+    for path in ALL:
+        cfg = Config.fromfile(path)
+        if cfg.model.memory.get('selector', {}).get('type') == 'GumbelSelector' and 'memory.selector' not in cfg.model.get(
+            'frozen', ()
+        ):
+            writes = cfg.train_dataloader.dataset.clip_length - 1
+            assert writes - cfg.model.memory.train_slots >= 3, path

@@ -1,0 +1,120 @@
+"""Building components from configs, and what is said when that fails."""
+
+import pytest
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS as MMENGINE_MODELS, DefaultScope
+from torch import nn
+
+import mmstremn.memory as memory_package
+from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, FIFOSelector, GumbelSelector, SlotMemory
+from mmstremn.registry import DATASETS, HOOKS, METRICS, MODELS, SCOPE, Registry, build, find
+
+PARTS = (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS)
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_every_part_builds_from_its_type_alone(part):
+    assert type(build(dict(type=part.__name__))) is part
+    assert find(part.__name__) is part
+
+
+def test_the_lists_of_parts_are_complete():
+    """A new part must be added to its list, or nothing could name it in a config."""
+    exported = [getattr(memory_package, name) for name in memory_package.__all__]
+    modules = {c for c in exported if isinstance(c, type) and issubclass(c, nn.Module)}
+    assert modules == {*PARTS, memory_package.Memory, memory_package.Selector}
+
+
+def test_nested_configs_are_built():
+    memory = build(
+        dict(
+            type='SlotMemory',
+            num_slots=4,
+            selector=dict(type='LRUSelector'),
+            reader=dict(type='TopKReader', k=7, affinity=dict(type='CosineAffinity', temperature=0.5)),
+            gates=[dict(type='EmptyFirst'), dict(type='EveryN', n=3)],
+        )
+    )
+    assert memory.num_slots == 4
+    assert type(memory.selector).__name__ == 'LRUSelector'
+    assert (memory.reader.k, memory.reader.affinity.temperature) == (7, 0.5)
+    assert [type(gate).__name__ for gate in memory.gates] == ['EmptyFirst', 'EveryN']
+    assert memory.gates[1].n == 3
+
+
+def test_a_config_is_not_changed():
+    cfg = dict(type='SlotMemory', selector=dict(type='GumbelSelector'))
+    build(cfg, key_channels=4)
+    assert cfg == dict(type='SlotMemory', selector=dict(type='GumbelSelector'))
+
+
+def test_built_objects_pass_through():
+    selector = FIFOSelector()
+    assert build(selector) is selector
+    assert build(dict(type='SlotMemory', selector=selector)).selector is selector
+    assert build(None) is None
+    assert build(dict(key=1)) == dict(key=1)
+
+
+def test_a_class_may_be_the_type():
+    assert isinstance(build(dict(type=FIFOSelector)), FIFOSelector)
+
+
+def test_config_dicts_are_built():
+    memory = build(ConfigDict(type='SlotMemory', selector=dict(type='FIFOSelector'), _scope_='mmstremn'))
+    assert isinstance(memory.selector, FIFOSelector)
+
+
+def test_context_fills_what_a_config_leaves_out():
+    memory = build(dict(type='SlotMemory'), key_channels=6, value_channels=9)
+    assert memory.selector.describe_key[0].in_features == 6
+    assert memory.selector.describe_value.in_features == 9
+    nested = build(dict(type='SlotMemory', selector=dict(type='GumbelSelector', channels=5)), key_channels=6)
+    assert (nested.selector.describe_key[0].in_features, nested.selector.norm.normalized_shape) == (6, (5,))
+
+
+def test_a_config_wins_over_the_context():
+    assert build(dict(type='GumbelSelector', key_channels=3), key_channels=6).describe_key[0].in_features == 3
+
+
+def test_context_reaches_only_those_who_name_it():
+    assert isinstance(build(dict(type='FIFOSelector'), key_channels=6), FIFOSelector)
+
+
+def test_an_unknown_type_is_named_with_those_there_are():
+    with pytest.raises(KeyError) as error:
+        build(dict(type='SlotMemory', selector=dict(type='FIFOSelektor')))
+    message = str(error.value)
+    assert "'FIFOSelektor' is not registered as a model of mmstremn" in message
+    assert 'Did you mean FIFOSelector' in message
+    assert 'SlotMemory' in message.split('Registered: ')[1]
+
+
+def test_a_type_like_no_other_gets_no_suggestion():
+    with pytest.raises(KeyError, match='Registered: ') as error:
+        find('Xylophone')
+    assert 'Did you mean' not in str(error.value)
+
+
+def test_unknown_arguments_name_the_class():
+    with pytest.raises(TypeError, match=r'SlotMemory.*number_of_slots'):
+        build(dict(type='SlotMemory', number_of_slots=4))
+
+
+def test_names_are_looked_up_in_our_scope_whatever_the_default():
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        assert find('SlotMemory') is SlotMemory
+        assert isinstance(build(dict(type='SlotMemory')).selector, GumbelSelector)
+
+
+def test_what_mmengine_has_is_found_too():
+    assert find('BaseDataPreprocessor') is MMENGINE_MODELS.get('BaseDataPreprocessor')
+    assert find('CheckpointHook', HOOKS).__name__ == 'CheckpointHook'
+
+
+@pytest.mark.parametrize('registry, name', [(MODELS, 'VOSegmentor'), (DATASETS, 'DAVISDataset'), (METRICS, 'DAVISMetric')])
+def test_registries_fill_themselves(registry, name):
+    assert registry.scope == SCOPE
+    assert isinstance(registry, Registry)
+    assert find(name, registry).__name__ == name
+    assert find(f'mmstremn.{name}', registry).__name__ == name
