@@ -10,6 +10,10 @@ from mmengine.registry import (
     LOOPS as MMENGINE_LOOPS,
     METRICS as MMENGINE_METRICS,
     MODELS as MMENGINE_MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS,
+    OPTIMIZERS as MMENGINE_OPTIMIZERS,
+    PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS,
     TRANSFORMS as MMENGINE_TRANSFORMS,
     Registry,
 )
@@ -28,6 +32,13 @@ DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'mmstremn.dataset
 METRICS = _child('metric', MMENGINE_METRICS, 'mmstremn.evaluation')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'mmstremn.engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'mmstremn.engine')
+# Nothing of our own in these: without them mmengine warns that our scope has none.
+OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'mmstremn.engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmstremn.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmstremn.engine'
+)
+PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmstremn.engine')
 
 
 def build(cfg, registry: Registry = MODELS, **context):

@@ -27,7 +27,7 @@ def plain_pixels(logits, target):
     for b in range(B):
         for t in range(T):
             known = [(y, x) for y in range(H) for x in range(W) if target[b, t, y, x] != VOID]
-            frames.append(torch.stack([-p[b, t, target[b, t, y, x], y, x].log() for y, x in known]))
+            frames.append(torch.stack([-p[b, t, int(target[b, t, y, x]), y, x].log() for y, x in known]))
     return frames
 
 

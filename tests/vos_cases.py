@@ -14,15 +14,18 @@ def tiny_config(memory=None, backbone='test_resnet', **kwargs) -> dict:
     # Without zero_init_last=False the residual branches of a ResNet with frozen batch norm and random weights are dead.
     more = dict(zero_init_last=False) if 'resnet' in backbone else {}
     backbone = dict(type='TimmBackbone', model_name=backbone, **more)
-    return dict(
-        type='VOSegmentor',
-        backbone=backbone,
-        value_backbone=dict(backbone),
-        memory=memory or dict(type='SlotMemory', num_slots=3),
-        decoder=dict(type='MaskDecoder', channels=(16, 8, 8)),
-        key_channels=8,
-        value_channels=16,
-    ) | kwargs
+    return (
+        dict(
+            type='VOSegmentor',
+            backbone=backbone,
+            value_backbone=dict(backbone),
+            memory=memory or dict(type='SlotMemory', num_slots=3),
+            decoder=dict(type='MaskDecoder', channels=(16, 8, 8)),
+            key_channels=8,
+            value_channels=16,
+        )
+        | kwargs
+    )
 
 
 def tiny_model(memory=None, backbone='test_resnet', seed=0, **kwargs):

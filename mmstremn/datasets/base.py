@@ -92,6 +92,8 @@ class VOSDataset(BaseDataset):
         )
 
     def _load_clip(self, video: Video, request: SampleRequest) -> dict:
+        if not video.annotated:
+            raise ValueError(f"video '{video.name}': no frame has a mask, expected at least one")
         skip = self.max_skip if request.max_skip is None else request.max_skip
         indices = draw_frames(video.annotated, self.clip_length, skip)
         if np.random.random() < self.reverse_prob:
@@ -121,13 +123,8 @@ def draw_frames(annotated: Sequence[int], clip_length: int, max_skip: int) -> li
 
     Steps are uniform in 1..``max_skip``, or in the largest range that fits into the video. A video with fewer frames
     than the clip is played back and forth.
-
-    Raises:
-        ValueError: Nothing is annotated.
     """
     count = len(annotated)
-    if count == 0:
-        raise ValueError('no frame has a mask: expected at least one')
     if count < clip_length:
         return [annotated[place] for place in _back_and_forth(np.random.randint(count), clip_length, count)]
     largest = max(1, min(max_skip, (count - 1) // max(1, clip_length - 1)))

@@ -104,9 +104,7 @@ class DAVISDataset(VOSDataset):
         self.split = split
         self.resolution = resolution
         self.short_side = short_side
-        super().__init__(
-            data_root=str(data_root), data_prefix=dict(frames='JPEGImages', masks='Annotations'), **kwargs
-        )
+        super().__init__(data_root=str(data_root), data_prefix=dict(frames='JPEGImages', masks='Annotations'), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One ``DAVISVideo`` per sequence of the split."""

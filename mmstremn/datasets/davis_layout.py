@@ -1,6 +1,6 @@
 """The folder layout of DAVIS: sequence lists, the files of a sequence, and the checks that need no decoding.
 
-    ImageSets/<year>/<split>.txt    JPEGImages/<resolution>/<sequence>/00000.jpg    Annotations/.../00000.png
+ImageSets/<year>/<split>.txt    JPEGImages/<resolution>/<sequence>/00000.jpg    Annotations/.../00000.png
 """
 
 from itertools import pairwise
@@ -19,16 +19,20 @@ def read_sequence_names(root: Path, year: int, split: str, resolution: str) -> l
     ``ImageSets/<resolution>``).
 
     Raises:
-        FileNotFoundError: No such root or list; the message names the splits that exist.
+        FileNotFoundError: No such root, resolution or list; the message names those that exist.
         ValueError: The list is empty.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected JPEGImages, Annotations and ImageSets in it')
+    pictures = root / 'JPEGImages'
+    if not (pictures / resolution).is_dir():
+        found = ', '.join(sorted(path.name for path in pictures.glob('*'))) or 'none'
+        raise FileNotFoundError(f'{pictures / resolution}: no such folder, expected one of the resolutions: {found}')
     folders = [root / 'ImageSets' / str(year), root / 'ImageSets' / resolution]
     lists = {path.stem: path for folder in reversed(folders) for path in folder.glob('*.txt')}
     if split not in lists:
         raise FileNotFoundError(
-            f"{folders[0] / split}.txt: no such list; splits of {year}: {', '.join(sorted(lists)) or 'none'}"
+            f'{folders[0] / split}.txt: no such list; splits of {year}: {", ".join(sorted(lists)) or "none"}'
         )
     lines = [line.split()[0] for line in lists[split].read_text().splitlines() if line.strip()]
     names = dict.fromkeys(Path(line).parent.name if '/' in line else line for line in lines)
@@ -58,10 +62,10 @@ def read_sequence(frame_dir: Path, mask_dir: Path) -> tuple[list[str], dict[int,
 
 def _list_images(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder, expected the {' or '.join(suffixes)} files of a sequence")
+        raise FileNotFoundError(f'{folder}: no such folder, expected the {" or ".join(suffixes)} files of a sequence')
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
     if not paths:
-        raise FileNotFoundError(f"{folder}: no files, expected {' or '.join(suffixes)} files")
+        raise FileNotFoundError(f'{folder}: no files, expected {" or ".join(suffixes)} files')
     return {path.stem: str(path) for path in paths if not path.name.startswith('.')}
 
 

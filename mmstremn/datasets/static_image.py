@@ -74,7 +74,5 @@ class StaticImageDataset(VOSDataset):
             raise FileNotFoundError(f'{mask}: no such file, expected the mask of {image}')
         size, mask_size = read_header(image), read_header(mask, is_mask=True)
         if size != mask_size:
-            raise ValueError(
-                f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {image}'
-            )
+            raise ValueError(f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {image}')
         return StaticImage(name, image, mask, size)

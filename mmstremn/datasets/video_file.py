@@ -46,7 +46,7 @@ class ImageFolder(_UnlabelledVideo):
     def _probe(self):
         self.files = sorted(str(path) for path in self.path.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
         if not self.files:
-            raise ValueError(f"{self.path}: no pictures, expected {' or '.join(FRAME_SUFFIXES)} files")
+            raise ValueError(f'{self.path}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files')
         return read_header(self.files[0]), len(self.files)
 
     def frame(self, index: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.noise import uniform
-from mmstremn.memory.selectors import Selector, similarity
+from mmstremn.memory.selectors import Selector, one_hot_max, similarity
 from mmstremn.memory.state import Entry, SlotState
 
 
@@ -111,5 +111,4 @@ def gumbel_softmax(logits: Tensor, uniform_noise: Tensor, temperature: float) ->
     tiny = torch.finfo(uniform_noise.dtype).tiny
     noisy = logits - (-(uniform_noise.clamp(min=tiny).log())).clamp(min=tiny).log()
     soft = (noisy / temperature).softmax(-1)
-    hard = F.one_hot(noisy.argmax(-1), logits.shape[-1]).to(soft.dtype)
-    return hard + soft - soft.detach()
+    return one_hot_max(noisy) + soft - soft.detach()

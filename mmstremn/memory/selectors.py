@@ -27,7 +27,7 @@ class Selector(nn.Module):
 
     def choose(self, logits: Tensor, state: SlotState) -> Tensor:
         """One-hot choices (B, G, S + 1) from gated scores."""
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+        return one_hot_max(logits)
 
 
 class FIFOSelector(Selector):
@@ -86,6 +86,11 @@ class MostSimilarSelector(Selector):
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Cosine similarity -1..1."""
         return similarity(state, entry)
+
+
+def one_hot_max(logits: Tensor) -> Tensor:
+    """One-hot (..., K) at the largest of (..., K); unlike ``F.one_hot`` it never asks the device for a value."""
+    return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
 
 
 def similarity(state: SlotState, entry: Entry) -> Tensor:

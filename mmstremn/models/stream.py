@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -70,10 +70,16 @@ class VOSStream:
         return self._to_ids(logits, inner)
 
     def save(self, path: str) -> None:
-        """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``)."""
+        """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``).
+
+        Raises:
+            ValueError: The stream has not begun.
+        """
+        if self.state is None:
+            raise ValueError(f"nothing to save in '{path}': the stream has seen no frame")
         about = dict(
             format=FORMAT,
-            memory=type(self.model.memory).__name__,
+            kind=_kind(self.model),
             state=self.state.plain(),
             object_ids=self.object_ids,
             size=self.size,
@@ -89,19 +95,24 @@ class VOSStream:
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: The file is no stream, or one of another memory.
+            ValueError: The file is no stream, or one of another memory or of other widths.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"stream file '{path}' not found")
         device = str(next(model.parameters()).device)
-        with safe_open(path, 'pt', device=device) as file:
-            about = json.loads((file.metadata() or {}).get('stream', '{}'))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, 'pt', device=device) as file:
+                about = json.loads((file.metadata() or {}).get('stream', '{}'))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"'{path}' is not a stream: expected a safetensors file ({error})") from error
         if about.get('format') != FORMAT:
             raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
-        memory = type(model.memory).__name__
-        if about['memory'] != memory:
-            raise ValueError(f"'{path}' is a stream of {about['memory']}, but the model's memory is {memory}")
+        for name, value in _kind(model).items():
+            if about['kind'][name] != value:
+                raise ValueError(
+                    f"'{path}' is a stream of a model with {name} {about['kind'][name]}, but this one's is {value}"
+                )
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in about['state'].items()}
         stream = cls(model, about['seed'])
         stream.state = model.memory.state_class(**tensors, **plain)
@@ -111,13 +122,13 @@ class VOSStream:
 
     def _checked_frame(self, frame) -> Tensor:
         """(H, W, 3) on the model's device."""
-        frame = torch.as_tensor(frame)
+        frame = frame if isinstance(frame, Tensor) else torch.as_tensor(np.ascontiguousarray(frame))
         if frame.dtype != torch.uint8:
             raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')
         if frame.dim() != 3 or frame.shape[2] != 3:
             raise ValueError(f'frame {self.index} must be (H, W, 3), got {tuple(frame.shape)}')
         size = tuple(frame.shape[:2])
-        if self.size not in (None, size):
+        if self.index and self.size != size:
             raise ValueError(f'frame {self.index} is {size}, but the stream began with {self.size} (H, W)')
         self.size = size
         return frame.to(next(self.model.parameters()).device, non_blocking=True)
@@ -154,3 +165,14 @@ class VOSStream:
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
         return self._id_table[probabilities.argmax(1)[0]]
+
+
+def _kind(model) -> dict:
+    """What a state must agree on with the model that goes on with it."""
+    return dict(
+        memory=type(model.memory).__name__,
+        per_object_key=model.memory.per_object_key,
+        needs_selection=model.memory.needs_selection,
+        key_channels=model.key_encoder.key.out_channels,
+        value_channels=model.value_encoder.out.conv2.out_channels,
+    )

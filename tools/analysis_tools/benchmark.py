@@ -24,7 +24,7 @@ import numpy as np
 import timm
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from rich import filesize
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -57,8 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         f'memory ({", ".join(MEMORY_NAMES)})',
     )
     parser.add_argument('--all-selectors', action='store_true', help='all selectors instead of --memories')
-    parser.add_argument('--window', type=int, default=10, help='frames of a turn')
-    parser.add_argument('--turns', type=int, default=10, help='timed turns of every mark')
+    parser.add_argument('--window', type=int, default=5, help='frames of a turn (STM and STCN store every 5th)')
+    parser.add_argument('--turns', type=int, default=40, help='timed turns of every mark')
     parser.add_argument('--check', action='store_true', help='exit with 1 where a fixed memory grows or slows down')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
@@ -225,15 +225,15 @@ def grown(results: dict) -> list[str]:
 
 def result_table(results: dict, args: argparse.Namespace, device: str) -> Table:
     """A row for every memory and mark."""
-    table = Table(title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}')
+    table = Table(title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}', box=box.SIMPLE_HEAD)
     table.add_column('memory', no_wrap=True)
-    for name in ('frame', 'ms/frame', 'fps', 'state', 'peak', 'time ratio', 'bytes ratio'):
+    for name in ('frame', 'ms a frame', 'frames a second', 'state MB', 'peak MB', 'time ratio', 'bytes ratio'):
         table.add_column(name, justify='right')
     for name, result in results.items():
         for mark in result['marks']:
             is_last = mark is result['marks'][-1]
             ratios = [f'{result[key]:.3f}' if is_last else '' for key in ('time_ratio', 'bytes_ratio')]
-            sizes = [filesize.decimal(mark[key]) for key in ('state_bytes', 'peak_memory_bytes')]
+            sizes = [f'{mark["state_bytes"] / 1e6:.3f}', f'{mark["peak_memory_bytes"] / 1e6:.0f}']
             speed = [f'{mark["ms_per_frame"]:.2f}', f'{mark["frames_per_second"]:.1f}']
             table.add_row(name, str(mark['frame']), *speed, *sizes, *ratios, end_section=is_last)
     return table

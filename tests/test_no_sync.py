@@ -1,0 +1,51 @@
+"""A step of a stream asks the device for no value: the host waits only when the user takes the mask."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from vos_cases import tiny_model
+
+from mmstremn.memory import SELECTORS
+
+ASKING = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique', 'equal.default', 'repeat_interleave.Tensor')
+
+
+class NoQuestions(TorchDispatchMode):
+    """Fails at every operation whose result the host must know before it can go on."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        if any(asking in name for asking in ASKING):
+            raise AssertionError(f'{name} makes the host wait for the device')
+        return function(*args, **(kwargs or {}))
+
+
+MEMORIES = [dict(type='SlotMemory', num_slots=2, selector=dict(type=cls.__name__)) for cls in SELECTORS]
+MEMORIES.append(
+    dict(
+        type='SlotMemory',
+        num_slots=2,
+        gates=[dict(type=name) for name in ('EmptyFirst', 'KeepFirst', 'MinNovelty', 'Skip', 'EveryN')],
+        reader=dict(type='TopKReader', affinity=dict(type='AnisotropicL2Affinity'), k=4),
+    )
+)
+MEMORIES.append(dict(type='GrowingMemory', keep_last=True, per_object_key=True))
+
+
+@pytest.mark.parametrize('memory', MEMORIES, ids=lambda m: m.get('selector', m)['type'])
+def test_a_step_does_not_wait_for_the_device(memory):
+    model = tiny_model(memory)
+    frame = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    masks = np.zeros((32, 48), np.uint8)
+    masks[4:20, 4:20], masks[20:30, 30:40] = 1, 5
+    stream = model.start(frame, masks)
+    with NoQuestions():
+        for _ in range(5):
+            ids = stream.step(frame)
+    assert ids.shape == (32, 48)
+
+
+def test_the_watch_sees_a_question():
+    with pytest.raises(AssertionError, match='makes the host wait'), NoQuestions():
+        bool(torch.ones(1) > 0)
