@@ -26,7 +26,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.1)}),
+    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'memory.selector': dict(lr_mult=10)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=500),

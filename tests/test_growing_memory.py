@@ -48,7 +48,7 @@ def test_prompted_frames_are_kept_for_good():
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match='GrowingMemory.every must be at least 1, got 0'):
+    with pytest.raises(ValueError, match=r'GrowingMemory\.every must be at least 1, got 0'):
         GrowingMemory(every=0)
 
 

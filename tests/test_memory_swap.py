@@ -1,4 +1,4 @@
-"""Every registered memory takes the place of the config's by one option: trains, tests, saves and loads, and differs from FIFO."""
+"""Every registered memory takes the config's place by one option: it trains, tests, saves, loads and differs from FIFO."""
 
 from pathlib import Path
 

@@ -282,7 +282,7 @@ def test_every_n_is_open_in_training():
 
 
 def test_every_n_refuses_nonsense():
-    with pytest.raises(ValueError, match='EveryN.n must be at least 1, got 0'):
+    with pytest.raises(ValueError, match=r'EveryN\.n must be at least 1, got 0'):
         EveryN(0)
 
 

@@ -211,7 +211,7 @@ def test_a_new_object_reads_only_what_was_written_since(own_keys, reader):
     assert (readouts[0, :, :2] - readouts_other[0, :, :2]).abs().max() > 1e-3
 
     with torch.no_grad():
-        old_state, old_readouts = run(memory, [two(entry) for entry in whole], queries)
+        _, old_readouts = run(memory, [two(entry) for entry in whole], queries)
     torch.testing.assert_close(readouts[:, :, :2], torch.stack(old_readouts[4:]))
     late = [two(entry, slice(2, 3)) for entry in whole[4:]]
     with torch.no_grad():
@@ -287,5 +287,5 @@ def test_a_memory_builds_from_nothing():
 
 
 def test_no_slots_is_an_error():
-    with pytest.raises(ValueError, match='SlotMemory.num_slots must be at least 1, got 0'):
+    with pytest.raises(ValueError, match=r'SlotMemory\.num_slots must be at least 1, got 0'):
         SlotMemory(0)

@@ -199,7 +199,7 @@ def test_step_before_start(video):
 
 @pytest.mark.parametrize('dtype', [np.float32, np.int64, bool])
 def test_frames_must_be_uint8(model, video, dtype):
-    with pytest.raises(TypeError, match='frame 0 must be uint8 RGB in 0..255, got'):
+    with pytest.raises(TypeError, match=r'frame 0 must be uint8 RGB in 0\.\.255, got'):
         model.start(video.frame(0).astype(dtype), video.mask(0))
 
 
@@ -207,7 +207,7 @@ def test_frames_with_nan_are_no_uint8(model, video):
     frame = video.frame(1).astype(np.float64)
     frame[0, 0] = np.nan
     stream = model.start(video.frame(0), video.mask(0))
-    with pytest.raises(TypeError, match='frame 1 must be uint8 RGB in 0..255, got torch.float64'):
+    with pytest.raises(TypeError, match=r'frame 1 must be uint8 RGB in 0\.\.255, got torch.float64'):
         stream.step(frame)
 
 

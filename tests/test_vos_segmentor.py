@@ -163,7 +163,7 @@ def test_an_unknown_mode_is_refused():
 
 
 def test_padded_pixels_are_void():
-    frames, sample = make_clip(0, 1, 2, size=(40, 56))
+    _, sample = make_clip(0, 1, 2, size=(40, 56))
     masks, present = stack_masks([sample], (48, 64))
     assert (masks[..., 40:, :] == 255).all()
     assert (masks[..., 56:] == 255).all()

@@ -20,5 +20,11 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'value_encoder.backbone': dict(lr_mult=0.5)}),
+    paramwise_cfg=dict(
+        custom_keys={
+            'key_encoder.backbone': dict(lr_mult=0.1),
+            'value_encoder.backbone': dict(lr_mult=0.5),
+            'memory.selector': dict(lr_mult=10),
+        }
+    ),
 )

@@ -19,7 +19,8 @@ class GumbelSelector(Selector):
     Every candidate is described by pooled features of its key and values, compared with the new frame and with the other
     candidates, and scored by one small network, so the weights do not depend on S. In training the choice is drawn
     with Gumbel-Softmax, straight-through (Jang et al., ICLR 2017: hard one-hot forward, soft gradient); in evaluation it is
-    the arg-max.
+    the arg-max. Before it has learned anything it favours old slots: the log of 1 + age is added with a learned weight, 1 at
+    first.
 
     Args:
         key_channels: Ck.
@@ -35,6 +36,7 @@ class GumbelSelector(Selector):
         self.describe_value = nn.Linear(value_channels, channels)
         self.norm = nn.LayerNorm(channels)
         self.network = nn.Sequential(nn.Linear(4 * channels + 5, channels), nn.ReLU(), nn.Linear(channels, 1))
+        self.age_weight = nn.Parameter(torch.ones(()))
         self._sums: dict[str, Tensor] = {}
 
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
@@ -47,7 +49,9 @@ class GumbelSelector(Selector):
             candidates = torch.where(filled, torch.cat([slots, new], 2), 0)
             mean = (candidates * filled).sum(2, keepdim=True) / filled.sum(2, keepdim=True)
             features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]
-            return self.network(torch.cat([*features, self._scalars(state, entry, candidates, filled)], -1)).squeeze(-1)
+            scalars = self._scalars(state, entry, candidates, filled)
+            logits = self.network(torch.cat([*features, scalars], -1)).squeeze(-1)
+            return logits + self.age_weight * scalars[..., 2]
 
     def _describe(self, key: Tensor, value: Tensor) -> Tensor:
         """(B, G, S, P, Ck) and (B, O, S, P, Cv) to (B, G, S, C); the sum over objects ignores those that pad a batch."""

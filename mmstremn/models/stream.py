@@ -109,10 +109,9 @@ class VOSStream:
         if about.get('format') != FORMAT:
             raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
         for name, value in _kind(model).items():
-            if about['kind'][name] != value:
-                raise ValueError(
-                    f"'{path}' is a stream of a model with {name} {about['kind'][name]}, but this one's is {value}"
-                )
+            saved = about['kind'][name]
+            if saved != value:
+                raise ValueError(f"'{path}' is a stream of a model with {name} {saved}, but this one's is {value}")
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in about['state'].items()}
         stream = cls(model, about['seed'])
         stream.state = model.memory.state_class(**tensors, **plain)

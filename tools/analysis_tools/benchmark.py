@@ -227,7 +227,7 @@ def result_table(results: dict, args: argparse.Namespace, device: str) -> Table:
     """A row for every memory and mark."""
     table = Table(title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}', box=box.SIMPLE_HEAD)
     table.add_column('memory', no_wrap=True)
-    for name in ('frame', 'ms a frame', 'frames a second', 'state MB', 'peak MB', 'time ratio', 'bytes ratio'):
+    for name in ('frame', 'ms a frame', 'fps', 'state MB', 'peak MB', 'time ratio', 'bytes ratio'):
         table.add_column(name, justify='right')
     for name, result in results.items():
         for mark in result['marks']:
