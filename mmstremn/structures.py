@@ -2,7 +2,6 @@
 
 from mmengine.structures import BaseDataElement
 
-
 VOID = 255
 
 

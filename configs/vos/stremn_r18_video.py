@@ -1,7 +1,7 @@
-# Stage 2 of the small variant: eight-frame clips of videos, in which the selector must choose four times or more. Starts from
-# the checkpoint of stage 1 (load_from). Sized for about half an hour on one CPU core.
+# Stage 2 of the small variant: eight-frame clips, in which the selector must choose at least four times. Starts from the
+# checkpoint of stage 1 (load_from). Sized for a quarter of an hour on one CPU core.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
-max_iters = 400
+max_iters = 250
 load_from = 'work_dirs/stremn_r18_static/iter_850.pth'
 train_dataloader = dict(
     batch_size=2,
@@ -27,4 +27,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, T_max=max_iters - 20, eta_min_ratio=0.05),
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
-default_hooks = dict(checkpoint=dict(interval=100, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=1))
