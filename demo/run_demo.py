@@ -2,7 +2,7 @@
 
 The config's memory is trained with its learned selector and, on the same clips, with FIFO; both are tested beside the
 baseline that copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``, ``overlay.mp4`` and
-``slots.png`` of one test video, ``log.txt``, and the logs of the runs under ``runs``. On the CPU a seed gives the same
+``slots.png`` of one test video, ``overview.png`` (its true and predicted masks and its slots), ``log.txt``, and the logs of the runs under ``runs``. On the CPU a seed gives the same
 figures every time.
 """
 
@@ -38,12 +38,12 @@ try:
     from mmstremn.registry import DATASETS, SCOPE
     from mmstremn.structures import VOSDataSample
     from mmstremn.utils.palette import decode_palette_png
-    from mmstremn.visualization import draw_slot_timeline, write_overlay_video
+    from mmstremn.visualization import draw_film_strip, draw_slot_timeline, write_overlay_video
 except ImportError as error:
     sys.exit(f'The demo misses a package: {error}. `make demo` installs it, and so does: pip install -e ".[mm]"')
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTPUTS = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'log.txt', 'runs')
+OUTPUTS = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'overview.png', 'log.txt', 'runs')
 FIFO = {'model.memory.selector._delete_': True, 'model.memory.selector.type': 'FIFOSelector'}
 TRAINED = {'stremn': {}, 'fifo': FIFO}  # checkpoint name: changes of the config
 TITLES = {'stremn': 'learned selector', 'fifo': 'FIFO', 'copy_first_mask': 'copy the first mask'}
@@ -183,14 +183,18 @@ def evaluate_baseline(videos: list[Video], report: Callable[[int], None]) -> dic
 
 
 def show(cfg: Config, out: Path, video: Video) -> None:
-    """Write ``overlay.mp4`` (frame, ground truth, prediction) and ``slots.png`` of one video."""
+    """Write ``overlay.mp4`` (frame, ground truth, prediction), ``slots.png`` and ``overview.png`` of one video."""
     sample = VOSDataSample()
     predict_video(init_segmentor(cfg, out / 'stremn.pth'), video, sample)
     if 'slot_timeline' not in sample:
         raise ValueError('the demo shows the slots of a memory: expected model.memory.type=SlotMemory')
     title = f'Which frames the slots held ({video.name}, learned selector)'
-    Image.fromarray(draw_slot_timeline(sample.slot_timeline, title)).save(out / 'slots.png')
-    predictions = map(decode_palette_png, sample.pred_masks)
+    timeline = draw_slot_timeline(sample.slot_timeline, title)
+    Image.fromarray(timeline).save(out / 'slots.png')
+    predictions = [decode_palette_png(png) for png in sample.pred_masks]
+    truth = [video.mask(index) for index in range(video.num_frames)]
+    strip = draw_film_strip(video, [truth, predictions], width=timeline.shape[1])
+    Image.fromarray(np.concatenate([strip, timeline])).save(out / 'overview.png')
     masks = (side_by_side(0 * ids, video.mask(index), ids) for index, ids in enumerate(predictions))
     frames = (captioned(side_by_side(frame, frame, frame)) for frame in iterate_frames(video))
     write_overlay_video(out / 'overlay.mp4', frames, (captioned(ids, text=False) for ids in masks))

@@ -22,7 +22,7 @@ from mmstremn.visualization import write_overlay_video
 
 SMALL = DATA / 'small_vos.py'
 RUN_DEMO = '../demo/run_demo'
-FILES = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'log.txt')
+FILES = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'overview.png', 'log.txt')
 
 
 def load(path):

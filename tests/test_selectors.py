@@ -254,6 +254,8 @@ def test_empty_slots_come_first_and_in_order():
     assert chosen(memory, slots([0, -1, 1, -1])) == 1
     assert chosen(memory, slots([0, 2, 1, -1])) == 3
     assert chosen(memory, slots([0, 2, 1, 3])) == 4
+    gated = EmptyFirst()(torch.zeros(1, 1, 5), slots([0, -1, 1, -1]), make_entry())
+    assert gated[0, 0].isfinite().tolist() == [False, True, False, False, False]  # so a draw has no choice either
 
 
 @pytest.mark.parametrize('selector', SELECTORS)
@@ -350,6 +352,23 @@ def test_a_prompted_entry_passes_gates_of_time_but_not_those_that_protect(gate, 
     full = slots([0, 3, 5], step=7)
     assert chosen(memory, full, prompted) == (1 if selector is FIFOSelector else 2)  # and frame 0 stays
     assert chosen(memory, full, make_entry(9)) == 3
+
+
+class Closed(torch.nn.Module):
+    """A gate that bars every slot."""
+
+    def forward(self, logits, state, entry):
+        return torch.cat([torch.full_like(logits[..., :-1], float('-inf')), logits[..., -1:]], -1)
+
+
+def test_where_the_gates_bar_all_the_selector_places_a_prompted_entry():
+    memory = SlotMemory(2, Fixed(1.0, 2.0, 9.0), gates=[Closed()])
+    assert chosen(memory, slots([0, 1]), make_entry()) == 2
+    assert chosen(memory, slots([0, 1]), make_entry(prompted=True)) == 1
+    learned = SlotMemory(2, GumbelSelector(3, 5, 4), gates=[Closed()]).train()
+    choice = learned.select(slots([0, 1]), make_entry(prompted=True))
+    assert choice.isfinite().all()
+    assert choice[0, 0, 2] == 0
 
 
 def test_a_prompted_entry_is_stored_by_a_selector_that_would_skip():

@@ -157,6 +157,19 @@ def test_tensor_mode_gives_logits_of_all_frames():
     assert logits[1].softmax(1)[:, 2].max() < 1e-5  # the object that only pads
 
 
+@pytest.mark.parametrize('own_keys', [False, True])
+def test_objects_that_pad_a_batch_have_zero_values(own_keys):
+    """So a selector that sums over objects does not see them."""
+    model = tiny_model(dict(type='SlotMemory', num_slots=2, per_object_key=own_keys)).eval()
+    features = model.encode_frame(torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)))
+    features.present = torch.tensor([[True, False], [True, True]])
+    entry = model.encode_value(features, torch.zeros(2, 3, 32, 48), prompted=True)
+    assert (entry.value[0, 1] == 0).all()
+    assert all((entry.value[sample, index] != 0).any() for sample, index in ((0, 0), (1, 0), (1, 1)))
+    assert entry.prompted
+    assert entry.key.shape[1] == (2 if own_keys else 1)
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'train'"):
         tiny_model()(None, mode='train')

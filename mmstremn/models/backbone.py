@@ -103,9 +103,9 @@ class TimmBackbone(nn.Module):
         return tuple(out)
 
     def _drop_unused(self, size: int | tuple[int, int]) -> None:
-        """Drop what no map depends on: some of timm's models keep their deepest layers, which cost time and get no gradient.
+        """Drop the layers of sequences that no map depends on.
 
-        In a sequence such a layer is replaced by nothing; elsewhere its parameters are frozen.
+        Some of timm's models keep their deepest layers, which would cost time and get no gradient.
         """
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         maps = self.eval()(torch.zeros(1, 3, height // 16 * 16, width // 16 * 16))
@@ -117,8 +117,6 @@ class TimmBackbone(nn.Module):
                 own = set(layer.parameters())
                 if own and own <= unused:
                     setattr(sequence, name, nn.Identity())
-        for parameter in unused:
-            parameter.requires_grad_(False)
 
 
 def _create(model_name: str, kwargs: dict, **more) -> nn.Module:
