@@ -1,9 +1,9 @@
 """Train, test and show STReMN on synthetic videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make demo``).
 
 The config's memory is trained with its learned selector and, on the same clips, with FIFO; both are tested beside the
-baseline that copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``, ``overlay.mp4`` and
-``slots.png`` of one test video, ``overview.png`` (its true and predicted masks and its slots), ``log.txt``, and the logs of the runs under ``runs``. On the CPU a seed gives the same
-figures every time.
+baseline that copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video
+``overlay.mp4``, ``slots.png``, ``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the logs of the runs
+under ``runs``. On the CPU a seed gives the same figures every time.
 """
 
 import argparse

@@ -42,6 +42,9 @@ PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mms
 def build(cfg, registry: Registry = MODELS, **context):
     """Build a component and the components nested in its config, under our own scope.
 
+    For parts such as memories and backbones. A ``VOSegmentor`` or a data set builds its own parts: ``MODELS.build``,
+    ``DATASETS.build``.
+
     Args:
         cfg: A dict with a ``type``, or an object that is already built (returned as it is).
         registry: Where the types are looked up.
