@@ -1,6 +1,6 @@
 # A small STReMN on the embedded data: no download, no weights, minutes on two CPU cores (`make demo`).
 _base_ = ['./_base_/default_runtime.py']
-max_iters = 600
+max_iters = 400
 size = (128, 128)
 model = dict(
     type='VOSegmentor',
@@ -22,7 +22,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='IterationSampler'),
-    dataset=dict(type='SyntheticVOSDataset', split='train', size=size, clip_length=8, max_skip=3, max_objects=2),
+    dataset=dict(type='SyntheticVOSDataset', split='train', size=size, clip_length=7, max_skip=3, max_objects=2),
 )
 val_dataloader = dict(
     batch_size=1,
@@ -41,7 +41,10 @@ train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01), clip_grad=dict(max_norm=5.0)
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
+    clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(custom_keys={'memory.selector': dict(lr_mult=10)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=30),

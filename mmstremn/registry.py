@@ -15,6 +15,8 @@ from mmengine.registry import (
     OPTIMIZERS as MMENGINE_OPTIMIZERS,
     PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS,
     TRANSFORMS as MMENGINE_TRANSFORMS,
+    VISBACKENDS as MMENGINE_VISBACKENDS,
+    VISUALIZERS as MMENGINE_VISUALIZERS,
     Registry,
 )
 
@@ -36,6 +38,8 @@ LOOPS = _child('loop', MMENGINE_LOOPS, 'mmstremn.engine')
 OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'mmstremn.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmstremn.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmstremn.engine')
+VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmstremn.engine')
+VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'mmstremn.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmstremn.engine')
 
 
