@@ -123,3 +123,11 @@ def run_script(name: str, *argv, **variables) -> str:
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
+
+
+def largest_difference(first: dict, second: dict) -> float:
+    """Between two dictionaries of tensors; printed, so that ``pytest -s`` shows the figures."""
+    assert first.keys() == second.keys()
+    largest = max(float((first[key] - second[key]).abs().max()) for key in first)
+    print(f'largest difference {largest:.1e}')
+    return largest

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 
 from mmstremn.engine.launch import check_types
@@ -44,3 +45,17 @@ def test_selector_has_three_choices_a_clip():
         ):
             writes = cfg.train_dataloader.dataset.clip_length - 1
             assert writes - cfg.model.memory.train_slots >= 3, path
+
+
+def test_model_index_names_configs_and_logs_that_exist():
+    root = CONFIGS.parent
+    models = []
+    for path in yaml.safe_load((root / 'model-index.yml').read_text())['Import']:
+        models += yaml.safe_load((root / path).read_text())['Models']
+    assert {model['Config'] for model in models} == {
+        str(path.relative_to(root)) for path in ALL if path.stem != 'stremn_synthetic'
+    }
+    for model in models:
+        log = model.get('Metadata', {}).get('Training Log')
+        assert log is None or (root / log).is_file(), log
+        assert log is not None or 'Results' not in model, f'{model["Name"]}: results without a log'

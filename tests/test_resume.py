@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import SMALL_VOS, TINY, run_tool
+from runs import SMALL_VOS, TINY, largest_difference, run_tool
 
 from mmstremn.engine.atomic import AtomicLocalBackend, write_atomically
 from mmstremn.engine.random_state import get_random_state, set_random_state
@@ -24,11 +24,6 @@ def final_state(folder: Path, name: str = LAST) -> dict:
     checkpoint = torch.load(folder / name, weights_only=False)
     momenta = checkpoint['optimizer']['state']
     return checkpoint['state_dict'] | {f'{i}.{k}': v for i, state in momenta.items() for k, v in state.items()}
-
-
-def largest_difference(first: dict, second: dict) -> float:
-    assert first.keys() == second.keys()
-    return max(float((first[key] - second[key]).abs().max()) for key in first)
 
 
 @pytest.fixture(scope='module')

@@ -8,9 +8,8 @@ import av
 import cv2
 import numpy as np
 
+from mmstremn.structures import VOID
 from mmstremn.utils.palette import DAVIS_PALETTE
-
-VOID = 255
 
 
 def overlay(frame: np.ndarray, ids: np.ndarray, alpha: float = 0.5) -> np.ndarray:
