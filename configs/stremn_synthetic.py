@@ -1,6 +1,7 @@
-# A small STReMN on the embedded data: no download, no weights, minutes on two CPU cores (`make demo`).
+# A small STReMN on the embedded data: no download, no weights, minutes on two CPU cores. `make demo` starts it from the
+# checkpoint of vos/synthetic_short_clips.py (load_from); from random weights give it more iterations.
 _base_ = ['./_base_/default_runtime.py']
-max_iters = 400
+max_iters = 160
 size = (128, 128)
 model = dict(
     type='VOSegmentor',
@@ -42,11 +43,12 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(custom_keys={'memory.selector': dict(lr_mult=4)}),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=30),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters, T_max=max_iters - 30, eta_min_ratio=0.02),
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, T_max=max_iters - 20, eta_min_ratio=0.02),
 ]
 default_hooks = dict(checkpoint=dict(interval=100, max_keep_ckpts=1))

@@ -1,9 +1,10 @@
 """Train, test and show STReMN on synthetic videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make demo``).
 
-The config's memory is trained with its learned selector and, on the same clips, with FIFO; both are tested beside the
-baseline that copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video
-``overlay.mp4``, ``slots.png``, ``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the logs of the runs
-under ``runs``. On the CPU a seed gives the same figures every time.
+The model is trained on short clips first, in which a memory has nothing to choose; from there it is trained with the
+config's learned selector and, on the same clips, with FIFO. Both are tested beside the baseline that copies the first mask.
+The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video ``overlay.mp4``, ``slots.png`` and
+``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the logs of the runs under ``runs``. On the CPU a
+seed gives the same figures every time.
 """
 
 import argparse
@@ -46,6 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'overview.png', 'log.txt', 'runs')
 FIFO = {'model.memory.selector._delete_': True, 'model.memory.selector.type': 'FIFOSelector'}
 TRAINED = {'stremn': {}, 'fifo': FIFO}  # checkpoint name: changes of the config
+SHORT_CLIPS = 'short_clips'
 TITLES = {'stremn': 'learned selector', 'fifo': 'FIFO', 'copy_first_mask': 'copy the first mask'}
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'skimage', 'sklearn')
 # What a video costs, in training iterations, roughly: for the time left.
@@ -56,7 +58,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train, test and show STReMN on synthetic videos')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='folder for all that the demo leaves')
     parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'), help='config of a SlotMemory')
-    parser.add_argument('--iters', type=int, help="iterations of each of the two trainings (default: the config's)")
+    parser.add_argument(
+        '--short-clips',
+        default=str(ROOT / 'configs/vos/synthetic_short_clips.py'),
+        help='config of the training that comes first and that both memories start from',
+    )
+    parser.add_argument('--iters', type=int, help="iterations of each of the three trainings (default: the configs')")
     parser.add_argument('--seed', type=int, help="of weights, clips and noise (default: the config's)")
     parser.add_argument('--video', type=int, default=0, help='the test video that is shown')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
@@ -99,15 +106,21 @@ def remove_outputs(folder: Path) -> None:
 
 def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
     """All stages; what ``metrics.json`` holds."""
-    cfgs = {name: make_config(args, name) for name in TRAINED}
+    cfgs = {name: make_config(args, name, args.config) for name in TRAINED}
+    short_clips = make_config(args, SHORT_CLIPS, args.short_clips)
+    start = args.out / 'runs' / f'{SHORT_CLIPS}.pth'
     cfg = cfgs['stremn']
     videos = build_test_videos(cfg)
     if not 0 <= args.video < len(videos):
         raise ValueError(f'--video {args.video}: expected 0..{len(videos) - 1}, a test video of {args.config}')
     results = {}
     per_run = cfg.train_cfg.max_iters + TEST_COST * len(videos)
-    with progress.running(per_run * len(cfgs) + BASELINE_COST * len(videos) + SHOW_COST):
+    total = short_clips.train_cfg.max_iters + per_run * len(cfgs) + BASELINE_COST * len(videos) + SHOW_COST
+    with progress.running(total):
+        with progress.stage('training on short clips') as report:
+            train(short_clips, start, report)
         for name in cfgs:
+            cfgs[name].load_from = str(start)
             with progress.stage(f'training {TITLES[name]}') as report:
                 train(cfgs[name], args.out / f'{name}.pth', report)
             with progress.stage(f'testing {TITLES[name]}', TEST_COST) as report:
@@ -117,20 +130,20 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
         with progress.stage('drawing', SHOW_COST) as report:
             show(cfg, args.out, videos[args.video])
             report(1)
-    metrics = dict(results=results, **describe(args, cfgs, videos), seconds=progress.seconds)
+    metrics = dict(results=results, **describe(args, [short_clips, cfg], videos), seconds=progress.seconds)
     (args.out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
     return metrics
 
 
-def make_config(args: argparse.Namespace, name: str) -> Config:
-    """The config of one of the two trainings."""
-    options = {**args.cfg_options, **TRAINED[name]}
+def make_config(args: argparse.Namespace, name: str, path: str) -> Config:
+    """The config of one of the trainings."""
+    options = {**args.cfg_options, **TRAINED.get(name, {})}
     options |= {f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')}  # the demo tests, after training
     options['env_cfg.cudnn_benchmark'] = False
     if args.seed is not None:
         options['randomness.seed'] = args.seed
     work_dir = str(args.out / 'runs' / name)
-    arguments = dict(config=args.config, work_dir=work_dir, cfg_options=options, launcher='none', local_rank=0)
+    arguments = dict(config=path, work_dir=work_dir, cfg_options=options, launcher='none', local_rank=0)
     cfg = load_config(argparse.Namespace(**arguments))
     cfg.experiment_name = name
     if args.iters is not None:
@@ -217,16 +230,15 @@ def captioned(picture: np.ndarray, text: bool = True) -> np.ndarray:
     return np.concatenate([strip, picture])
 
 
-def describe(args: argparse.Namespace, cfgs: dict[str, Config], videos: list[Video]) -> dict:
+def describe(args: argparse.Namespace, cfgs: list[Config], videos: list[Video]) -> dict:
     """What is needed to run the demo again."""
-    cfg = cfgs['stremn']
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
     return dict(
         command=args.command,
-        config=args.config,
+        configs=[args.short_clips, args.config],
         config_options=TRAINED,
-        iterations=cfg.train_cfg.max_iters,
-        seed=cfg.randomness.seed,
+        iterations=[cfg.train_cfg.max_iters for cfg in cfgs],
+        seed=cfgs[0].randomness.seed,
         test_videos=[video.name for video in videos],
         shown_video=videos[args.video].name,
         device=device,

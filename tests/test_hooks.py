@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmstremn.datasets.samplers import IterationSampler
-from mmstremn.engine import ClipSkipHook, GumbelTemperatureHook, SelectorStatisticsHook
+from mmstremn.engine import ClipSkipHook, FiniteLossHook, GumbelTemperatureHook, SelectorStatisticsHook
 from mmstremn.memory import GumbelSelector
 from mmstremn.utils.palette import DAVIS_PALETTE
 from mmstremn.visualization import draw_slot_timeline, overlay, write_overlay_video
@@ -158,3 +158,17 @@ def test_overlay_video_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match='shorter'):
         write_overlay_video(tmp_path / 'video.mp4', frames, [np.zeros((8, 8), np.uint8)])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_stops_training_before_a_checkpoint():
+    hook = FiniteLossHook(interval=10)
+    runner = FakeRunner()
+    runner.iter = 3
+    hook.after_train_iter(runner, 3, outputs=dict(loss=torch.tensor(1.0)))
+    hook.before_save_checkpoint(runner, {})
+    hook.after_train_iter(runner, 3, outputs=dict(loss=torch.tensor(1.0), loss_ce=torch.tensor(float('nan'))))
+    with pytest.raises(FloatingPointError, match=r'iteration 3: .*loss_ce.*nan'):
+        hook.before_save_checkpoint(runner, {})
+    runner.iter = 9
+    with pytest.raises(FloatingPointError, match='iteration 9'):
+        hook.after_train_iter(runner, 9, outputs=dict(loss=torch.tensor(float('inf'))))

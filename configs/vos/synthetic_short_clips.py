@@ -1,0 +1,11 @@
+# What `make demo` trains first, for all its memories: many clips of three frames, in which there is nothing to choose.
+_base_ = '../stremn_synthetic.py'
+max_iters = 500
+model = dict(frozen=('memory.selector',))
+train_dataloader = dict(batch_size=5, dataset=dict(clip_length=3, max_skip=5))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters, T_max=max_iters - 30, eta_min_ratio=0.1),
+]
