@@ -101,7 +101,7 @@ def test_demo_fails_clearly_when_the_loss_is_not_finite(tmp_path):
     config.write_text(f"_base_ = ['{SMALL}']\noptim_wrapper = dict(optimizer=dict(lr=1e30))\n{hooks}\n")
     code, output = run_demo(tmp_path / 'out', config=config)
     assert code == 1
-    assert 'The demo failed while training learned selector: FloatingPointError: iteration' in output
+    assert 'The demo failed while training on short clips: FloatingPointError: iteration' in output
     assert 'log.txt' in output
     assert 'Traceback' in (tmp_path / 'out/log.txt').read_text()
     assert not (tmp_path / 'out/metrics.json').exists()
