@@ -7,7 +7,14 @@ from pathlib import Path
 import torch
 from mmengine.dist import is_main_process
 
-from mmstremn.engine.launch import add_common_arguments, add_hook, build_runner, check_checkpoint_file, load_config
+from mmstremn.engine.launch import (
+    add_common_arguments,
+    add_hook,
+    build_runner,
+    check_checkpoint_file,
+    load_config,
+    without_backbone_weights,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -24,6 +31,7 @@ def main(argv: list[str] | None = None) -> dict:
     cfg = load_config(args)
     check_checkpoint_file(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.model = without_backbone_weights(cfg.model)
     add_hook(cfg, type='CheckpointMatchHook', strict=True)
     if args.show_dir is not None:
         add_hook(cfg, type='VOSVisualizationHook', out_dir=args.show_dir)

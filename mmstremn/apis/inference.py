@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmstremn.engine.checkpoint import checkpoint_weights, differences_to_model
-from mmstremn.engine.launch import check_checkpoint_file
+from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
 from mmstremn.models import VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
 
@@ -39,19 +39,11 @@ def init_segmentor(
     if checkpoint is not None:
         check_checkpoint_file(str(checkpoint))
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
-        model = MODELS.build(config.model if checkpoint is None else _without_backbone_weights(config.model))
+        model = MODELS.build(config.model if checkpoint is None else without_backbone_weights(config.model))
     if checkpoint is not None:
         _load_strictly(model, str(checkpoint))
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
-
-
-def _without_backbone_weights(model: dict) -> dict:
-    """The model's config with backbones that are initialised at random."""
-    model = model.copy()
-    for name in {'backbone', 'value_backbone'} & model.keys():
-        model[name] = {k: v for k, v in model[name].items() if k not in ('checkpoint', 'pretrained')}
-    return model
 
 
 def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:

@@ -119,6 +119,14 @@ def check_checkpoint_file(path: str) -> None:
         raise ValueError(f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else')
 
 
+def without_backbone_weights(model: dict) -> dict:
+    """The config of a model whose backbones are not loaded first, for a model that gets all weights from a checkpoint."""
+    model = model.copy()
+    for name in {'backbone', 'value_backbone'} & model.keys():
+        model[name] = {key: value for key, value in model[name].items() if key not in ('checkpoint', 'pretrained')}
+    return model
+
+
 def add_hook(cfg: Config, **hook) -> None:
     """Append a hook to the config's ``custom_hooks``."""
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
