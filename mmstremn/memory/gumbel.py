@@ -47,7 +47,7 @@ class GumbelSelector(Selector):
             filled = F.pad(state.written_at >= 0, (0, 1), value=1).unsqueeze(-1)
             # (B, G, S + 1, C). Empty slots are cut off: the gradient of normalising their zeros is infinite.
             candidates = torch.where(filled, torch.cat([slots, new], 2), 0)
-            mean = (candidates * filled).sum(2, keepdim=True) / filled.sum(2, keepdim=True)
+            mean = candidates.sum(2, keepdim=True) / filled.sum(2, keepdim=True)
             features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]
             scalars = self._scalars(state, entry, candidates, filled)
             logits = self.network(torch.cat([*features, scalars], -1)).squeeze(-1)
