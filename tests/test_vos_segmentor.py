@@ -9,6 +9,7 @@ from mmengine.logging import MessageHub
 from vos_cases import BACKBONES, SquaresVideo, make_batch, make_clip, make_sample, tiny_model
 
 from mmstremn.models import aggregate
+from mmstremn.models.decoder import Segmentation
 from mmstremn.models.vos_segmentor import stack_masks
 from mmstremn.utils.palette import decode_palette_png
 
@@ -163,7 +164,7 @@ def test_objects_that_pad_a_batch_have_zero_values(own_keys):
     model = tiny_model(dict(type='SlotMemory', num_slots=2, per_object_key=own_keys)).eval()
     features = model.encode_frame(torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)))
     features.present = torch.tensor([[True, False], [True, True]])
-    entry = model.encode_value(features, torch.zeros(2, 3, 32, 48), prompted=True)
+    entry = model.encode_value(features, Segmentation(torch.zeros(2, 3, 32, 48)), prompted=True)
     assert (entry.value[0, 1] == 0).all()
     assert all((entry.value[sample, index] != 0).any() for sample, index in ((0, 0), (1, 0), (1, 1)))
     assert entry.prompted

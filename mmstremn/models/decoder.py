@@ -1,13 +1,27 @@
 """From readouts to masks, and the soft aggregation of objects (STM, ICCV 2019)."""
 
 import itertools
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, to_map
+from mmstremn.models.layers import ResidualBlock, to_map, to_positions
 from mmstremn.registry import MODELS
+
+
+@dataclass
+class Segmentation:
+    """What is known of a frame's objects.
+
+    Attributes:
+        logits: (B, 1 + O, H, W) whose softmax is a distribution over background and objects.
+        decoded: (B, O, P, C) the decoder's features at stride 16, zero for objects that were not decoded; None if none was.
+    """
+
+    logits: Tensor
+    decoded: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -35,7 +49,7 @@ class MaskDecoder(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(c, c) for c in channels[1:])
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -43,7 +57,7 @@ class MaskDecoder(nn.Module):
             maps: (B, C, h, w) at strides 16, 8, 4.
 
         Returns:
-            Logits (B, O, H, W), objects independent of each other.
+            Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]) at stride 16.
         """
         objects = readout.shape[1]
 
@@ -51,13 +65,13 @@ class MaskDecoder(nn.Module):
             return x.repeat_interleave(objects, 0)
 
         x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
-        x = self.join(torch.cat([x, repeat(self.compress(maps[0]))], 1))
+        x = joined = self.join(torch.cat([x, repeat(self.compress(maps[0]))], 1))
         for narrow, skip, block, feature in zip(self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True):
             x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
             x = block(x + repeat(skip(feature)))
         logits = self.predict(F.relu(x))
         logits = F.interpolate(logits.float(), scale_factor=4, mode='bilinear', align_corners=False)
-        return logits[:, 0].unflatten(0, (-1, objects))
+        return logits[:, 0].unflatten(0, (-1, objects)), to_positions(joined).unflatten(0, (-1, objects))
 
 
 def aggregate(probabilities: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ class MemoryModel(Protocol):
 
     memory: Memory
 
-    def decode(self, readout: Tensor, features) -> Tensor:
+    def decode(self, readout: Tensor, features):
         """The output of a frame from what was read."""
 
-    def accept(self, output: Tensor | None, given) -> Tensor:
+    def accept(self, output, given):
         """The output once what is given for the frame has its say; ``output`` is None on the first frame."""
 
-    def encode_value(self, features, output: Tensor, prompted: bool) -> Entry:
+    def encode_value(self, features, output, prompted: bool) -> Entry:
         """What the frame offers to the memory."""
 
 
@@ -30,7 +30,7 @@ def advance(
     new_objects: int = 0,
     seeds: tuple[int, ...] | None = None,
     write: bool = True,
-) -> tuple[Tensor, MemoryState | None]:
+) -> tuple[object, MemoryState | None]:
     """One frame.
 
     Args:

@@ -65,9 +65,9 @@ class VOSStream:
         given = self._given(masks, given_ids, inner, image) if given_ids else None
         new = len(new_ids) if self.state is not None else 0
         features = self.model.encode_frame(image)
-        logits, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
+        output, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
         self.index += 1
-        return self._to_ids(logits, inner)
+        return self._to_ids(output.logits, inner)
 
     def save(self, path: str) -> None:
         """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``).

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmstremn.memory import Entry
-from mmstremn.models.decoder import aggregate
+from mmstremn.models.decoder import Segmentation, aggregate
 from mmstremn.models.encoders import FrameFeatures, KeyEncoder
 from mmstremn.models.given_masks import GivenMasks
 from mmstremn.models.rollout import advance
@@ -27,9 +27,10 @@ class VOSegmentor(BaseModel):
 
     Args:
         backbone: Config of the key encoder's backbone; it must give strides 16, 8, 4.
-        memory: Config; parts that name ``key_channels`` or ``value_channels`` get the model's.
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
         value_backbone: Config of the value encoder's backbone; 5 input channels and stride 16 are filled in.
-        decoder: Config of the mask decoder; the widths it reads are filled in.
+        decoder: Config of the mask decoder; its ``channels`` start with that of its stride-16 features; the widths it reads
+            are filled in.
         loss: Config.
         key_channels: Ck.
         value_channels: Cv.
@@ -56,7 +57,9 @@ class VOSegmentor(BaseModel):
     ):
         preprocessor = build(data_preprocessor or dict(type='VOSDataPreprocessor'))
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
-        self.memory = build(memory, key_channels=key_channels, value_channels=value_channels)
+        decoder = dict(type='MaskDecoder', channels=(512, 256, 256)) | (decoder or {})
+        widths = dict(key_channels=key_channels, value_channels=value_channels, decoder_channels=decoder['channels'][0])
+        self.memory = build(memory, **widths)
         self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
         channels = self.key_encoder.backbone.channels
         value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
@@ -70,7 +73,6 @@ class VOSegmentor(BaseModel):
                 own_key_channels=key_channels if self.memory.per_object_key else 0,
             )
         )
-        decoder = decoder or dict(type='MaskDecoder')
         self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels)
         self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
         self.short_side = short_side
@@ -96,20 +98,29 @@ class VOSegmentor(BaseModel):
         """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, a multiple of 16."""
         return self.key_encoder(image)
 
-    def decode(self, readout: Tensor, features: FrameFeatures) -> Tensor:
-        """Logits (B, 1 + O, H, W) whose softmax is a distribution over background and objects."""
-        probabilities = self.decoder(readout, features.maps).sigmoid()
+    def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
+        """What the frame shows of the objects that were read."""
+        logits, decoded = self.decoder(readout, features.maps)
+        probabilities = logits.sigmoid()
         if features.present is not None:
             probabilities = probabilities * features.present[:, :, None, None]
-        return aggregate(probabilities)
+        return Segmentation(aggregate(probabilities), decoded)
 
-    def accept(self, logits: Tensor | None, given: GivenMasks) -> Tensor:
-        """Logits (B, 1 + O, H, W) in which the given masks have their say."""
-        return given.replace(logits)
+    def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
+        """The segmentation in which the given masks have their say."""
+        if output is None:
+            return Segmentation(given.replace(None))
+        new = given.masks.shape[1] - output.decoded.shape[1]
+        return Segmentation(given.replace(output.logits), F.pad(output.decoded, (0, 0, 0, 0, 0, new)))
 
-    def encode_value(self, features: FrameFeatures, logits: Tensor, prompted: bool) -> Entry:
-        """What the frame and its masks offer to the memory."""
-        value, key = self.value_encoder(features.image, logits.softmax(1)[:, 1:], features.maps[0])
+    def encode_value(self, features: FrameFeatures, output: Segmentation, prompted: bool) -> Entry:
+        """What the frame and its masks offer to the memory.
+
+        The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and ``decoded``
+        (B, O, P, C), the decoder's features, where something was decoded.
+        """
+        masks = output.logits.softmax(1)[:, 1:]
+        value, key = self.value_encoder(features.image, masks, features.maps[0])
         if features.present is not None:
             value = value * features.present[:, :, None, None]
         if key is None:
@@ -117,7 +128,10 @@ class VOSegmentor(BaseModel):
         shrinkage = features.shrinkage
         if shrinkage is not None:
             shrinkage = shrinkage[:, None].expand(-1, key.shape[1], -1)
-        return Entry(key, value, features.grid, shrinkage, prompted)
+        extras = dict(mask=F.adaptive_avg_pool2d(masks, features.grid).flatten(2))
+        if output.decoded is not None:
+            extras.update(decoded=output.decoded)
+        return Entry(key, value, features.grid, shrinkage, prompted, extras)
 
     # mmengine's interface.
 
@@ -153,8 +167,8 @@ class VOSegmentor(BaseModel):
         for index in range(length):
             first = given if index == 0 else None
             features = clip.frame(index, length)
-            logits, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
-            outputs.append(logits)
+            output, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
+            outputs.append(output.logits)
         return torch.stack(outputs, 1)
 
     def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
