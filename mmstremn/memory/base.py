@@ -12,11 +12,13 @@ class Memory(nn.Module):
         per_object_key: Entries carry one key per object (G = O) instead of one for all (G = 1).
         state_class: The class of its states.
         needs_selection: Queries must carry a selection and entries a shrinkage.
+        bounded: Cost and memory stay the same however long the video is.
     """
 
     state_class: type[MemoryState]
     per_object_key = False
     needs_selection = False
+    bounded = True
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> MemoryState:
         """An empty state.

@@ -44,6 +44,7 @@ class GrowingMemory(Memory):
     """
 
     state_class = GrowingState
+    bounded = False
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class GrowingMemory(Memory):
 
     def read(self, state: GrowingState, query: Query) -> tuple[Tensor, GrowingState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""
-        readout, share = read_slots(self.reader, _map_slots(state, lambda t: t[:, :, : state.in_use]), query)
+        readout, share = read_slots(self.reader, _map_slots(state, lambda t: t[:, :, : state.in_use]), query.on(state.grid))
         share = F.pad(share, (0, state.num_slots - state.in_use))
         return readout, count_usage(state, share)
 

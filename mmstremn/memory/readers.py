@@ -7,11 +7,15 @@ from torch import Tensor, nn
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.state import Query, SlotState
 
+BARRED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
+CPU_QUERIES = 256
+
 
 class DenseReader(nn.Module):
     """Attention over all stored positions, in one call of scaled dot product attention.
 
-    S one-hot channels appended to the values give the slots' shares in the same call. Affinities run in float32.
+    S one-hot channels appended to the values give the slots' shares in the same call, and a channel appended to the keys
+    bars unusable slots, which costs nothing beside a mask of (P, S * P). Affinities run in float32.
 
     Args:
         affinity: L2 by default.
@@ -37,22 +41,40 @@ class DenseReader(nn.Module):
             The readout (B, G, P, Cv), and the share of the attention each slot drew (B, G, S), which sums to 1.
         """
         slots, positions = key.shape[2:4]
-        value = value.flatten(2, 3)
-        q, k = self._augment(query, key, shrinkage)
-        one_hot = torch.eye(slots, dtype=k.dtype, device=k.device).repeat_interleave(positions, 0)
-        v = torch.cat([value.to(k.dtype), one_hot.expand(*k.shape[:2], -1, -1)], -1)
-        mask = usable.repeat_interleave(positions, -1)[:, :, None]
+        width = value.shape[-1]
+        q, k = self._augment(query, key, shrinkage, usable)
+        one_hot = torch.eye(slots, slots + _missing(width + slots), dtype=k.dtype, device=k.device)
+        one_hot = one_hot.repeat_interleave(positions, 0).expand(*k.shape[:2], -1, -1)
+        v = torch.cat([value.flatten(2, 3).to(k.dtype), one_hot], -1)
         with torch.autocast(k.device.type, enabled=False):
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(-1, -1, q.shape[2], -1), scale=1.0)
-        readout, share = out.split([value.shape[-1], slots], -1)
-        return readout.to(value.dtype), share.detach().mean(2)
+            out = _attend(q, k, v)
+        share = out[..., width : width + slots].detach().mean(2)
+        return out[..., :width].to(value.dtype), share
 
-    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor) -> tuple[Tensor, Tensor]:
+        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable slots."""
         query = Query(query.key.float(), None if query.selection is None else query.selection.float())
         shrinkage = None if shrinkage is None else shrinkage.flatten(2).float()
         with torch.autocast(key.device.type, enabled=False):
             q, k = self.affinity(query, key.flatten(2, 3).float(), shrinkage)
+        bar = torch.zeros_like(usable, dtype=k.dtype).masked_fill(~usable, BARRED).repeat_interleave(key.shape[3], -1)
+        padding = _missing(k.shape[-1] + 1)
+        q = torch.cat([q, torch.ones_like(q[..., :1]), q.new_zeros(*q.shape[:-1], padding)], -1)
+        k = torch.cat([k, bar[..., None], k.new_zeros(*k.shape[:-1], padding)], -1)
         return q.expand(-1, k.shape[1], -1, -1), k
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck: there in pieces whose weights stay in the cache."""
+    if q.device.type != 'cpu':
+        return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    pieces = [F.scaled_dot_product_attention(piece, k, v, scale=1.0) for piece in q.split(CPU_QUERIES, 2)]
+    return torch.cat(pieces, 2)
+
+
+def _missing(width: int) -> int:
+    """Channels up to the next multiple of 8, which the fused kernels of GPUs want."""
+    return -width % 8
 
 
 class TopKReader(DenseReader):
@@ -74,11 +96,9 @@ class TopKReader(DenseReader):
         if self.training:
             return super().forward(query, key, shrinkage, value, usable)
         (batch, groups, slots, positions), width = key.shape[:4], value.shape[-1]
-        q, k = self._augment(query, key, shrinkage)
+        q, k = self._augment(query, key, shrinkage, usable)
         with torch.autocast(k.device.type, enabled=False):
-            affinity = (q @ k.transpose(-1, -2)).masked_fill(
-                ~usable.repeat_interleave(positions, -1)[:, :, None], float('-inf')
-            )
+            affinity = q @ k.transpose(-1, -2)
             top, index = affinity.topk(min(self.k, affinity.shape[-1]), -1)
             weight = top.softmax(-1)  # (B, G, P, k); softmax subtracts the maximum
             table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (slots * positions)

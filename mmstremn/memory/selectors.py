@@ -12,10 +12,17 @@ from mmstremn.memory.noise import uniform
 from mmstremn.memory.state import Entry, SlotState
 
 LAST_RESORT = -1e9
+UCB_PRIOR = 8
 
 
 class Selector(nn.Module):
-    """Base of all selectors: a score, and the highest score wins."""
+    """Base of all selectors: a score, and the highest score wins.
+
+    Attributes:
+        needs_relevance: The memory must keep ``SlotState.relevance``.
+    """
+
+    needs_relevance = False
 
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
         """Scores (B, G, S + 1); the last is that of skipping."""
@@ -86,6 +93,41 @@ class MostSimilarSelector(Selector):
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Cosine similarity -1..1."""
         return similarity(state, entry)
+
+
+class UCBSelector(Selector):
+    """Drops the least upper confidence bound of relevance: seldom read, unless it is too new to tell.
+
+    RMem (Zhou et al., CVPR 2024), checked against aot_plus/networks/layers/transformer.py of Restricted-Memory/RMem:
+    a + 1.5 sqrt(ln(sum of n) / (n + 8)), where a is the moving average of the attention that the slot draws (a fifth of the
+    old one stays) and n the frames offered since it was written, itself included; for frame 0 n is the number of slots. The
+    public code weights positions by the current frame's foreground, which is not known yet when a memory is read: here
+    all count the same. It never drops frame 0: use the gate KeepFirst.
+
+    Args:
+        exploration: Weight of the second term, at least 0.
+    """
+
+    needs_relevance = True
+
+    def __init__(self, exploration: float = 1.5):
+        super().__init__()
+        if exploration < 0:
+            raise ValueError(f'UCBSelector.exploration must be at least 0, got {exploration}')
+        self.exploration = exploration
+
+    def score(self, state: SlotState, entry: Entry) -> Tensor:
+        """Minus the bound.
+
+        Raises:
+            ValueError: The state was made by a memory whose selector needs no relevance.
+        """
+        if state.relevance is None:
+            raise ValueError('UCBSelector needs SlotState.relevance (B, G, S), which only a memory with it keeps, got None')
+        filled = state.written_at >= 0
+        frames = torch.where(state.written_at == 0, filled.sum(-1, keepdim=True), state.step - state.written_at + 1)
+        total = (frames * filled).sum(-1, keepdim=True).clamp(min=1)
+        return -state.relevance.clamp(min=0) - self.exploration * (total.log() / (frames + UCB_PRIOR)).sqrt()
 
 
 def one_hot_max(logits: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmstremn.memory.align import DeformableAlign
 from mmstremn.memory.base import Memory
+from mmstremn.memory.fusion import SlotFusion
 from mmstremn.memory.gates import EmptyFirst
 from mmstremn.memory.gumbel import GumbelSelector
 from mmstremn.memory.readers import DenseReader, read_slots
@@ -14,6 +16,7 @@ from mmstremn.memory.selectors import Selector
 from mmstremn.memory.state import Entry, Query, SlotState
 
 ROUNDING = 1e-4  # even shares stay even, however they were summed
+RELEVANCE_KEPT = 0.2  # of the moving average, at each read (RMem)
 
 
 class SlotMemory(Memory):
@@ -31,6 +34,8 @@ class SlotMemory(Memory):
         per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
         key_channels: Ck of the default selector.
         value_channels: Cv of the default selector.
+        align: Moves the slots' contents to where the query has them before each read; None: they are read where they are.
+        fusion: What the overwritten slot held is fused into the others first; None: it is forgotten.
     """
 
     state_class = SlotState
@@ -45,6 +50,8 @@ class SlotMemory(Memory):
         per_object_key: bool = False,
         key_channels: int = 64,
         value_channels: int = 256,
+        align: DeformableAlign | None = None,
+        fusion: SlotFusion | None = None,
     ):
         super().__init__()
         if num_slots < 1:
@@ -54,6 +61,7 @@ class SlotMemory(Memory):
         self.reader = reader or DenseReader()
         self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
         self.per_object_key = per_object_key
+        self.align, self.fusion = align, fusion
 
     @property
     def needs_selection(self) -> bool:
@@ -61,16 +69,23 @@ class SlotMemory(Memory):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
         """Empty slots."""
-        return SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
+        state = SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
+        if self.selector.needs_relevance:
+            state.relevance = torch.full_like(state.hits, -1)
+        return state
 
     def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""
-        readout, share = read_slots(self.reader, state, query)
+        query = query.on(state.grid)
+        aligned = state if self.align is None else self.align(state, query)
+        readout, share = read_slots(self.reader, aligned, query)
         return readout, count_usage(state, share)
 
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
         choice = self.select(state, entry)
+        if self.fusion is not None:
+            state = _fuse(self.fusion, state, choice)
         if torch.is_grad_enabled():
             return _write_differentiable(state, entry, choice)
         return _write_in_place(state, entry, choice)
@@ -94,7 +109,19 @@ def count_usage(state: SlotState, share: Tensor) -> SlotState:
     filled = state.written_at >= 0
     used = filled & (share * filled.sum(-1, keepdim=True) > 1 + ROUNDING)
     read_at = torch.where(used, state.step, state.read_at)
-    return dataclasses.replace(state, read_at=read_at, hits=state.hits + share)
+    relevance = state.relevance
+    if relevance is not None:
+        average = RELEVANCE_KEPT * relevance + (1 - RELEVANCE_KEPT) * share
+        relevance = torch.where(relevance < 0, share, average)
+    return dataclasses.replace(state, read_at=read_at, hits=state.hits + share, relevance=relevance)
+
+
+def _fuse(fusion: SlotFusion, state: SlotState, choice: Tensor) -> SlotState:
+    value = fusion(state, choice)
+    if torch.is_grad_enabled():
+        return dataclasses.replace(state, value=value)
+    state.value.copy_(value)
+    return state
 
 
 def _bar_skip(logits: Tensor) -> Tensor:
@@ -120,6 +147,7 @@ def _write_differentiable(state: SlotState, entry: Entry, choice: Tensor) -> Slo
         written_at=torch.where(written, state.step, state.written_at),
         read_at=torch.where(written, -1, state.read_at),
         hits=state.hits.masked_fill(written, 0),
+        relevance=None if state.relevance is None else state.relevance.masked_fill(written, -1),
         step=state.step + 1,
     )
 
@@ -146,5 +174,6 @@ def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState
     put(state.written_at, state.step)
     put(state.read_at, -1)
     put(state.hits, 0.0)
+    put(state.relevance, -1.0)
     state.step += 1
     return state

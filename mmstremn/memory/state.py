@@ -25,6 +25,10 @@ class Query:
     selection: Tensor | None = None
     extras: dict = field(default_factory=dict)
 
+    def on(self, grid: tuple[int, int]) -> 'Query':
+        """The query with ``extras['grid']``, the (h, w) of its positions: for readers that ask where a position is."""
+        return dataclasses.replace(self, extras=self.extras | {'grid': grid})
+
 
 @dataclass
 class Entry:
@@ -91,6 +95,8 @@ class SlotState(MemoryState):
         grid: (h, w).
         step: Entries offered so far; equal to the index of the frame that is read or written now.
         seeds: One seed per sample for random choices; None draws from the global generator.
+        relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since it was
+            written, -1 before the first; None unless the selector needs it.
     """
 
     key: Tensor
@@ -103,6 +109,7 @@ class SlotState(MemoryState):
     grid: tuple[int, int]
     step: int = 0
     seeds: tuple[int, ...] | None = None
+    relevance: Tensor | None = None
 
     @classmethod
     def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> 'SlotState':
@@ -152,4 +159,5 @@ class SlotState(MemoryState):
         if own_keys:
             changes.update(key=pad(self.key), shrinkage=pad(self.shrinkage), hits=pad(self.hits))
             changes.update(written_at=pad(self.written_at, -1), read_at=pad(self.read_at, -1))
+            changes.update(relevance=pad(self.relevance, -1))
         return dataclasses.replace(self, **changes)

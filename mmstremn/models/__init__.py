@@ -1,6 +1,6 @@
 """Models: backbones, encoders, decoder, the VOS segmentor; and the registration of the memory's parts."""
 
-from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS
+from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, SLOT_OPTIONS
 from mmstremn.models.backbone import TimmBackbone
 from mmstremn.models.data_preprocessor import VOSDataPreprocessor
 from mmstremn.models.decoder import MaskDecoder, aggregate
@@ -11,7 +11,7 @@ from mmstremn.models.stream import VOSStream
 from mmstremn.models.vos_segmentor import VOSegmentor
 from mmstremn.registry import MODELS
 
-for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS):
+for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTIONS):
     MODELS.register_module(module=_part)
 
 __all__ = [
