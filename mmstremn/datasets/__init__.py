@@ -5,6 +5,7 @@ from mmstremn.datasets.davis import DAVISDataset, DAVISVideo
 from mmstremn.datasets.samplers import IterationSampler, SampleRequest
 from mmstremn.datasets.static_image import StaticImageDataset
 from mmstremn.datasets.synthetic import SyntheticVOSDataset
+from mmstremn.datasets.synthetic_long import LongSyntheticVOSDataset
 from mmstremn.datasets.transforms import ClipTransform, PackClip
 from mmstremn.datasets.video import VOID, Video, iterate_frames
 from mmstremn.datasets.video_file import ImageFolder, VideoFile, open_video
@@ -16,6 +17,7 @@ __all__ = [
     'DAVISVideo',
     'ImageFolder',
     'IterationSampler',
+    'LongSyntheticVOSDataset',
     'PackClip',
     'SampleRequest',
     'StaticImageDataset',

@@ -1,5 +1,6 @@
 """The layers of a synthetic scene: their shape, place and colours are closed-form functions of time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -107,9 +108,10 @@ class Layer:
         angles: (4,) phases q_k of the harmonics.
         radius: Of the circle of equal area, as a share of sqrt(H * W).
         aspect: Length over width.
-        waves: The tracks of ``TRACKS``.
+        waves: The tracks of ``TRACKS``: from a time in frames to their values.
         first_labelled: Frame before which the object is not in the masks.
-        textures: One or two (h, w, 3) uint8 pictures that the layer blends between; look-alikes share the list.
+        textures: K (h, w, 3) uint8 pictures on a ring, at the blend positions 0..K - 1; look-alikes share the list.
+        blur: From a time to the Gaussian blur of the layer, as a share of sqrt(H * W).
     """
 
     object_id: int
@@ -117,9 +119,10 @@ class Layer:
     angles: np.ndarray
     radius: float
     aspect: float
-    waves: Waves
+    waves: Callable[[float], np.ndarray]
     first_labelled: int = 0
     textures: list[np.ndarray] = field(default_factory=list)
+    blur: Callable[[float], float] | None = None
 
     @property
     def reach(self) -> float:

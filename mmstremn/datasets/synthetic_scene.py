@@ -1,5 +1,6 @@
 """A synthetic scene: layers in front of a moving backdrop, and its picture and exact mask at any time."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,6 +26,8 @@ LATEST = 40
 """Late objects are labelled before this frame."""
 PROXY_SIDE = 96
 """Visibility is judged on masks of this size, so that the picture's size does not change the scene."""
+SHARP = 0.3
+"""A blur of fewer pixels is not drawn."""
 MARGIN = 1.5
 """The backdrop's side over the picture's: room for the camera to move."""
 
@@ -45,6 +48,10 @@ class SceneSpec(NamedTuple):
     size: tuple[int, int]
     max_objects: int = 3
     late_objects: float = 0.0
+
+    def build(self) -> 'Scene':
+        """The scene; those built last are kept."""
+        return build_scene(self)
 
 
 @dataclass(eq=False)
@@ -81,7 +88,8 @@ class Scene:
             values = layer.waves(time)
             geometry = layer.geometry(values, self.size)
             if geometry is not None:
-                _paint(picture, layer, geometry, values)
+                blur = layer.blur(time) * np.sqrt(picture.shape[0] * picture.shape[1]) if layer.blur else 0.0
+                _paint(picture, layer, geometry, values, blur)
                 _label(ids, layer, geometry, time)
         return cv2.transform(picture, _drift(light)), ids
 
@@ -106,8 +114,8 @@ def _label(ids: np.ndarray, layer: Layer, geometry: Geometry, time: int) -> None
     ids[geometry.window][geometry.alpha > 0.5] = label
 
 
-def _paint(picture: np.ndarray, layer: Layer, geometry: Geometry, values: np.ndarray) -> None:
-    """Blend a layer into the picture, in place."""
+def _paint(picture: np.ndarray, layer: Layer, geometry: Geometry, values: np.ndarray, blur: float) -> None:
+    """Blend a layer into the picture, in place; ``blur`` is a standard deviation in pixels."""
     height, width = layer.textures[0].shape[:2]
     x_scale, y_scale = width / (2 * layer.reach), height / (2 * layer.reach)
     patch = cv2.remap(
@@ -118,21 +126,33 @@ def _paint(picture: np.ndarray, layer: Layer, geometry: Geometry, values: np.nda
         borderMode=cv2.BORDER_REFLECT_101,
     )
     patch = cv2.transform(patch, _drift(values))
+    alpha = geometry.alpha
+    if blur > SHARP:
+        patch, alpha = (cv2.GaussianBlur(sharp, (0, 0), blur) for sharp in (patch, alpha))
     region = picture[geometry.window]
-    picture[geometry.window] = cv2.blendLinear(patch, region, geometry.alpha, 1 - geometry.alpha)
+    picture[geometry.window] = cv2.blendLinear(patch, region, alpha, 1 - alpha)
 
 
 def _texture(layer, blend):
     if len(layer.textures) == 1:
         return layer.textures[0]
-    return cv2.addWeighted(layer.textures[0], 1 - blend, layer.textures[1], blend, 0)
+    first, second, share = ring_position(blend, len(layer.textures))
+    if share == 0:
+        return layer.textures[first]
+    return cv2.addWeighted(layer.textures[first], 1 - share, layer.textures[second], share, 0)
+
+
+def ring_position(blend: float, count: int) -> tuple[int, int, float]:
+    """The two of ``count`` textures on a ring that a blend position lies between, and the share of the second."""
+    first = math.floor(blend)
+    return first % count, (first + 1) % count, blend - first
 
 
 @lru_cache(maxsize=4)
 def build_scene(spec: SceneSpec) -> Scene:
     """The scene of a spec: layers drawn until every object is well visible where it is first labelled, then textures."""
     rng = np.random.default_rng(spec.seed)
-    proxy = _proxy_size(spec.size)
+    proxy = proxy_size(spec.size)
     count, attempt = rng.integers(1, spec.max_objects + 1), 0
     layers = None
     while layers is None:
@@ -144,7 +164,8 @@ def build_scene(spec: SceneSpec) -> Scene:
     return _textured(rng, spec, layers, camera)
 
 
-def _proxy_size(size):
+def proxy_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the masks that visibility is judged on."""
     scale = PROXY_SIDE / max(size)
     return tuple(max(8, round(side * scale)) for side in size)
 
@@ -175,11 +196,11 @@ def _accepted(layers, size):
     objects = [layer for layer in layers if layer.object_id and layer.first_labelled == 0]
     for layer in late:
         layer.first_labelled = LATEST
-    if any(_visible_area(scene, layer, 0) < MIN_AREA for layer in objects):
+    if any(visible_area(scene, layer, 0) < MIN_AREA for layer in objects):
         return None
     for layer in late:
         layer.first_labelled = 1
-        shown = (time for time in range(1, LATEST) if _visible_area(scene, layer, time) >= MIN_AREA)
+        shown = (time for time in range(1, LATEST) if visible_area(scene, layer, time) >= MIN_AREA)
         layer.first_labelled = next(shown, LATEST)
     first_labelled = sorted(layer.first_labelled for layer in late)
     if LATEST in first_labelled:
@@ -191,7 +212,8 @@ def _accepted(layers, size):
     return layers
 
 
-def _visible_area(scene, layer, time):
+def visible_area(scene: Scene, layer: Layer, time: int) -> float:
+    """The share of the picture that shows an object."""
     return (scene.mask(time) == layer.object_id).mean()
 
 
@@ -209,16 +231,21 @@ def _textured(rng, spec, layers, camera):
 
 def _add_textures(rng, layer, names, size, avoid):
     """Give a layer its texture, and another to blend into if it does; returns the mean colour."""
-    size = tuple(int(np.clip(2.3 * layer.reach * axis, 8, 640)) for axis in reversed(layer.axes(size)))
+    size = texture_size(layer, size)
     texture, mean, _ = sample_texture(rng, names, size, avoid)
-    layer.textures.append(_shaded(texture, layer, rng.uniform(0, 2 * np.pi)))
+    layer.textures.append(shaded(texture, layer, rng.uniform(0, 2 * np.pi)))
     if layer.waves.amplitude[ROW['blend'], 0] > 0:
         texture, _, _ = sample_texture(rng, names, size, avoid)
-        layer.textures.append(_shaded(texture, layer, rng.uniform(0, 2 * np.pi)))
+        layer.textures.append(shaded(texture, layer, rng.uniform(0, 2 * np.pi)))
     return mean
 
 
-def _shaded(texture, layer, light):
+def texture_size(layer: Layer, size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) in pixels of a layer's textures in a picture of (H, W)."""
+    return tuple(int(np.clip(2.3 * layer.reach * axis, 8, 640)) for axis in reversed(layer.axes(size)))
+
+
+def shaded(texture: np.ndarray, layer: Layer, light: float) -> np.ndarray:
     """The texture, darker towards the contour and on the side away from the light, as on a rounded body."""
     height, width = texture.shape[:2]
     x = np.linspace(-layer.reach, layer.reach, width, dtype=np.float32)

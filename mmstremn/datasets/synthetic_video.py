@@ -4,7 +4,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from mmstremn.datasets.synthetic_scene import SceneSpec, build_scene
+from mmstremn.datasets.synthetic_scene import SceneSpec
 from mmstremn.datasets.video import Video
 
 
@@ -32,9 +32,12 @@ class SyntheticVideo(Video):
         return self._rendered(index)[1].copy()
 
     def _rendered(self, index):
+        self._check(index)
+        return _render(self.spec, int(index))
+
+    def _check(self, index):
         if not 0 <= index < self.num_frames:
             raise IndexError(f"Video '{self.name}' has frames 0 to {self.num_frames - 1}, not {index}.")
-        return _render(self.spec, int(index))
 
     @cached_property
     def prompts(self) -> dict[int, np.ndarray]:
@@ -42,7 +45,7 @@ class SyntheticVideo(Video):
 
         Every object is in frame 0 or in the frame from which the scene labels it, so no other frame is looked at.
         """
-        layers = [layer for layer in build_scene(self.spec).layers if layer.object_id]
+        layers = [layer for layer in self.spec.build().layers if layer.object_id]
         prompts = {}
         for time in sorted({0, *(layer.first_labelled for layer in layers)}):
             if time < self.num_frames:
@@ -54,4 +57,4 @@ class SyntheticVideo(Video):
 
 @lru_cache(maxsize=4)
 def _render(spec, index):
-    return build_scene(spec).render(index)
+    return spec.build().render(index)
