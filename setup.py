@@ -13,6 +13,8 @@ README = ROOT / 'README.md'
 # where that is installed. So neither is required; the extra `mm` installs the forks this library is tested with, and
 # importing mmstremn says what to do where they are missing. requirements/tested.txt pins the versions that were tested.
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6']
+# The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
+ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
 
 setup(
     name='mmstremn',
@@ -38,5 +40,5 @@ setup(
         'scikit-learn',
         'scipy',
     ],
-    extras_require={'mm': MM, 'tests': [*MM, 'pytest', 'ruff']},
+    extras_require={'mm': MM, 'analysis': ANALYSIS, 'tests': [*MM, *ANALYSIS, 'pytest', 'ruff']},
 )

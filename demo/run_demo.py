@@ -32,7 +32,7 @@ try:
 
     from mmstremn.apis import init_segmentor
     from mmstremn.datasets.video import Video, iterate_frames
-    from mmstremn.engine.launch import add_hook, build_runner, load_config
+    from mmstremn.engine.launch import add_hook, build_runner, load_config, set_max_iters
     from mmstremn.engine.progress import ProgressHook, StagedProgress
     from mmstremn.evaluation import copy_first_mask, evaluate_video, global_measures
     from mmstremn.models.video_inference import predict_video
@@ -149,15 +149,6 @@ def make_config(args: argparse.Namespace, name: str, path: str) -> Config:
     if args.iters is not None:
         set_max_iters(cfg, args.iters)
     return cfg
-
-
-def set_max_iters(cfg: Config, iters: int) -> None:
-    """Make training longer or shorter, and its schedules with it."""
-    scale = iters / cfg.train_cfg.max_iters
-    cfg.train_cfg.max_iters = iters
-    for scheduler in cfg.get('param_scheduler') or []:
-        for key in {'begin', 'end', 'T_max'} & scheduler.keys():
-            scheduler[key] = max(round(scheduler[key] * scale), 0 if key == 'begin' else 1)
 
 
 def build_test_videos(cfg: Config) -> list[Video]:

@@ -102,6 +102,17 @@ def _check(node, registry, where: str) -> None:
         _check(node.get('pipeline'), TRANSFORMS, f'{where}.pipeline')
 
 
+def set_max_iters(cfg: Config, iters: int) -> None:
+    """Make training longer or shorter, and its schedules with it."""
+    scale = iters / cfg.train_cfg.max_iters
+    cfg.train_cfg.max_iters = iters
+    for scheduler in cfg.get('param_scheduler') or []:
+        for key in {'begin', 'end', 'T_max'} & scheduler.keys():
+            scheduler[key] = max(round(scheduler[key] * scale), 0 if key == 'begin' else 1)
+        if 'milestones' in scheduler:
+            scheduler['milestones'] = [max(round(step * scale), 1) for step in scheduler['milestones']]
+
+
 def check_checkpoint_file(path: str) -> None:
     """Say at once that a local checkpoint is missing or damaged; URLs are left to mmengine.
 

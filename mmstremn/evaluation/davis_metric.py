@@ -49,7 +49,7 @@ class DAVISMetric(BaseMetric):
         Args:
             data_batch: ``inputs`` is the list of the batch's :class:`Video`.
             data_samples: For each video ``pred_masks``, one palette PNG (bytes) per frame, and, where the model timed
-                itself, ``frame_seconds``, the mean seconds a frame.
+                itself, ``frame_seconds``, the mean seconds a frame, and ``state_bytes``, the size of its memory.
 
         Raises:
             ValueError: A data sample has no ``pred_masks``, or :func:`evaluate_video` raised it.
@@ -61,6 +61,8 @@ class DAVISMetric(BaseMetric):
             seconds = sample.get('frame_seconds')
             if seconds:
                 scores['fps'] = 1 / float(seconds)
+            if 'state_bytes' in sample:
+                scores['state_bytes'] = int(sample['state_bytes'])
             if self.png_dir is not None:
                 write_pngs(Path(self.png_dir), video, sample['pred_masks'])
             self.results.append(scores)

@@ -22,9 +22,10 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
         model: A VOSegmentor.
         video: With at least one prompt.
         sample: Gets ``pred_masks`` (a palette PNG per frame) and metainfo ``frame_seconds`` (mean wall time a frame, with
-            decoding and compression) and, of a memory of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of
-            key group 0 holds after each frame, -1 where empty.
-        seed: For memories that draw at random.
+            decoding and compression), ``state_bytes`` (most bytes of the memory's state after any frame) and, of a memory
+            of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of key group 0 holds after each frame, -1
+            where empty.
+        seed: For memories that draw at random, unless the sample has a ``sample_seed``.
 
     Raises:
         ValueError: The video has no prompt.
@@ -33,7 +34,7 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
     if not prompts:
         raise ValueError(f"video '{video.name}' has no annotated object: expected a mask with an id in 1..254")
     first = min(prompts)
-    stream, stamps, pngs = VOSStream(model, seed), [], []
+    stream, stamps, pngs, state_bytes = VOSStream(model, sample.get('sample_seed', seed)), [], [], 0
     begin = time.perf_counter()
     with ThreadPoolExecutor(max_workers=1) as pool:
         for index, frame in enumerate(iterate_frames(video)):
@@ -42,9 +43,11 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
             else:
                 ids = stream.step(frame, prompts.get(index)).cpu().numpy()
                 stamps.append(slot_stamps(stream, first))
+                state_bytes = max(state_bytes, stream.state.nbytes)
             pngs.append(pool.submit(encode_palette_png, ids))
         sample.pred_masks = [png.result() for png in pngs]
-    sample.set_metainfo(dict(frame_seconds=(time.perf_counter() - begin) / video.num_frames))
+    seconds = (time.perf_counter() - begin) / video.num_frames
+    sample.set_metainfo(dict(frame_seconds=seconds, state_bytes=state_bytes))
     if stamps[0] is not None:
         before = torch.full((first, stamps[0].shape[0]), -1)
         sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(stamps).cpu()]).numpy()))
