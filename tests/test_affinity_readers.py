@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from memory_cases import make_entry, make_query, run
+from memory_cases import GRID, make_entry, make_query, run
 
 from mmstremn.memory import (
     READERS,
@@ -16,6 +16,7 @@ from mmstremn.memory import (
     Query,
     SlotMemory,
     TopKReader,
+    readers,
 )
 from mmstremn.memory.readers import read_slots
 
@@ -57,7 +58,7 @@ def case():
     usable[..., 1] = True
     assert not usable.all()
     return dict(
-        query=Query(torch.randn(B, P, CK, generator=g), torch.rand(B, P, CK, generator=g)),
+        query=Query(torch.randn(B, P, CK, generator=g), torch.rand(B, P, CK, generator=g)).on((1, P)),
         key=torch.randn(B, G, S, P, CK, generator=g),
         shrinkage=1 + torch.randn(B, G, S, P, generator=g).square(),
         value=torch.randn(B, G, S, P, CV, generator=g),
@@ -185,7 +186,7 @@ def test_unusable_slots_have_no_say(name, reader, case):
 def test_bf16_is_read_in_float32(name, reader, case):
     affinity, plain = AFFINITY[name]
     half = dict(
-        query=Query(case['query'].key.bfloat16(), case['query'].selection.bfloat16()),
+        query=Query(case['query'].key.bfloat16(), case['query'].selection.bfloat16()).on((1, P)),
         key=case['key'].bfloat16(),
         shrinkage=case['shrinkage'].bfloat16(),
         value=case['value'].bfloat16(),
@@ -247,7 +248,7 @@ def test_objects_of_a_shared_key_read_like_single_ones(reader):
     memory = SlotMemory(3, reader=reader().eval(), key_channels=3, value_channels=5).eval()
     with torch.no_grad():
         state, _ = run(memory, [make_entry(i, batch=2, objects=3) for i in range(2)])  # one of three slots is empty
-    query = make_query(batch=2)
+    query = make_query(batch=2).on(GRID)
     together, share = read_slots(memory.reader, state, query)
     assert together.shape == (2, 3, 4, 5)
     assert (share[..., 2] == 0).all()
@@ -270,3 +271,21 @@ def test_shares_are_averaged_over_groups_born_at_different_steps():
     new, new_share = memory.reader(make_query(), state.key, None, state.value[:, 2:], only)
     torch.testing.assert_close(readout[:, 2:], new, **TOLERANCE)
     torch.testing.assert_close(share, (old_share + new_share) / 2, **TOLERANCE)
+
+
+@AFFINITY_IDS
+@pytest.mark.parametrize('reader', READERS)
+def test_unusable_slots_change_no_bit(name, reader, case):
+    assert not case['usable'].all()
+    reader = reader(AFFINITY[name][0](), **(dict(k=3) if reader is TopKReader else {})).eval()
+    before = reader(**case)
+    case['value'] = torch.where(case['usable'].view(B, G, S, 1, 1), case['value'], 1e9)
+    for got, expected in zip(reader(**case), before, strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+def test_more_queries_than_a_cpu_reads_at_once(case, monkeypatch):
+    whole = DenseReader()(**case)
+    monkeypatch.setattr(readers, 'CPU_QUERIES', 2)
+    for got, expected in zip(DenseReader()(**case), whole, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)

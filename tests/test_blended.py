@@ -1,181 +1,18 @@
-"""The blended memory: averages, what they lose, and the checks that the fixed memories share."""
+"""The blended memory: averages, and what they lose."""
 
 import dataclasses
 
 import pytest
 import torch
-from memory_cases import KEY, POSITIONS, VALUE, assert_equal_states, make_entry, make_query, run, take
+from memory_cases import KEY, POSITIONS, VALUE, assert_close, clip, make_entry, run
 
 from mmstremn.memory import DenseReader, Entry, FIFOSelector, Query, SlotMemory
-from mmstremn.memory.blended import BlendedMemory, CohortState
-
-BYTES = 4  # float32
+from mmstremn.memory.blended import BlendedMemory
+from mmstremn.memory.cohorts import CohortState
 
 
 def build(**kwargs) -> BlendedMemory:
     return BlendedMemory(**kwargs).eval()
-
-
-def clip(length=6, **kwargs):
-    batch = kwargs.get('batch', 1)
-    return [make_entry(i, **kwargs) for i in range(length)], [make_query(i, batch) for i in range(length)]
-
-
-def assert_close(one, other, tolerance=1e-5):
-    torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
-
-
-def check_rows_are_independent(memory):
-    entries, queries = clip(9, batch=3, objects=2)
-    with torch.no_grad():
-        _, together = run(memory, entries, queries)
-        for row in range(3):
-            part = slice(row, row + 1)
-            _, alone = run(memory, [take(e, part) for e in entries], [Query(q.key[part]) for q in queries])
-            assert_close(torch.stack(together)[:, part], torch.stack(alone))
-
-
-def check_objects_are_independent(memory):
-    entries, queries = clip(9, objects=3)
-    with torch.no_grad():
-        _, together = run(memory, entries, queries)
-        for one in range(3):
-            part = slice(one, one + 1)
-            _, alone = run(memory, [take(e, objects=part) for e in entries], queries)
-            assert_close(torch.stack(together)[:, :, part], torch.stack(alone))
-
-
-def check_an_object_from_mid_video_on(memory, birth=7, length=20):
-    """It is read as if the video began with it, and the others as if it had never come."""
-    entries, queries = clip(length, batch=2, objects=3)
-    old, new = slice(0, 1), slice(1, 3)
-    with torch.no_grad():
-        state, readouts = run(memory, [take(e, objects=old) for e in entries[:birth]], queries[:birth])
-        before = state.clone()
-        state = memory.add_objects(memory.add_objects(state, 1), 1)  # one by one or together: the same
-        assert_equal_states(state, memory.add_objects(before, 2))
-        assert state.births == (0, birth, birth)
-        for index in range(birth, length):
-            if index > birth:
-                readout, state = memory.read(state, queries[index])
-                readouts.append(readout)
-            state = memory.write(state, entries[index])
-        _, without = run(memory, [take(e, objects=old) for e in entries], queries)
-        _, fresh = run(memory, [take(e, objects=new) for e in entries[birth:]], queries[birth:])
-    late = torch.stack(readouts[birth - 1 :])
-    assert_close(late[:, :, new], torch.stack(fresh))
-    assert_close(torch.stack([r[:, old] for r in readouts]), torch.stack(without[: birth - 1] + without[birth:]))
-
-
-def check_bytes_stay_the_same(memory):
-    with torch.no_grad():
-        state = memory.write(memory.init(make_entry()), make_entry())
-        size = state.nbytes
-        for index in range(50):
-            state = memory.write(state, make_entry(index % 7))
-            assert state.nbytes == size
-    assert torch.stack([t.float().abs().max() for t in state.tensors().values()]).isfinite().all()
-
-
-def check_training_equals_evaluation(memory):
-    entries, queries = clip(9, batch=2, objects=2)
-    with torch.no_grad():
-        evaluated, readouts = run(memory.eval(), entries, queries)
-    trained, train_readouts = run(memory.train(), entries, queries)
-    assert_equal_states(trained.map(torch.Tensor.detach), evaluated, 1e-6)
-    assert_close(torch.stack(train_readouts), torch.stack(readouts), 1e-6)
-
-
-def check_gradients(memory):
-    """They reach every parameter, the keys and values of the first frame, and the queries."""
-    entries, queries = clip(6, objects=2)
-    leaves = [*memory.train().parameters(), entries[0].key, entries[0].value, *(q.key for q in queries[1:])]
-    for leaf in leaves:
-        leaf.requires_grad_()
-    _, readouts = run(memory, entries, queries)
-    torch.stack(readouts).square().sum().backward()
-    assert all(leaf.grad is not None and leaf.grad.isfinite().all() and leaf.grad.abs().max() > 0 for leaf in leaves)
-
-
-def check_a_reloaded_state_goes_on(memory):
-    entries, queries = clip(12, objects=2)
-    with torch.no_grad():
-        state, _ = run(memory, entries[:7], queries[:7])
-        loaded = type(state)(**state.clone().tensors(), **state.plain())
-        assert type(state) is memory.state_class
-        for index in range(7, 12):
-            one, state = memory.read(state, queries[index])
-            other, loaded = memory.read(loaded, queries[index])
-            assert torch.equal(one, other)
-            state, loaded = memory.write(state, entries[index]), memory.write(loaded, entries[index])
-    assert_equal_states(state, loaded)
-
-
-def check_any_grid(memory):
-    for grid in [(1, 1), (1, 3), (3, 2)]:
-        positions = grid[0] * grid[1]
-        with torch.no_grad():
-            entry = Entry(torch.randn(1, 1, positions, KEY), torch.randn(1, 2, positions, VALUE), grid)
-            _, readouts = run(memory, [entry] * 4, [Query(torch.randn(1, positions, KEY))] * 4)
-        assert readouts[-1].shape == (1, 2, positions, VALUE)
-        assert torch.stack(readouts).isfinite().all()
-
-
-def check_the_readout_has_the_type_of_the_values(memory):
-    entries, queries = clip(4, dtype=torch.bfloat16)
-    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
-        _, readouts = run(memory, entries, queries)
-        full = [dataclasses.replace(e, key=e.key.float(), value=e.value.float()) for e in entries]
-        _, expected = run(memory, full, [Query(q.key) for q in queries])
-    assert readouts[-1].dtype == torch.bfloat16
-    assert_close(readouts[-1].float(), expected[-1], 0.05)
-
-
-def check_it_differs_from_fifo(memory):
-    entries, queries = clip(8)
-    with torch.no_grad():
-        _, readouts = run(memory, entries, queries)
-        _, fifo = run(SlotMemory(3, FIFOSelector()).eval(), entries, queries)
-    assert (readouts[-1] - fifo[-1]).abs().max() > 1e-2
-
-
-def check_a_fork_is_left_alone(memory):
-    entries, _ = clip(6)
-    with torch.no_grad():
-        state, _ = run(memory, entries[:4])
-        fork, copy = state.clone(), state.clone()
-        memory.write(memory.write(state, entries[4]), entries[5])
-    assert_equal_states(fork, copy)
-
-
-CHECKS = pytest.mark.parametrize(
-    'check',
-    [
-        check_rows_are_independent,
-        check_objects_are_independent,
-        check_an_object_from_mid_video_on,
-        check_bytes_stay_the_same,
-        check_training_equals_evaluation,
-        check_gradients,
-        check_a_reloaded_state_goes_on,
-        check_any_grid,
-        check_the_readout_has_the_type_of_the_values,
-        check_it_differs_from_fifo,
-        check_a_fork_is_left_alone,
-    ],
-)
-
-
-@CHECKS
-@pytest.mark.parametrize('momentum', [None, 0.8])
-def test_contract(check, momentum):
-    check(build(momentum=momentum))
-
-
-def test_bytes():
-    state = build().init(make_entry(batch=2, objects=3))
-    b, o, k = 2, 3, 1
-    assert state.nbytes == BYTES * b * POSITIONS * (k * KEY + o * VALUE)
 
 
 def test_the_slot_is_the_mean_of_all_frames():

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from memory_cases import KEY, POSITIONS, VALUE, make_entry, make_query, run
-from test_blended import BYTES, CHECKS, assert_close, clip
+from memory_cases import KEY, POSITIONS, VALUE, assert_close, clip, make_entry, make_query, run
 
 from mmstremn.memory.gated_linear import GatedLinearMemory
 
@@ -20,17 +19,6 @@ def with_gate(bias: float) -> GatedLinearMemory:
     torch.nn.init.zeros_(memory.gate.weight)
     torch.nn.init.constant_(memory.gate.bias, bias)
     return memory
-
-
-@CHECKS
-def test_contract(check):
-    check(build())
-
-
-def test_bytes():
-    state = build().init(make_entry(batch=2, objects=3))
-    b, o = 2, 3
-    assert state.nbytes == 2 * BYTES * b * o * KEY * VALUE
 
 
 def test_formula():

@@ -1,22 +1,10 @@
 """The global context: its formula, what it keeps and what it loses."""
 
 import torch
-from memory_cases import KEY, POSITIONS, VALUE, make_entry, run
-from test_blended import BYTES, CHECKS, assert_close, clip
+from memory_cases import KEY, POSITIONS, VALUE, assert_close, clip, make_entry, run
 
 from mmstremn.memory import Query
 from mmstremn.memory.global_context import GlobalContextMemory
-
-
-@CHECKS
-def test_contract(check):
-    check(GlobalContextMemory().eval())
-
-
-def test_bytes():
-    state = GlobalContextMemory().init(make_entry(batch=2, objects=3))
-    b, o = 2, 3
-    assert state.nbytes == BYTES * b * o * KEY * VALUE
 
 
 def test_the_size_does_not_depend_on_the_frame():

@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 import torch
-from memory_cases import KEY, POSITIONS, VALUE, make_entry, make_query, run
-from test_blended import BYTES, CHECKS, assert_close, clip
+from memory_cases import KEY, VALUE, assert_close, clip, make_entry, make_query, run
 
 from mmstremn.memory import Query
 from mmstremn.memory.graph import GraphMemory, spread
@@ -14,19 +13,6 @@ from mmstremn.memory.graph import GraphMemory, spread
 def build(num_nodes=6, steps=3) -> GraphMemory:
     torch.manual_seed(0)
     return GraphMemory(num_nodes, steps, KEY, VALUE).eval()
-
-
-@CHECKS
-@pytest.mark.parametrize(('num_nodes', 'steps'), [(6, 3), (4, 1)])
-def test_contract(check, num_nodes, steps):
-    check(build(num_nodes, steps))
-
-
-@pytest.mark.parametrize('num_nodes', [2, 6])
-def test_bytes(num_nodes):
-    state = build(num_nodes).init(make_entry(batch=2, objects=3))
-    b, o, k = 2, 3, 1
-    assert state.nbytes == num_nodes * BYTES * b * POSITIONS * (k * KEY + o * VALUE)
 
 
 def history(num_nodes, length):

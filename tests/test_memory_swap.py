@@ -15,6 +15,8 @@ from mmstremn.registry import MODELS
 CONFIG = Path(__file__).parents[1] / 'configs/stremn_synthetic.py'
 FIFO = {'type': 'SlotMemory', 'num_slots': 3, 'selector.type': 'FIFOSelector'}
 SWAPS = {memory.__name__: {'type': memory.__name__} for memory in MEMORIES}
+for name in ('ConvLSTMMemory', 'STLSTMMemory', 'E3DLSTMMemory'):
+    SWAPS[name] |= {'hidden_channels': 4, 'kernel': 3}
 SWAPS |= {s.__name__: FIFO | {'selector.type': s.__name__} for s in SELECTORS}
 SWAPS['STM'] = {
     'type': 'GrowingMemory',
@@ -24,6 +26,11 @@ SWAPS['STM'] = {
     'reader.affinity.type': 'DotAffinity',
 }
 SWAPS['FIFO every 5th'] = FIFO | {'gates': [dict(type='EmptyFirst'), dict(type='EveryN', n=5)]}
+SWAPS['first and previous (AOT)'] = FIFO | {'num_slots': 2, 'gates': [dict(type='EmptyFirst'), dict(type='KeepFirst')]}
+SWAPS['aligned'] = FIFO | {'selector.type': 'MostSimilarSelector', 'align.type': 'DeformableAlign'}
+SWAPS['fused'] = FIFO | {'fusion.type': 'SlotFusion', 'fusion.mode': 'average', 'fusion.threshold': 0.0}
+SWAPS['local'] = FIFO | {'reader.type': 'LocalWindowReader', 'reader.radius': 1}
+SWAPS['novel positions (SwiftNet)'] = {'type': 'MergingMemory', 'novel_share': 0.1}
 ALL = pytest.mark.parametrize('swap', SWAPS.values(), ids=SWAPS.keys())
 
 

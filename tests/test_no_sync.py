@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from vos_cases import tiny_model
 
-from mmstremn.memory import SELECTORS
+from mmstremn.memory import MEMORIES, SELECTORS
 
 ASKING = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique', 'equal.default', 'repeat_interleave.Tensor')
 
@@ -21,8 +21,10 @@ class NoQuestions(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-MEMORIES = [dict(type='SlotMemory', num_slots=2, selector=dict(type=cls.__name__)) for cls in SELECTORS]
-MEMORIES.append(
+SMALL = {'TwoLevelMemory': dict(min_frames=2, max_frames=3, every=1, num_prototypes=4, capacity=6)}
+CONFIGS = [dict(type=cls.__name__, **SMALL.get(cls.__name__, {})) for cls in MEMORIES]
+CONFIGS += [dict(type='SlotMemory', num_slots=2, selector=dict(type=cls.__name__)) for cls in SELECTORS]
+CONFIGS.append(
     dict(
         type='SlotMemory',
         num_slots=2,
@@ -30,10 +32,10 @@ MEMORIES.append(
         reader=dict(type='TopKReader', affinity=dict(type='AnisotropicL2Affinity'), k=4),
     )
 )
-MEMORIES.append(dict(type='GrowingMemory', keep_last=True, per_object_key=True))
+CONFIGS.append(dict(type='GrowingMemory', keep_last=True, per_object_key=True))
 
 
-@pytest.mark.parametrize('memory', MEMORIES, ids=lambda m: m.get('selector', m)['type'])
+@pytest.mark.parametrize('memory', CONFIGS, ids=lambda m: m.get('selector', m)['type'])
 def test_a_step_does_not_wait_for_the_device(memory):
     model = tiny_model(memory)
     frame = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from memory_cases import GRID, KEY, POSITIONS, VALUE, make_entry, make_query, run
-from test_blended import BYTES, CHECKS, assert_close, clip
+from memory_cases import GRID, KEY, POSITIONS, VALUE, assert_close, clip, make_entry, make_query, run
 
 from mmstremn.memory import TopKReader
 from mmstremn.memory.recurrent_embedding import EMBEDDING, FIRST, RecurrentEmbeddingMemory
@@ -12,23 +11,6 @@ from mmstremn.memory.recurrent_embedding import EMBEDDING, FIRST, RecurrentEmbed
 def build(every=1) -> RecurrentEmbeddingMemory:
     torch.manual_seed(0)
     return RecurrentEmbeddingMemory(every, KEY, VALUE).eval()
-
-
-@CHECKS
-def test_contract(check):
-    check(build())
-
-
-def test_contract_of_the_rhythm():
-    for check in CHECKS.args[1]:
-        if check.__name__ != 'check_training_equals_evaluation':  # training aggregates every frame
-            check(build(every=3))
-
-
-def test_bytes():
-    state = build().init(make_entry(batch=2, objects=3))
-    b, o, k = 2, 3, 1
-    assert state.nbytes == 2 * BYTES * b * POSITIONS * (k * KEY + o * VALUE)
 
 
 def test_aggregation_formula():

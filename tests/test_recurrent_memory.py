@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from memory_cases import GRID, KEY, POSITIONS, VALUE, assert_equal_states, make_entry, make_query, run, take
+from memory_cases import GRID, KEY, POSITIONS, VALUE, make_entry, make_query, run, take
 
-from mmstremn.memory import Entry, FIFOSelector, SlotMemory
+from mmstremn.memory import Entry
 from mmstremn.memory.recurrent_memory import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
 
 HIDDEN, LAYERS, HISTORY = 4, 2, 3
@@ -84,15 +84,6 @@ def test_each_object_is_read_as_its_own_cells_say(memory_class):
 
 
 @ALL
-def test_it_differs_from_fifo(memory_class):
-    entries, queries = stream(6)
-    with torch.no_grad():
-        fifo = run(SlotMemory(3, FIFOSelector()).eval(), entries, queries)[1]
-        ours = run(build(memory_class), entries, queries)[1]
-    assert (torch.stack(fifo) - torch.stack(ours)).abs().max() > 1e-3
-
-
-@ALL
 @torch.no_grad()
 def test_the_readout_depends_on_old_frames_and_on_the_query(memory_class):
     memory, (entries, queries) = build(memory_class), stream(4)
@@ -161,106 +152,6 @@ def test_e3d_sees_the_frame_before():
     assert torch.equal(state.previous.flatten(3).mT, x)
     blank = dataclasses.replace(state.clone(), previous=torch.zeros_like(state.previous))
     assert (memory.write(state, entries[2]).hidden - memory.write(blank, entries[2]).hidden).abs().max() > 1e-4
-
-
-@ALL
-@torch.no_grad()
-def test_samples_and_objects_are_independent(memory_class):
-    memory = build(memory_class)
-    entries, queries = stream(5, batch=2, objects=3)
-    _, whole = run(memory, entries, queries)
-    for sample in range(2):
-        for o in range(3):
-            asked = [dataclasses.replace(q, key=q.key[only(sample)]) for q in queries]
-            _, alone = run(memory, [take(e, only(sample), only(o)) for e in entries], asked)
-            for one, other in zip(whole, alone, strict=True):
-                torch.testing.assert_close(one[sample, o], other[0, 0], rtol=0, atol=1e-6)
-
-
-@ALL
-@torch.no_grad()
-def test_a_new_object_knows_nothing_of_the_past_and_disturbs_nobody(memory_class):
-    memory, length = build(memory_class), 6
-    whole = [make_entry(i, objects=2) for i in range(length)]
-
-    def join(past, number):
-        state = run(memory, [make_entry(past + i) for i in range(4)])[0]
-        state, readouts = memory.add_objects(state, number), []
-        for index in range(length):
-            state = memory.write(state, take(whole[index], objects=slice(1 + number)))
-            readout, state = memory.read(state, make_query(index))
-            readouts.append(readout)
-        return torch.stack(readouts), state
-
-    (readouts, state), (other, _), (without, _) = join(0, 1), join(100, 1), join(0, 0)
-    assert state.births == (0, 4)
-    torch.testing.assert_close(readouts[:, :, 1], other[:, :, 1], rtol=0, atol=1e-6)
-    torch.testing.assert_close(readouts[:, :, 0], without[:, :, 0], rtol=0, atol=1e-6)
-    assert (readouts[0, :, 0] - other[0, :, 0]).abs().max() > 1e-4
-    fresh, _ = run(memory, [take(e, objects=only(1)) for e in whole])
-    assert torch.allclose(state.hidden[:, 1], fresh.hidden[:, 0], atol=1e-6)
-
-
-@ALL
-@torch.no_grad()
-def test_bytes_are_constant(memory_class):
-    memory, entry = build(memory_class), make_entry(batch=2, objects=3)
-    state = memory.init(entry)
-    numbers = {
-        ConvLSTMMemory: 2 * LAYERS * HIDDEN,
-        STLSTMMemory: (2 * LAYERS + 1) * HIDDEN,
-        E3DLSTMMemory: 2 * (2 * LAYERS + 1 + LAYERS * HISTORY) * HIDDEN + VALUE + KEY,
-    }
-    for index in range(50):
-        assert state.nbytes == 4 * 2 * 3 * POSITIONS * numbers[memory_class]
-        state = memory.write(state, make_entry(index, 2, 3))
-    assert state.step == 50
-
-
-@ALL
-def test_training_and_evaluation_are_equal(memory_class):
-    memory = build(memory_class)
-    entries, queries = stream(7, batch=2, objects=2)
-    with torch.no_grad():
-        evaluated, readouts = run(memory.eval(), entries, queries)
-    trained, train_readouts = run(memory.train(), entries, queries)
-    assert_equal_states(trained, evaluated, 1e-6)
-    torch.testing.assert_close(torch.stack(train_readouts), torch.stack(readouts), rtol=0, atol=1e-6)
-
-
-@ALL
-def test_gradients_reach_every_parameter(memory_class):
-    memory = build(memory_class).train()
-    entries, queries = stream(6, objects=2)
-    _, readouts = run(memory, entries, queries)
-    torch.stack(readouts).square().sum().backward()
-    for name, parameter in memory.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
-        assert parameter.grad.isfinite().all(), name
-
-
-@ALL
-@torch.no_grad()
-def test_a_reloaded_state_goes_on_equally(memory_class):
-    memory = build(memory_class)
-    entries, queries = stream(9, objects=2)
-    state, _ = run(memory, entries[:5], queries)
-    loaded = memory.state_class(**{n: t.clone().contiguous() for n, t in state.tensors().items()}, **state.plain())
-    for entry, query in zip(entries[5:], queries[5:], strict=True):
-        (one, state), (other, loaded) = memory.read(state, query), memory.read(loaded, query)
-        assert torch.equal(one, other)
-        state, loaded = memory.write(state, entry), memory.write(loaded, entry)
-    assert_equal_states(state, loaded)
-
-
-@ALL
-@torch.no_grad()
-def test_writing_to_a_clone_leaves_the_state_alone(memory_class):
-    memory, (entries, _) = build(memory_class), stream(5)
-    state, _ = run(memory, entries[:4])
-    fork, kept = state.clone(), state.clone()
-    memory.write(fork, entries[4])
-    assert_equal_states(state, kept)
 
 
 @ALL

@@ -6,10 +6,20 @@ from mmengine.registry import MODELS as MMENGINE_MODELS, DefaultScope
 from torch import nn
 
 import mmstremn.memory as memory_package
-from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, FIFOSelector, GumbelSelector, SlotMemory
+from mmstremn.memory import (
+    AFFINITIES,
+    GATES,
+    MEMORIES,
+    READERS,
+    SELECTORS,
+    SLOT_OPTIONS,
+    FIFOSelector,
+    GumbelSelector,
+    SlotMemory,
+)
 from mmstremn.registry import DATASETS, HOOKS, METRICS, MODELS, SCOPE, Registry, build, find
 
-PARTS = (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS)
+PARTS = (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTIONS)
 
 
 @pytest.mark.parametrize('part', PARTS)
@@ -67,14 +77,14 @@ def test_config_dicts_are_built():
 
 def test_context_fills_what_a_config_leaves_out():
     memory = build(dict(type='SlotMemory'), key_channels=6, value_channels=9)
-    assert memory.selector.describe_key[0].in_features == 6
+    assert memory.selector.describe_key.in_features == 6
     assert memory.selector.describe_value.in_features == 9
     nested = build(dict(type='SlotMemory', selector=dict(type='GumbelSelector', channels=5)), key_channels=6)
-    assert (nested.selector.describe_key[0].in_features, nested.selector.norm.normalized_shape) == (6, (5,))
+    assert (nested.selector.describe_key.in_features, nested.selector.norm.normalized_shape) == (6, (5,))
 
 
 def test_a_config_wins_over_the_context():
-    assert build(dict(type='GumbelSelector', key_channels=3), key_channels=6).describe_key[0].in_features == 3
+    assert build(dict(type='GumbelSelector', key_channels=3), key_channels=6).describe_key.in_features == 3
 
 
 def test_context_reaches_only_those_who_name_it():

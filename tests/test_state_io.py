@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from memory_cases import KEY, VALUE, assert_equal_states, make_entry, make_query, run
+from memory_cases import assert_equal_states, build_memory, make_entry, make_query, run
 from safetensors import safe_open
 from torch.utils import _pytree as pytree
 
@@ -16,34 +16,33 @@ from mmstremn.memory import (
     DenseReader,
     FIFOSelector,
     GrowingMemory,
-    GumbelSelector,
     SlotMemory,
     SlotState,
 )
 
 from vos_cases import SquaresVideo, tiny_model  # isort: skip
 
-WIDTHS = dict(key_channels=KEY, value_channels=VALUE)
+
+def entry_for(memory, seed, **kwargs):
+    return make_entry(seed, **dict(shrinkage=memory.needs_selection) | kwargs)
 
 
-def build(memory_class, **kwargs):
-    torch.manual_seed(0)
-    widths = WIDTHS if memory_class is SlotMemory else {}
-    return memory_class(**kwargs, **widths).eval()
+def query_for(memory, seed):
+    return make_query(seed, selection=memory.needs_selection)
 
 
 def begin(memory, length=7, seeds=(3,), **kwargs):
     with torch.no_grad():
-        entries, queries = [make_entry(i, **kwargs) for i in range(length)], [make_query(i) for i in range(length)]
-        return run(memory, entries, queries, seeds)[0]
+        entries = [entry_for(memory, i, **kwargs) for i in range(length)]
+        return run(memory, entries, [query_for(memory, i) for i in range(length)], seeds)[0]
 
 
 def go_on(memory, state, length=6):
     readouts = []
     with torch.no_grad():
         for index in range(50, 50 + length):
-            readout, state = memory.read(state, make_query(index))
-            state = memory.write(state, make_entry(index))
+            readout, state = memory.read(state, query_for(memory, index))
+            state = memory.write(state, entry_for(memory, index))
             readouts.append(readout)
     return state, torch.stack(readouts)
 
@@ -53,7 +52,7 @@ ALL = pytest.mark.parametrize('memory_class', MEMORIES)
 
 @ALL
 def test_a_fork_goes_on_alone(memory_class):
-    memory = build(memory_class)
+    memory = build_memory(memory_class)
     state = begin(memory)
     fork, untouched = state.clone(), state.clone()
     go_on(memory, fork)
@@ -64,7 +63,7 @@ def test_a_fork_goes_on_alone(memory_class):
 
 @ALL
 def test_a_state_is_a_pytree(memory_class):
-    state = begin(build(memory_class))
+    state = begin(build_memory(memory_class))
     doubled = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor + tensor, state)
     assert type(doubled) is type(state)
     assert doubled.step == state.step
@@ -77,7 +76,7 @@ def test_a_state_is_a_pytree(memory_class):
 
 @ALL
 def test_a_state_is_tensors_and_plain_values(memory_class):
-    state = begin(build(memory_class))
+    state = begin(build_memory(memory_class))
     plain = json.loads(json.dumps(state.plain()))
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
     assert_equal_states(memory_class.state_class(**state.tensors(), **plain), state)
@@ -86,7 +85,7 @@ def test_a_state_is_tensors_and_plain_values(memory_class):
 
 @ALL
 def test_a_state_moves(memory_class):
-    memory = build(memory_class)
+    memory = build_memory(memory_class)
     state = begin(memory)
     moved = state.to('meta')
     assert {tensor.device.type for tensor in moved.tensors().values()} == {'meta'}
@@ -95,11 +94,11 @@ def test_a_state_moves(memory_class):
 
 
 def test_a_state_without_shrinkage_has_none_to_map():
-    state = begin(build(SlotMemory))
+    state = begin(build_memory(SlotMemory))
     assert state.shrinkage is None
     assert 'shrinkage' not in state.tensors()
     assert state.clone().shrinkage is None
-    with_shrinkage = begin(build(SlotMemory, reader=DenseReader()), shrinkage=True)
+    with_shrinkage = begin(build_memory(SlotMemory, reader=DenseReader()), shrinkage=True)
     assert 'shrinkage' in with_shrinkage.tensors()
 
 
@@ -242,14 +241,13 @@ def test_a_truncated_stream_is_no_stream(tmp_path):
 def test_every_state_class_is_a_dataclass_of_its_memory():
     for memory_class in MEMORIES:
         assert dataclasses.is_dataclass(memory_class.state_class)
-        assert type(begin(build(memory_class))) is memory_class.state_class
+        assert type(begin(build_memory(memory_class))) is memory_class.state_class
 
 
 @pytest.mark.parametrize('selector', SELECTORS)
 def test_weights_of_a_memory_hold_no_state(selector):
     """A stream leaves no trace in the module, so a checkpoint of a used model equals one of an unused."""
-    arguments = WIDTHS if selector is GumbelSelector else {}
-    memory = SlotMemory(2, selector(**arguments), reader=DenseReader(AnisotropicL2Affinity())).eval()
+    memory = SlotMemory(2, build_memory(selector), reader=DenseReader(AnisotropicL2Affinity())).eval()
     before = {name: tensor.clone() for name, tensor in memory.state_dict().items()}
     with torch.no_grad():
         entries = [make_entry(i, shrinkage=True) for i in range(5)]

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from memory_cases import KEY, POSITIONS, VALUE, assert_equal_states, generator, make_entry, make_query, run, take
+from memory_cases import KEY, POSITIONS, VALUE, crop, generator, make_entry, make_query, run, take
 
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.memory.consolidation import similarity
-from mmstremn.memory.two_level import SensoryCell, TwoLevelMemory, TwoLevelState
+from mmstremn.memory.two_level import SensoryCell, TwoLevelMemory
 
 DECODED, HIDDEN = 6, 4
 
@@ -30,14 +30,6 @@ def stream(length, batch=1, objects=1, decoded=True, **kwargs):
             entry.extras['decoded'] = torch.stack(rows)
         entries.append(entry)
     return entries, [make_query(i, batch, True) for i in range(length)]
-
-
-def crop(entries, batch=slice(None), objects=slice(None)):
-    """Some samples and objects of entries and of their extras."""
-    return [
-        dataclasses.replace(take(e, batch, objects), extras={n: t[batch, objects] for n, t in e.extras.items()})
-        for e in entries
-    ]
 
 
 class Plain:
@@ -247,33 +239,6 @@ def test_what_was_used_is_read_long_after_its_frame_has_gone():
     assert (forgotten - 77).abs().min() > 10
 
 
-def test_it_differs_from_fifo():
-    entries, queries = stream(12)
-    with torch.no_grad():
-        fifo = run(SlotMemory(3, FIFOSelector()).eval(), entries, queries)[1]
-        ours = run(build(), entries, queries)[1]
-    assert (ours[-1] - fifo[-1]).abs().max() > 1e-2
-
-
-def test_batch_rows_are_independent():
-    entries, queries = stream(14, batch=2, objects=2)
-    with torch.no_grad():
-        both = run(build(), entries, queries)[1]
-        for row in range(2):
-            rows = slice(row, row + 1)
-            asks = [dataclasses.replace(q, key=q.key[rows], selection=q.selection[rows]) for q in queries]
-            alone = run(build(), crop(entries, rows), asks)[1]
-            torch.testing.assert_close(torch.stack(both)[:, rows], torch.stack(alone))
-
-
-def test_objects_are_independent():
-    entries, queries = stream(14, objects=2)
-    with torch.no_grad():
-        both = run(build(), entries, queries)[1]
-        alone = run(build(), crop(entries, objects=[1]), queries)[1]
-    torch.testing.assert_close(torch.stack(both)[:, :, 1:], torch.stack(alone))
-
-
 def test_a_new_object_reads_only_what_was_written_since_and_disturbs_nobody():
     memory, birth, length = build(), 6, 16
     later, queries = stream(length, objects=2)
@@ -315,33 +280,6 @@ def test_a_new_object_has_no_sensory_state_before_its_first_value():
     torch.testing.assert_close(state.sensory[:, 1:], expected)
 
 
-def test_bytes_are_constant_and_as_stated():
-    memory, (entries, queries) = build(), stream(5, batch=2, objects=3)
-    batch, objects, slots, capacity = 2, 3, 4, 7
-    working = slots * (POSITIONS * (2 * KEY + objects * VALUE + 2) * 4 + 8)
-    long = capacity * ((KEY + objects * VALUE + 2) * 4 + 16)
-    expected = batch * (working + long + POSITIONS * (objects * HIDDEN + KEY) * 4)
-    sizes = set()
-    with torch.no_grad():
-        state = memory.init(entries[0])
-        for index in range(50):
-            sizes.add(state.nbytes)
-            state = memory.write(state, entries[index % 5])
-            _, state = memory.read(state, queries[index % 5])
-    assert sizes | {state.nbytes} == {expected}
-
-
-def test_training_and_evaluation_are_equal():
-    """The same schedule with gradients and without, over consolidations and an eviction."""
-    entries, queries = stream(14, batch=2, objects=2)
-    memory = build(k=10**6)
-    with torch.no_grad():
-        evaluated, readouts = run(memory, entries, queries)
-    trained, others = run(memory.train(), entries, queries)
-    assert_equal_states(trained, evaluated, 1e-5)
-    torch.testing.assert_close(torch.stack(others), torch.stack(readouts), rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize('frames', [4, 10])
 def test_gradients_reach_every_parameter_and_all_that_is_stored(frames):
     """Also through a consolidation, which four slots meet in a clip of 6 frames."""
@@ -353,30 +291,6 @@ def test_gradients_reach_every_parameter_and_all_that_is_stored(frames):
     torch.stack(readouts).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in memory.parameters())
     assert all(entry.value.grad.abs().max() > 0 and entry.key.grad.abs().max() > 0 for entry in entries[:-1])
-
-
-def test_a_reloaded_state_goes_on_equally():
-    memory, (entries, queries) = build(), stream(14, objects=2)
-    with torch.no_grad():
-        state = run(memory, entries[:9], queries)[0]
-        loaded = TwoLevelState(**state.clone().tensors(), **state.plain())
-        for index in range(9, 14):
-            readout, state = memory.read(state, queries[index])
-            other, loaded = memory.read(loaded, queries[index])
-            assert torch.equal(readout, other)
-            state, loaded = memory.write(state, entries[index]), memory.write(loaded, entries[index])
-    assert_equal_states(state, loaded)
-
-
-def test_half_precision_and_tokens_without_a_place():
-    memory, (entries, queries) = build(), stream(9, dtype=torch.bfloat16)
-    with torch.no_grad():
-        assert run(memory, entries, queries)[1][-1].dtype == torch.bfloat16
-        tokens = [dataclasses.replace(e, grid=(1, 1), extras={}) for e in stream(9)[0]]
-        for token, query in zip(tokens, queries, strict=True):
-            token.key, token.value, token.shrinkage = token.key[:, :, :1], token.value[:, :, :1], token.shrinkage[:, :, :1]
-            query.key, query.selection = query.key[:, :1], query.selection[:, :1]
-        assert run(memory, tokens, queries)[1][-1].shape == (1, 1, 1, VALUE)
 
 
 @pytest.mark.parametrize(

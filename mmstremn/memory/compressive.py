@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects, birth_groups, by_object, put, side_by_side
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 SIDE = 2  # of the window that becomes one position
@@ -57,12 +58,8 @@ class CompressiveState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'CompressiveState':
         """The state with ``number`` more objects that the frames so far know nothing of."""
-
-        def pad(tensor: Tensor) -> Tensor:
-            return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], number, *tensor.shape[2:])], 1)
-
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, value=pad(self.value), small_value=pad(self.small_value), births=births)
+        grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'small_value')}
+        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class Compression(nn.Module):
@@ -147,38 +144,29 @@ class CompressiveMemory(Memory):
         """The readout (B, O, P, Cv); the state stays as it is."""
         key = torch.cat([state.key.flatten(2, 3), state.small_key.flatten(2, 3)], 2)
         value = torch.cat([state.value.flatten(2, 3), state.small_value.flatten(2, 3)], 2)
-        frames, readouts = state.frames(), [None] * len(state.births)
+        frames, readouts = state.frames(), []
         with torch.autocast(key.device.type, enabled=False):
             q, k = self.affinity(Query(query.key.float()), key.float())
-            for birth in sorted(set(state.births)):
-                members = [index for index, other in enumerate(state.births) if other == birth]
-                side_by_side = value[:, members].transpose(1, 2).flatten(2)[:, None].float()
+            for birth, members in birth_groups(state.births):
+                values = value[:, members]
                 mask = (frames >= birth).expand(1, 1, q.shape[2], -1)
-                out = F.scaled_dot_product_attention(q, k, side_by_side, attn_mask=mask, scale=1.0)
-                for index, part in zip(members, out[:, 0].chunk(len(members), -1), strict=True):
-                    readouts[index] = part
-        return torch.stack(readouts, 1).to(value.dtype), state
+                v = side_by_side(values)[:, None].float()
+                out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
+                readouts.append(by_object(out[:, 0], values.shape[1]))
+        return torch.cat(readouts, 1).to(value.dtype), state
 
     def write(self, state: CompressiveState, entry: Entry) -> CompressiveState:
         """Offer an entry. Without gradients the tensors of ``state`` are changed."""
         slot, small_key, small_value = state.step % self.num_slots, state.small_key, state.small_value
         if state.step >= self.num_slots:
             place = (state.step - self.num_slots) % self.num_compressed
-            small_key = _put(small_key, place, self.compress_key(state.key[:, :, slot], state.grid))
-            small_value = _put(small_value, place, self.compress_value(state.value[:, :, slot], state.grid))
+            small_key = put(small_key, place, self.compress_key(state.key[:, :, slot], state.grid).unsqueeze(2))
+            small_value = put(small_value, place, self.compress_value(state.value[:, :, slot], state.grid).unsqueeze(2))
         return dataclasses.replace(
             state,
-            key=_put(state.key, slot, entry.key),
-            value=_put(state.value, slot, entry.value),
+            key=put(state.key, slot, entry.key.unsqueeze(2)),
+            value=put(state.value, slot, entry.value.unsqueeze(2)),
             small_key=small_key,
             small_value=small_value,
             step=state.step + 1,
         )
-
-
-def _put(tensor: Tensor, slot: int, new: Tensor) -> Tensor:
-    """``tensor`` with another slot; a copy where gradients are taken."""
-    if torch.is_grad_enabled():
-        tensor = tensor.clone()
-    tensor[:, :, slot] = new
-    return tensor

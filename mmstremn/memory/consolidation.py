@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory.affinity import AnisotropicL2Affinity
+from mmstremn.memory.buffers import birth_groups
 from mmstremn.memory.readers import BARRED
 from mmstremn.memory.state import Query
 
@@ -61,11 +62,6 @@ def attend(similarity: Tensor, value: Tensor, k: int | None) -> tuple[Tensor, Te
         )
     usage = torch.zeros_like(similarity[:, 0]).scatter_add_(1, index.flatten(1), weight.detach().flatten(1))
     return readout.view(batch, objects, -1, width).to(value.dtype), usage
-
-
-def birth_groups(births: tuple[int, ...]) -> list[tuple[int, slice]]:
-    """Each step at which objects were born and those objects, the oldest first; objects are in the order of birth."""
-    return [(birth, slice(births.index(birth), births.index(birth) + births.count(birth))) for birth in sorted(set(births))]
 
 
 def pick(tensor: Tensor, index: Tensor) -> Tensor:

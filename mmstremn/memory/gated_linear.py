@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 TINY = 1e-12  # below any real normaliser; an object without a frame reads zeros
@@ -36,13 +37,8 @@ class GatedLinearState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'GatedLinearState':
         """The state with ``number`` more objects whose sums are zero."""
-        new = self.numerator.new_zeros(self.numerator.shape[0], number, *self.numerator.shape[2:])
-        return dataclasses.replace(
-            self,
-            numerator=torch.cat([self.numerator, new], 1),
-            normalizer=torch.cat([self.normalizer, new], 1),
-            births=self.births + (self.step,) * number,
-        )
+        grown = {name: append_objects(getattr(self, name), number) for name in ('numerator', 'normalizer')}
+        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class GatedLinearMemory(Memory):

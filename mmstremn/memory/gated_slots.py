@@ -6,87 +6,14 @@ The memory of MART (Lei et al., "MART: Memory-Augmented Recurrent Transformer fo
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.maps import MapState, read_maps, value_of_maps
 from mmstremn.memory.readers import DenseReader
-from mmstremn.memory.state import Entry, MemoryState, Query
-
-
-@dataclass
-class MapState(MemoryState):
-    """S slots, each a map of keys and values that mixes many frames.
-
-    Attributes:
-        key: (B, 1, S, P, Ck).
-        value: (B, O, S, P, Cv).
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: Not used.
-    """
-
-    key: Tensor
-    value: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
-
-    @classmethod
-    def zero_fields(cls, entry: Entry, num_slots: int) -> dict:
-        """The fields of a state whose maps are zero, for entries like ``entry``."""
-
-        def zeros(tensor: Tensor) -> Tensor:
-            return tensor.new_zeros(*tensor.shape[:2], num_slots, *tensor.shape[2:])
-
-        births = (0,) * entry.value.shape[1]
-        return dict(key=zeros(entry.key), value=zeros(entry.value), births=births, grid=tuple(entry.grid))
-
-    def add_objects(self, number: int, own_keys: bool) -> 'MapState':
-        """The state with ``number`` more objects; their values are zero until the next entry."""
-        empty = self.value.new_zeros(self.value.shape[0], number, *self.value.shape[2:])
-        return dataclasses.replace(self, value=torch.cat([self.value, empty], 1), births=self.births + (self.step,) * number)
-
-
-def read_maps(reader: DenseReader, key: Tensor, value: Tensor, query: Tensor) -> Tensor:
-    """Attention over all maps, once for all objects.
-
-    Args:
-        reader: Reads.
-        key: (B, 1, S, P, Ck).
-        value: (B, O, S, P, Cv).
-        query: (B, Q, Ck).
-
-    Returns:
-        (B, O, Q, Cv).
-    """
-    side_by_side = value.permute(0, 2, 3, 1, 4).flatten(3)[:, None]
-    usable = torch.ones(key.shape[:3], dtype=torch.bool, device=key.device)
-    readout, _ = reader(Query(query), key, None, side_by_side, usable)
-    return readout[:, 0].unflatten(-1, (value.shape[1], -1)).transpose(1, 2)
-
-
-def value_of_maps(reader: DenseReader, key: Tensor, entry_key: Tensor, entry: Entry, members: list[int]) -> Tensor:
-    """What an entry says about what the maps hold: for each of their keys the values that a read of the entry gives.
-
-    So an object that appears mid-video gets values that fit the older keys.
-
-    Args:
-        reader: Reads.
-        key: (B, 1, S, P, Ck).
-        entry_key: (B, 1, P, Ck) of the entry, comparable to ``key``.
-        entry: Its values (B, O, P, Cv) are read.
-        members: The objects asked for.
-
-    Returns:
-        (B, len(members), S, P, Cv).
-    """
-    value = read_maps(reader, entry_key[:, :, None], entry.value[:, members, None], key[:, 0].flatten(1, 2))
-    return value.unflatten(2, key.shape[2:4])
+from mmstremn.memory.state import Entry, Query
 
 
 class GatedUpdate(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 
@@ -32,9 +33,8 @@ class GlobalContextState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'GlobalContextState':
         """The state with ``number`` more objects whose context is empty."""
-        new = self.context.new_zeros(self.context.shape[0], number, *self.context.shape[2:])
         births = self.births + (self.step,) * number
-        return dataclasses.replace(self, context=torch.cat([self.context, new], 1), births=births)
+        return dataclasses.replace(self, context=append_objects(self.context, number), births=births)
 
 
 class GlobalContextMemory(Memory):

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.blended import CohortState
+from mmstremn.memory.buffers import by_object, side_by_side
+from mmstremn.memory.cohorts import CohortState
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.state import Entry, Query
 
@@ -129,8 +130,8 @@ class GraphMemory(Memory):
     def _summary(self, query: Query, key: Tensor, nodes: Tensor) -> Tensor:
         """What the query reads from all nodes: (B, M, P, Cv)."""
         usable = torch.ones(key.shape[0], 1, key.shape[1], dtype=torch.bool, device=key.device)
-        readout, _ = self.reader(query, key[:, None], None, _side_by_side(nodes)[:, None], usable)
-        return _by_object(readout[:, 0], nodes.shape[1])
+        readout, _ = self.reader(query, key[:, None], None, side_by_side(nodes)[:, None], usable)
+        return by_object(readout[:, 0], nodes.shape[1])
 
     def _messages(self, key: Tensor, states: Tensor) -> Tensor:
         """What each node gathers from the others and from the query, which is the last of (B, N + 1, ...).
@@ -142,12 +143,12 @@ class GraphMemory(Memory):
         Returns:
             (B, M, N, P, Cv).
         """
-        asked, sent = self.edge(key) / math.sqrt(key.shape[-1]), _side_by_side(states)
+        asked, sent = self.edge(key) / math.sqrt(key.shape[-1]), side_by_side(states)
         received = []
         for node in range(key.shape[1] - 1):
             asking = key[:, node, None].expand(-1, key.shape[1] - 1, -1, -1)
             edges = F.scaled_dot_product_attention(asking, _without(asked, node), _without(sent, node), scale=1.0)
-            received.append(_by_object(edges.sum(1), states.shape[1]))
+            received.append(by_object(edges.sum(1), states.shape[1]))
         return torch.stack(received, 2)
 
     def write(self, state: GraphState, entry: Entry) -> GraphState:
@@ -195,16 +196,6 @@ def spread(held: list[int], stride: int, frame: int) -> tuple[int | None, int]:
     if frame % stride:
         return None, stride
     return held.index(min(other for other in held if other % stride)), stride
-
-
-def _side_by_side(values: Tensor) -> Tensor:
-    """(B, M, N, P, C) to (B, N, P, M * C)."""
-    return values.permute(0, 2, 3, 1, 4).flatten(3)
-
-
-def _by_object(values: Tensor, objects: int) -> Tensor:
-    """(B, P, M * C) to (B, M, P, C)."""
-    return values.unflatten(-1, (objects, -1)).transpose(1, 2)
 
 
 def _without(tensor: Tensor, index: int) -> Tensor:

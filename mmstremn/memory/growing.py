@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import put
 from mmstremn.memory.readers import DenseReader, TopKReader, read_slots
 from mmstremn.memory.slot_memory import count_usage
 from mmstremn.memory.state import Entry, Query, SlotState
@@ -80,16 +81,16 @@ class GrowingMemory(Memory):
             return dataclasses.replace(state, step=state.step + 1, temporary=False)
         if state.kept == state.num_slots:
             state = _map_slots(state, lambda t: _lengthen(t, t.shape[2]))
-        put = _put_differentiable if torch.is_grad_enabled() else _put_in_place
-        stamps = torch.full_like(state.written_at[:, :, 0], state.step)
+        stamps = torch.full_like(state.written_at[:, :, :1], state.step)
+        shrinkage = None if state.shrinkage is None else put(state.shrinkage, state.kept, entry.shrinkage.unsqueeze(2))
         return dataclasses.replace(
             state,
-            key=put(state.key, state.kept, entry.key),
-            value=put(state.value, state.kept, entry.value),
-            shrinkage=put(state.shrinkage, state.kept, entry.shrinkage),
+            key=put(state.key, state.kept, entry.key.unsqueeze(2)),
+            value=put(state.value, state.kept, entry.value.unsqueeze(2)),
+            shrinkage=shrinkage,
             written_at=put(state.written_at, state.kept, stamps),
             read_at=put(state.read_at, state.kept, torch.full_like(stamps, -1)),
-            hits=put(state.hits, state.kept, torch.zeros_like(state.hits[:, :, 0])),
+            hits=put(state.hits, state.kept, torch.zeros_like(state.hits[:, :, :1])),
             step=state.step + 1,
             kept=state.kept + keep,
             temporary=not keep,
@@ -108,15 +109,3 @@ def _lengthen(tensor: Tensor, number: int) -> Tensor:
     """``number`` slots more: zero, or -1 in the integer stamps."""
     shape = (*tensor.shape[:2], number, *tensor.shape[3:])
     return torch.cat([tensor, tensor.new_full(shape, 0 if tensor.is_floating_point() else -1)], 2)
-
-
-def _put_differentiable(tensor: Tensor | None, slot: int, new: Tensor | None) -> Tensor | None:
-    if tensor is None:
-        return None
-    return torch.cat([tensor[:, :, :slot], new.unsqueeze(2), tensor[:, :, slot + 1 :]], 2)
-
-
-def _put_in_place(tensor: Tensor | None, slot: int, new: Tensor | None) -> Tensor | None:
-    if tensor is not None:
-        tensor[:, :, slot] = new
-    return tensor

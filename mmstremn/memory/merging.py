@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects, birth_groups, by_object, side_by_side
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 CLOSE = 0.95  # cosine similarity above which two features are one
@@ -54,8 +55,8 @@ class BankState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'BankState':
         """The state with ``number`` more objects that the bank knows nothing of."""
-        empty = self.value.new_zeros(self.value.shape[0], number, *self.value.shape[2:])
-        return dataclasses.replace(self, value=torch.cat([self.value, empty], 1), births=self.births + (self.step,) * number)
+        births = self.births + (self.step,) * number
+        return dataclasses.replace(self, value=append_objects(self.value, number), births=births)
 
 
 class MergingMemory(Memory):
@@ -115,17 +116,15 @@ class MergingMemory(Memory):
         with torch.autocast(state.key.device.type, enabled=False):
             q, k = self.affinity(Query(query.key.float()), state.key.float())
             affinity = q @ k.transpose(-1, -2)  # (B, 1, P, N)
-            readouts, usage = [None] * len(state.births), state.usage
-            for birth in sorted(set(state.births)):
-                members = [index for index, other in enumerate(state.births) if other == birth]
+            readouts, usage = [], state.usage
+            for birth, members in birth_groups(state.births):
+                values = state.value[:, members].float()
                 weight = affinity.masked_fill((state.changed_at < birth)[:, :, None], float('-inf')).softmax(-1)
-                side_by_side = state.value[:, members].transpose(1, 2).flatten(2).float()  # (B, N, members * Cv)
-                for index, part in zip(members, (weight[:, 0] @ side_by_side).chunk(len(members), -1), strict=True):
-                    readouts[index] = part
-                if birth == min(state.births):
+                readouts.append(by_object(weight[:, 0] @ side_by_side(values), values.shape[1]))
+                if birth == state.births[0]:
                     users = (weight.detach() > USED).sum(2)
                     usage = (usage + (users + 1.0).log()).clamp(max=MOST_USAGE)
-        return torch.stack(readouts, 1).to(state.value.dtype), dataclasses.replace(state, usage=usage)
+        return torch.cat(readouts, 1).to(state.value.dtype), dataclasses.replace(state, usage=usage)
 
     def write(self, state: BankState, entry: Entry) -> BankState:
         """Offer an entry; a new state is made."""

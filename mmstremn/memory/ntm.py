@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.gated_slots import MapState, value_of_maps
+from mmstremn.memory.buffers import by_object, side_by_side
+from mmstremn.memory.maps import MapState, value_of_maps
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.selectors import one_hot_max
 from mmstremn.memory.state import Entry, Query
@@ -129,9 +130,9 @@ class NTMMemory(Memory):
             q, k = self.affinity(Query(query.key.float()), state.key.flatten(2, 3).float())
             q = torch.cat([q, torch.ones_like(q[..., :1])], -1)  # one more channel adds the prior
             k = torch.cat([k, prior.repeat_interleave(state.key.shape[3], -1)[..., None]], -1)
-            side_by_side = state.value.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)[:, None].float()
-            readout = F.scaled_dot_product_attention(q, k, side_by_side, scale=1.0)[:, 0]
-        readout = readout.unflatten(-1, (len(state.births), -1)).transpose(1, 2).to(state.value.dtype)
+            v = side_by_side(state.value.flatten(2, 3))[:, None].float()
+            readout = F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0]
+        readout = by_object(readout, len(state.births)).to(state.value.dtype)
         return readout, dataclasses.replace(state, usage=state.usage + prior.detach().exp())
 
     def write(self, state: NTMState, entry: Entry) -> NTMState:

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import DotAffinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.consolidation import birth_groups
+from mmstremn.memory.buffers import append_objects, birth_groups, put
 from mmstremn.memory.readers import BARRED
 from mmstremn.memory.state import Entry, MemoryState, Query
-from mmstremn.memory.two_level import put
 
 
 @dataclass
@@ -50,12 +49,8 @@ class RecentPromptedState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'RecentPromptedState':
         """The state with ``number`` more objects of which nothing is remembered; keys are shared, ``own_keys`` is False."""
-
-        def pad(tensor: Tensor) -> Tensor:
-            return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], number, *tensor.shape[2:])], 1)
-
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, value=pad(self.value), pointers=pad(self.pointers), births=births)
+        grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'pointers')}
+        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class RecentPromptedMemory(Memory):

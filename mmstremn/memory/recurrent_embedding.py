@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.blended import CohortState, read_cohorts
+from mmstremn.memory.cohorts import CohortState, read_cohorts
 from mmstremn.memory.readers import TopKReader
 from mmstremn.memory.state import Entry, Query
 

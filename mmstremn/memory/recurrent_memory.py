@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.recurrent import WINDOW, ConvLSTMCell, E3DLSTMCell, STLSTMCell, check_sizes
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -44,11 +45,8 @@ class RecurrentState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'RecurrentState':
         """The state with ``number`` more objects, which start from zeros; ``own_keys`` changes nothing."""
-
-        def pad(tensor: Tensor) -> Tensor:
-            return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], number, *tensor.shape[2:])], 1)
-
-        return dataclasses.replace(self.map(pad), births=self.births + (self.step,) * number)
+        grown = self.map(lambda tensor: append_objects(tensor, number))
+        return dataclasses.replace(grown, births=self.births + (self.step,) * number)
 
 
 class RecurrentMemory(Memory):

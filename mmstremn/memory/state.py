@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
+from mmstremn.memory.buffers import append_objects, empty_slots
+
 
 @dataclass
 class Query:
@@ -116,14 +118,11 @@ class SlotState(MemoryState):
         """``num_slots`` empty slots that entries like ``entry`` fit into."""
         batch, groups = entry.key.shape[:2]
 
-        def zeros(tensor: Tensor) -> Tensor:
-            return tensor.new_zeros(*tensor.shape[:2], num_slots, *tensor.shape[2:])
-
         stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
         return cls(
-            key=zeros(entry.key),
-            value=zeros(entry.value),
-            shrinkage=None if entry.shrinkage is None else zeros(entry.shrinkage),
+            key=empty_slots(entry.key, num_slots),
+            value=empty_slots(entry.value, num_slots),
+            shrinkage=None if entry.shrinkage is None else empty_slots(entry.shrinkage, num_slots),
             written_at=stamps,
             read_at=stamps.clone(),
             hits=torch.zeros(batch, groups, num_slots, device=entry.key.device),
@@ -151,9 +150,7 @@ class SlotState(MemoryState):
         """
 
         def pad(tensor: Tensor | None, value: int = 0) -> Tensor | None:
-            if tensor is None:
-                return None
-            return torch.cat([tensor, tensor.new_full((tensor.shape[0], number, *tensor.shape[2:]), value)], 1)
+            return None if tensor is None else append_objects(tensor, number, value)
 
         changes = dict(value=pad(self.value), births=self.births + (self.step,) * number)
         if own_keys:

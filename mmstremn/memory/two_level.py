@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.consolidation import attend, birth_groups, most_used, pick, potentiate, similarity
+from mmstremn.memory.buffers import append_objects, birth_groups, put
+from mmstremn.memory.consolidation import attend, most_used, pick, potentiate, similarity
 from mmstremn.memory.readers import BARRED
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -66,18 +67,14 @@ class TwoLevelState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'TwoLevelState':
         """The state with ``number`` more objects of which nothing is remembered; keys are shared, ``own_keys`` is False."""
-
-        def pad(tensor: Tensor) -> Tensor:
-            return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], number, *tensor.shape[2:])], 1)
-
-        grown = {name: pad(getattr(self, name)) for name in ('value', 'long_value', 'sensory')}
+        grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'long_value', 'sensory')}
         return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class SensoryCell(nn.Module):
     """h' = f h (1 - u) + u v, with f, u, v from a 3 x 3 convolution of the input and h.
 
-    XMem, section 3.2; checked against hkchengrex/XMem model/modules.py.
+    XMem, section 3.2. The formula was not compared with the public code.
 
     Args:
         in_channels: Of the input.
@@ -266,14 +263,6 @@ class TwoLevelMemory(Memory):
         kept = {name: _drop(getattr(state, name), newest) for name in WORKING}
         number = state.prototypes + chosen.shape[1]
         return dataclasses.replace(state, frames=self.min_frames, prototypes=number, **kept, **added)
-
-
-def put(buffer: Tensor, start: int, new: Tensor) -> Tensor:
-    """``new`` (B, M, n, ...) at ``start`` of ``buffer`` (B, M, N, ...): another tensor if gradients are recorded."""
-    if torch.is_grad_enabled():
-        return torch.slice_scatter(buffer, new.to(buffer.dtype), 2, start, start + new.shape[2])
-    buffer.narrow(2, start, new.shape[2]).copy_(new)
-    return buffer
 
 
 def _join(long: Tensor, prototypes: int, working: Tensor) -> Tensor:
