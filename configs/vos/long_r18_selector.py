@@ -1,9 +1,9 @@
-# The selector alone, on fourteen-frame clips in which it must choose nine times. Starts from long_r18.py (load_from).
+# The selector alone, on sixteen-frame clips in which it must choose eleven times. Starts from long_r18.py (load_from).
 _base_ = './long_r18.py'
-max_iters = 240
+max_iters = 300
 load_from = 'work_dirs/long_r18/iter_600.pth'
 model = dict(frozen=('key_encoder', 'value_encoder', 'decoder'))
-train_dataloader = dict(dataset=dict(clip_length=14, max_skip=20))
+train_dataloader = dict(dataset=dict(clip_length=16, max_skip=20))
 train_cfg = dict(max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=10),

@@ -1,5 +1,7 @@
 """What every memory offers: three calls over a state that is passed in and returned."""
 
+import dataclasses
+
 from torch import Tensor, nn
 
 from mmstremn.memory.state import Entry, MemoryState, Query
@@ -40,3 +42,11 @@ class Memory(nn.Module):
     def add_objects(self, state: MemoryState, number: int) -> MemoryState:
         """The state with ``number`` objects more, unknown so far; the next entry holds values for them too."""
         return state.add_objects(number, self.per_object_key)
+
+    def wants(self, state: MemoryState) -> bool:
+        """Whether the next entry, if it is not prompted, can change more than the clock; False saves its encoding."""
+        return True
+
+    def pass_over(self, state: MemoryState) -> MemoryState:
+        """The state after a frame whose entry was not wanted."""
+        return dataclasses.replace(state, step=state.step + 1)

@@ -53,8 +53,11 @@ class EveryN(nn.Module):
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
-        closed = not self.training and not entry.prompted and state.step % self.n != 0
-        return _only_skip(logits) if closed else logits
+        return _only_skip(logits) if self.closed(state) and not entry.prompted else logits
+
+    def closed(self, state: SlotState) -> bool:
+        """Whether the next frame is left out unless it is prompted."""
+        return not self.training and state.step % self.n != 0
 
 
 class MinNovelty(nn.Module):

@@ -74,11 +74,15 @@ class GrowingMemory(Memory):
         share = F.pad(share, (0, state.num_slots - state.in_use))
         return readout, count_usage(state, share)
 
+    def wants(self, state: GrowingState) -> bool:
+        """False for frames that are neither kept nor readable once."""
+        return self.training or self.keep_last or state.step % self.every == 0
+
     def write(self, state: GrowingState, entry: Entry) -> GrowingState:
         """Offer an entry. Without gradients the buffers of ``state`` are changed."""
+        if not (entry.prompted or self.wants(state)):
+            return self.pass_over(state)
         keep = self.training or entry.prompted or state.step % self.every == 0
-        if not (keep or self.keep_last):
-            return dataclasses.replace(state, step=state.step + 1, temporary=False)
         if state.kept == state.num_slots:
             state = _map_slots(state, lambda t: _lengthen(t, t.shape[2]))
         stamps = torch.full_like(state.written_at[:, :, :1], state.step)

@@ -8,11 +8,10 @@ from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.state import Query, SlotState
 
 BARRED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
-CPU_QUERIES = 256
 
 
 class DenseReader(nn.Module):
-    """Attention over all stored positions, in one call of scaled dot product attention.
+    """Attention over all stored positions, in one call of scaled dot product attention (on CPUs: in plain matrix products).
 
     S one-hot channels appended to the values give the slots' shares in the same call, and a channel appended to the keys
     bars unusable slots, which costs nothing beside a mask of (P, S * P). Affinities run in float32.
@@ -65,11 +64,10 @@ class DenseReader(nn.Module):
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck: there in pieces whose weights stay in the cache."""
-    if q.device.type != 'cpu':
-        return F.scaled_dot_product_attention(q, k, v, scale=1.0)
-    pieces = [F.scaled_dot_product_attention(piece, k, v, scale=1.0) for piece in q.split(CPU_QUERIES, 2)]
-    return torch.cat(pieces, 2)
+    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck; what they have instead looks for rows without any key."""
+    if q.device.type == 'cpu':
+        return (q @ k.transpose(-1, -2)).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)
 
 
 def _missing(width: int) -> int:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from mmstremn.memory.align import DeformableAlign
 from mmstremn.memory.base import Memory
 from mmstremn.memory.fusion import SlotFusion
-from mmstremn.memory.gates import EmptyFirst
+from mmstremn.memory.gates import EmptyFirst, EveryN
 from mmstremn.memory.gumbel import GumbelSelector
+from mmstremn.memory.history import History
 from mmstremn.memory.readers import DenseReader, read_slots
 from mmstremn.memory.selectors import Selector
 from mmstremn.memory.state import Entry, Query, SlotState
@@ -72,23 +73,38 @@ class SlotMemory(Memory):
         state = SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
         if self.selector.needs_relevance:
             state.relevance = torch.full_like(state.hits, -1)
+        if self._learns():
+            state.history = History.empty(entry)
         return state
+
+    def _learns(self) -> bool:
+        """Whether gradients should reach the selector."""
+        return self.training and torch.is_grad_enabled() and any(p.requires_grad for p in self.selector.parameters())
 
     def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""
         query = query.on(state.grid)
         aligned = state if self.align is None else self.align(state, query)
         readout, share = read_slots(self.reader, aligned, query)
+        if state.history is not None:
+            readout = readout + state.history.gradient(self.reader.affinity, query, readout)
         return readout, count_usage(state, share)
+
+    def wants(self, state: SlotState) -> bool:
+        """False while an :class:`EveryN` gate is closed."""
+        return not any(gate.closed(state) for gate in self.gates if isinstance(gate, EveryN))
 
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
         choice = self.select(state, entry)
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
-        if torch.is_grad_enabled():
-            return _write_differentiable(state, entry, choice)
-        return _write_in_place(state, entry, choice)
+        if not torch.is_grad_enabled():
+            return _write_in_place(state, entry, choice)
+        new = _write_into_copies(state, entry, choice.detach())
+        if state.history is not None:
+            new.history = state.history.after(entry, choice, state.written_at)
+        return new
 
     def select(self, state: SlotState, entry: Entry) -> Tensor:
         """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.
@@ -128,26 +144,26 @@ def _bar_skip(logits: Tensor) -> Tensor:
     return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], float('-inf'))], -1)
 
 
-def _write_differentiable(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
-    """old * (1 - w) + new * w with the straight-through weights w, so the loss reaches the selector."""
-    weight = choice[..., :-1]  # (B, G, S)
-    written = weight.detach() > 0.5
+def _write_into_copies(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
+    """A new state, through which gradients reach the entry and what the slots held before."""
+    written = choice[..., :-1] > 0.5  # (B, G, S)
 
-    def blend(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    def put(old: Tensor | None, new) -> Tensor | None:
         if old is None:
             return None
-        w = weight.to(old.dtype).view(*weight.shape, *[1] * (old.dim() - 3))
-        return old * (1 - w) + new.unsqueeze(2) * w
+        if isinstance(new, Tensor):
+            new = new.unsqueeze(2).to(old.dtype)
+        return torch.where(written.view(*written.shape, *[1] * (old.dim() - 3)), new, old)
 
     return dataclasses.replace(
         state,
-        key=blend(state.key, entry.key),
-        value=blend(state.value, entry.value),
-        shrinkage=blend(state.shrinkage, entry.shrinkage),
-        written_at=torch.where(written, state.step, state.written_at),
-        read_at=torch.where(written, -1, state.read_at),
-        hits=state.hits.masked_fill(written, 0),
-        relevance=None if state.relevance is None else state.relevance.masked_fill(written, -1),
+        key=put(state.key, entry.key),
+        value=put(state.value, entry.value),
+        shrinkage=put(state.shrinkage, entry.shrinkage),
+        written_at=put(state.written_at, state.step),
+        read_at=put(state.read_at, -1),
+        hits=put(state.hits, 0.0),
+        relevance=put(state.relevance, -1.0),
         step=state.step + 1,
     )
 

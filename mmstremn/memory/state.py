@@ -6,11 +6,15 @@ P positions (h * w), Ck and Cv channels of a key and a value.
 
 import dataclasses
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mmstremn.memory.buffers import append_objects, empty_slots
+
+if TYPE_CHECKING:
+    from mmstremn.memory.history import History
 
 
 @dataclass
@@ -99,6 +103,8 @@ class SlotState(MemoryState):
         seeds: One seed per sample for random choices; None draws from the global generator.
         relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since it was
             written, -1 before the first; None unless the selector needs it.
+        history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and from the moment
+            on that an object is added.
     """
 
     key: Tensor
@@ -112,6 +118,7 @@ class SlotState(MemoryState):
     step: int = 0
     seeds: tuple[int, ...] | None = None
     relevance: Tensor | None = None
+    history: 'History | None' = None
 
     @classmethod
     def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> 'SlotState':
@@ -152,7 +159,7 @@ class SlotState(MemoryState):
         def pad(tensor: Tensor | None, value: int = 0) -> Tensor | None:
             return None if tensor is None else append_objects(tensor, number, value)
 
-        changes = dict(value=pad(self.value), births=self.births + (self.step,) * number)
+        changes = dict(value=pad(self.value), births=self.births + (self.step,) * number, history=None)
         if own_keys:
             changes.update(key=pad(self.key), shrinkage=pad(self.shrinkage), hits=pad(self.hits))
             changes.update(written_at=pad(self.written_at, -1), read_at=pad(self.read_at, -1))

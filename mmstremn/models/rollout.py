@@ -53,9 +53,11 @@ def advance(
             state = model.memory.add_objects(state, new_objects)
     if given is not None:
         output = model.accept(output, given)
-    if write:
-        entry = model.encode_value(features, output, prompted=given is not None)
-        if state is None:
-            state = model.memory.init(entry, seeds)
-        state = model.memory.write(state, entry)
-    return output, state
+    if not write:
+        return output, state
+    if given is None and not model.memory.wants(state):
+        return output, model.memory.pass_over(state)
+    entry = model.encode_value(features, output, prompted=given is not None)
+    if state is None:
+        state = model.memory.init(entry, seeds)
+    return output, model.memory.write(state, entry)

@@ -1,0 +1,99 @@
+"""How a selector learns: what every later readout would gain from a frame that was kept, or from one that was dropped.
+
+Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a straight-through ``w`` has a
+gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what the
+choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record while the
+clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part in the
+attention; its derivative is the effect of having a little of the frame in the memory, wherever the frame is now.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.memory.state import Entry, Query
+
+LARGEST = 3.0  # log of the most mass, in units of all that is held, that a frame may be credited with
+
+
+@dataclass
+class History:
+    """The T frames that a training clip has offered so far.
+
+    Attributes:
+        key: (B, G, T, P, Ck), detached.
+        value: (B, O, T, P, Cv), detached.
+        shrinkage: (B, G, T, P), detached, or None.
+        kept: (B, G, T): 1 for frames that a slot holds, 0 for others, with the gradient of the choices.
+    """
+
+    key: Tensor
+    value: Tensor
+    shrinkage: Tensor | None
+    kept: Tensor
+
+    @classmethod
+    def empty(cls, entry: Entry) -> 'History':
+        """No frame yet."""
+
+        def none_of(tensor: Tensor) -> Tensor:
+            return tensor.new_zeros(*tensor.shape[:2], 0, *tensor.shape[2:])
+
+        shrinkage = None if entry.shrinkage is None else none_of(entry.shrinkage)
+        return cls(none_of(entry.key), none_of(entry.value), shrinkage, none_of(entry.key[:, :, 0, 0]).float())
+
+    def after(self, entry: Entry, choice: Tensor, written_at: Tensor) -> 'History':
+        """The history after an entry was offered.
+
+        Args:
+            entry: Frame T.
+            choice: One-hot (B, G, S + 1), straight-through: the slot that it overwrites, or none.
+            written_at: (B, G, S) the frame that each slot held before, -1 where empty.
+        """
+        dropped = torch.cat([torch.zeros_like(self.kept), choice[..., -1:]], -1)
+        lost = choice[..., :-1] * (written_at >= 0)
+        dropped = dropped.scatter_add(-1, written_at.clamp(min=0), lost)
+
+        def longer(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+            return None if old is None else torch.cat([old, new.detach().unsqueeze(2)], 2)
+
+        return dataclasses.replace(
+            self,
+            key=longer(self.key, entry.key),
+            value=longer(self.value, entry.value),
+            shrinkage=longer(self.shrinkage, entry.shrinkage),
+            kept=F.pad(self.kept, (0, 1), value=1.0) * (1 - dropped),
+        )
+
+    def gradient(self, affinity: nn.Module, query: Query, readout: Tensor) -> Tensor:
+        """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
+
+        With a_t the mass of the attention on frame t in units of the mass on all frames that are held, and r_t what frame t
+        alone would give, the readout sum_t kept_t a_t r_t / sum_t kept_t a_t has the derivative a_t (r_t - readout) by kept_t.
+
+        Args:
+            affinity: The reader's; the effect is that of dense reading over it.
+            query: Key (B, P, Ck).
+            readout: (B, O, P, Cv) from the slots.
+        """
+        effect = self._effect(affinity, query, readout.detach())
+        weight = (self.kept - self.kept.detach())[..., None, None].to(effect.dtype)
+        return (weight * effect).sum(2).to(readout.dtype)
+
+    @torch.no_grad()
+    def _effect(self, affinity: nn.Module, query: Query, readout: Tensor) -> Tensor:
+        """(B, O, T, P, Cv): the derivative of the readout by each frame's weight."""
+        frames, positions = self.key.shape[2:4]
+        shrinkage = None if self.shrinkage is None else self.shrinkage.flatten(2).float()
+        query = Query(query.key.float(), None if query.selection is None else query.selection.float())
+        with torch.autocast(self.key.device.type, enabled=False):
+            q, k = affinity(query, self.key.flatten(2, 3).float(), shrinkage)
+            logits = (q @ k.transpose(-1, -2)).unflatten(-1, (frames, positions))  # (B, G, P, T, P)
+            mass = logits.logsumexp(-1)
+            held = mass.masked_fill(self.kept[:, :, None] < 0.5, float('-inf')).logsumexp(-1, keepdim=True)
+            share = (mass - held).clamp(max=LARGEST).exp().transpose(-1, -2)  # (B, G, T, P)
+            alone = logits.softmax(-1).transpose(2, 3) @ self.value.float()  # (B, O, T, P, Cv); G is 1 or O
+            return share[..., None] * (alone - readout[:, :, None].float())
