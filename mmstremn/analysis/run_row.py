@@ -42,15 +42,30 @@ class MatchHook(Hook):
         self.allow_missing = allow_missing
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        given, wanted = checkpoint_weights(checkpoint), runner.model.state_dict()
-        missing = sorted(key for key, value in wanted.items() if getattr(given.get(key), 'shape', None) != value.shape)
-        if len(missing) == len(wanted):
-            raise RuntimeError('the checkpoint is of another model: it has none of the parameters')
-        if missing and not self.allow_missing:
-            raise RuntimeError(
-                f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): {", ".join(missing)}'
-            )
+        _, missing = fitting_weights(checkpoint_weights(checkpoint), runner.model, self.allow_missing)
         runner.message_hub.update_info('missing_keys', missing)
+
+
+def fitting_weights(given: dict, model: torch.nn.Module, allow_missing: bool) -> tuple[dict, list[str]]:
+    """What of a state dict fits a model, and the model's parameters that it lacks or has in another shape.
+
+    Args:
+        given: By name.
+        model: Parameters that are not its own are left alone.
+        allow_missing: Go on without some, unless none fits at all.
+
+    Raises:
+        RuntimeError: Parameters are missing.
+    """
+    wanted = model.state_dict()
+    missing = sorted(key for key, value in wanted.items() if getattr(given.get(key), 'shape', None) != value.shape)
+    if len(missing) == len(wanted):
+        raise RuntimeError('the checkpoint is of another model: it has none of the parameters')
+    if missing and not allow_missing:
+        raise RuntimeError(
+            f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): {", ".join(missing)}'
+        )
+    return {key: given[key] for key in wanted.keys() - set(missing)}, missing
 
 
 class ClockHook(Hook):

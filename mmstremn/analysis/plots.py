@@ -1,0 +1,168 @@
+"""Plots of comparisons: J&F with its spread, the size of the state and the time, from the leaderboards of some folders."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.registry import DefaultScope
+
+from mmstremn.analysis.rows import load_base
+from mmstremn.registry import DATASETS
+
+PANELS = {
+    'J&F': ('J&F in percent', 100, 'linear'),
+    'state_bytes': ('state in MB', 1e-6, 'log'),
+    'ms_per_frame': ('ms a frame', 1, 'linear'),
+}
+MARKERS = 'osD^vP*X'
+
+
+def split_name(memory: str) -> tuple[str, int]:
+    """The rule and the number in names such as ``fifo_8`` and ``fifo_every_8``.
+
+    Raises:
+        ValueError: There is no number.
+    """
+    match = re.fullmatch(r'(.+?)(?:_every)?_(\d+)', memory)
+    if match is None:
+        raise ValueError(f"'{memory}': expected a name that ends in a number, such as fifo_8")
+    return match[1], int(match[2])
+
+
+def read_boards(folders: list[Path], memories: list[str] | None = None) -> list[dict]:
+    """The leaderboards of some folders: ``table``, ``rows``, and a ``suffix`` that tells several folders apart.
+
+    Args:
+        folders: Of comparisons.
+        memories: Only these; None: all.
+
+    Raises:
+        FileNotFoundError: A folder has no ``leaderboard.json``.
+        ValueError: No memory is left.
+    """
+    boards = []
+    for folder in folders:
+        path = folder / 'leaderboard.json'
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no such file')
+        board = json.loads(path.read_text())
+        suffix = f' ({folder.name})' if len(folders) > 1 else ''
+        boards.append(dict(suffix=suffix) | {key: _only(board[key], memories) for key in ('table', 'rows')})
+    if not any(board['table'] for board in boards):
+        raise ValueError(f'none of the memories {", ".join(memories or [])} is in {", ".join(map(str, folders))}')
+    return boards
+
+
+def draw_bars(boards: list[dict]) -> Figure:
+    """A bar for every memory (a dot where the scale is logarithmic), the best J&F on top."""
+    lines = [line | dict(label=line['memory'] + board['suffix']) for board in boards for line in board['table']]
+    lines.sort(key=lambda line: line['J&F'])
+    figure = Figure(figsize=(11, 1.2 + 0.3 * len(lines)), dpi=120, layout='constrained')
+    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3, sharey=True), PANELS.items(), strict=True):
+        spread = [100 * (line['spread'] or 0) for line in lines] if key == 'J&F' else None
+        labels, values = [line['label'] for line in lines], [scale * line[key] for line in lines]
+        if kind == 'log':  # the length of a bar would say nothing
+            axes.plot(values, labels, 'o')
+        else:
+            axes.barh(labels, values, xerr=spread, capsize=3)
+        axes.set(xlabel=title, xscale=kind)
+        axes.grid(axis='x', alpha=0.3)
+    return figure
+
+
+def draw_slots(boards: list[dict]) -> Figure:
+    """Lines over the number of slots."""
+    return _draw_numbers(boards, 'slots')
+
+
+def draw_cadence(boards: list[dict]) -> Figure:
+    """Lines over the frames from one offer to the next."""
+    return _draw_numbers(boards, 'offered every n-th frame')
+
+
+def draw_length(boards: list[dict]) -> Figure:
+    """J&F of every video over its length, a colour for each memory; lines join the means of videos of one length."""
+    figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
+    axes = figure.subplots()
+    series = [(line['memory'], board) for board in boards for line in board['table']]
+    for index, (memory, board) in enumerate(series):
+        lengths, scores = _video_scores([row for row in board['rows'] if row['memory'] == memory])
+        ticks = np.unique(lengths)
+        means = [scores[lengths == length].mean() for length in ticks]
+        (line,) = axes.plot(ticks, means, label=memory + board['suffix'])
+        axes.scatter(lengths, scores, color=line.get_color(), marker=MARKERS[index % len(MARKERS)], s=18, alpha=0.6)
+    axes.set(xlabel='frames of the video', ylabel='J&F in percent')
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_correlations(correlations: dict[str, dict[str, float | None]]) -> Figure:
+    """Groups of bars, one for each trait, with a bar for every memory.
+
+    Args:
+        correlations: For each memory those with each trait, -1..1; None is no bar.
+    """
+    traits = list(next(iter(correlations.values())))
+    figure = Figure(figsize=(9, 4), dpi=120, layout='constrained')
+    axes = figure.subplots()
+    width = 0.8 / len(correlations)
+    for index, (memory, values) in enumerate(correlations.items()):
+        heights = [np.nan if values[trait] is None else values[trait] for trait in traits]
+        axes.bar(np.arange(len(traits)) - 0.4 + (index + 0.5) * width, heights, width, label=memory)
+    axes.axhline(0, color='black', linewidth=0.8)
+    axes.set(ylabel='Spearman, with frames kept', ylim=(-1, 1))
+    axes.set_xticks(range(len(traits)), traits)
+    axes.grid(axis='y', alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+KINDS = {'bars': draw_bars, 'slots': draw_slots, 'cadence': draw_cadence, 'length': draw_length}
+
+
+def video_lengths(setup: dict) -> dict[str, int]:
+    """The frames of the test videos by name, from the ``setup`` of a row: its config and the changes of it."""
+    cfg = load_base(setup['config'], setup['cfg_options'])
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    videos = [dataset[index]['inputs'] for index in range(len(dataset))]
+    return {video.name: video.num_frames for video in videos}
+
+
+def _only(lines, memories):
+    return [line for line in lines if memories is None or line['memory'] in memories]
+
+
+def _draw_numbers(boards, label):
+    series = {}
+    for board in boards:
+        for line in board['table']:
+            rule, number = split_name(line['memory'])
+            series.setdefault(rule + board['suffix'], {})[number] = line
+    numbers = sorted({number for lines in series.values() for number in lines})
+    figure = Figure(figsize=(13, 4), dpi=120, layout='constrained')
+    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
+        for (name, lines), marker in zip(series.items(), MARKERS * len(series), strict=False):
+            ticks = sorted(lines)
+            values = [scale * lines[number][key] for number in ticks]
+            spread = [100 * (lines[number]['spread'] or 0) for number in ticks] if key == 'J&F' else None
+            axes.errorbar(ticks, values, yerr=spread, label=name, marker=marker, capsize=3, alpha=0.8)
+        axes.set(xlabel=label, ylabel=title, xscale='log', yscale=kind)
+        axes.set_xticks(numbers, numbers)
+        axes.xaxis.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8)
+    return figure
+
+
+def _video_scores(rows):
+    """(V,) frames and (V,) J&F in percent of all videos, the means over the seeds."""
+    lengths = video_lengths(rows[0]['setup'])
+    names = list(rows[0]['videos'])
+    if missing := set(names) - set(lengths):
+        raise ValueError(f'{rows[0]["setup"]["config"]}: its test data has no videos {", ".join(sorted(missing))}')
+    scores = [100 * np.mean([row['videos'][name] for row in rows]) for name in names]
+    return np.array([lengths[name] for name in names]), np.array(scores)
