@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from memory_cases import GRID, make_entry, make_query, run
 
 from mmstremn.memory import (
@@ -284,8 +285,10 @@ def test_unusable_slots_change_no_bit(name, reader, case):
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
-def test_more_queries_than_a_cpu_reads_at_once(case, monkeypatch):
-    whole = DenseReader()(**case)
-    monkeypatch.setattr(readers, 'CPU_QUERIES', 2)
-    for got, expected in zip(DenseReader()(**case), whole, strict=True):
+@AFFINITY_IDS
+def test_plain_products_equal_the_fused_call(name, case, monkeypatch):
+    """What CPUs do and what GPUs do."""
+    plain = DenseReader(AFFINITY[name][0]())(**case)
+    monkeypatch.setattr(readers, '_attend', lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=1.0))
+    for got, expected in zip(DenseReader(AFFINITY[name][0]())(**case), plain, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)

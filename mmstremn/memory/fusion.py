@@ -42,7 +42,7 @@ class SlotFusion(nn.Module):
 
         Args:
             state: Before the write.
-            choice: (B, G, S + 1) one-hot, with straight-through gradients in training; the last stands for no write.
+            choice: (B, G, S + 1) one-hot; the last stands for no write.
 
         Returns:
             (B, O, S, P, Cv).

@@ -1,20 +1,27 @@
 """How a selector learns: what every later readout would gain from a frame that was kept, or from one that was dropped.
 
-Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a straight-through ``w`` has a
-gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what the
-choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record while the
-clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part in the
-attention; its derivative is the effect of having a little of the frame in the memory, wherever the frame is now.
+Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a straight-through ``w``,
+has a gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what
+the choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record
+while the clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part
+in the attention; its derivative is the effect of having a little of the frame in the memory, wherever the frame is now.
+
+It knows frames as they were offered. Where slots are aligned or fused before they are read, it is what the choice would do
+without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass and a clip all its T frames.
 """
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmstremn.memory.state import Entry, Query
+
+if TYPE_CHECKING:
+    from mmstremn.memory.readers import DenseReader
 
 LARGEST = 3.0  # log of the most mass, in units of all that is held, that a frame may be credited with
 
@@ -68,32 +75,29 @@ class History:
             kept=F.pad(self.kept, (0, 1), value=1.0) * (1 - dropped),
         )
 
-    def gradient(self, affinity: nn.Module, query: Query, readout: Tensor) -> Tensor:
+    def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:
         """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
 
         With a_t the mass of the attention on frame t in units of the mass on all frames that are held, and r_t what frame t
-        alone would give, the readout sum_t kept_t a_t r_t / sum_t kept_t a_t has the derivative a_t (r_t - readout) by kept_t.
+        alone would give, the readout r = sum_t kept_t a_t r_t / sum_t kept_t a_t has the derivative a_t (r_t - r) by kept_t.
 
         Args:
-            affinity: The reader's; the effect is that of dense reading over it.
+            reader: Its attention counts, all of it where only the largest are read in evaluation.
             query: Key (B, P, Ck).
-            readout: (B, O, P, Cv) from the slots.
         """
-        effect = self._effect(affinity, query, readout.detach())
-        weight = (self.kept - self.kept.detach())[..., None, None].to(effect.dtype)
-        return (weight * effect).sum(2).to(readout.dtype)
+        effect = self._effect(reader, query)
+        weight = (self.kept - self.kept.detach())[..., None, None]
+        return (weight * effect).sum(2).to(self.value.dtype)
 
     @torch.no_grad()
-    def _effect(self, affinity: nn.Module, query: Query, readout: Tensor) -> Tensor:
-        """(B, O, T, P, Cv): the derivative of the readout by each frame's weight."""
-        frames, positions = self.key.shape[2:4]
-        shrinkage = None if self.shrinkage is None else self.shrinkage.flatten(2).float()
-        query = Query(query.key.float(), None if query.selection is None else query.selection.float())
+    def _effect(self, reader: 'DenseReader', query: Query) -> Tensor:
+        """(B, O, T, P, Cv): the derivative of the readout by each frame's weight; those of the held frames cancel out."""
+        held = self.kept > 0.5  # (B, G, T)
         with torch.autocast(self.key.device.type, enabled=False):
-            q, k = affinity(query, self.key.flatten(2, 3).float(), shrinkage)
-            logits = (q @ k.transpose(-1, -2)).unflatten(-1, (frames, positions))  # (B, G, P, T, P)
-            mass = logits.logsumexp(-1)
-            held = mass.masked_fill(self.kept[:, :, None] < 0.5, float('-inf')).logsumexp(-1, keepdim=True)
-            share = (mass - held).clamp(max=LARGEST).exp().transpose(-1, -2)  # (B, G, T, P)
+            logits = reader.logits(query, self.key, self.shrinkage)  # (B, G, P, T, P)
+            mass = logits.logsumexp(-1).transpose(-1, -2)  # (B, G, T, P)
+            total = mass.masked_fill(~held[..., None], float('-inf')).logsumexp(2, keepdim=True)
+            share = (mass - total).clamp(max=LARGEST).exp()[..., None]
             alone = logits.softmax(-1).transpose(2, 3) @ self.value.float()  # (B, O, T, P, Cv); G is 1 or O
-            return share[..., None] * (alone - readout[:, :, None].float())
+            readout = (share * held[..., None, None] * alone).sum(2, keepdim=True)
+            return share * (alone - readout)

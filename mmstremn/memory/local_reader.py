@@ -38,15 +38,18 @@ class LocalWindowReader(DenseReader):
         slots, positions = key.shape[2:4]
         mask = usable[:, :, None, :, None] & near(query.extras['grid'], self.radius, key.device)[:, None]
         with torch.autocast(key.device.type, enabled=False):
-            query = Query(query.key.float(), None if query.selection is None else query.selection.float())
-            shrinkage = None if shrinkage is None else shrinkage.flatten(2).float()
-            q, k = self.affinity(query, key.flatten(2, 3).float(), shrinkage)
+            q, k = self._vectors(query, key, shrinkage)
             one_hot = torch.eye(slots, device=k.device).repeat_interleave(positions, 0)
             v = torch.cat([value.flatten(2, 3).float(), one_hot.expand(*k.shape[:2], -1, -1)], -1)
             q = q.expand(-1, k.shape[1], -1, -1)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.flatten(3), scale=1.0)
         readout, share = out.split([value.shape[-1], slots], -1)
         return readout.to(value.dtype), share.detach().mean(2)
+
+    def logits(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> Tensor:
+        """As in :class:`DenseReader`; -inf outside of the window."""
+        window = near(query.extras['grid'], self.radius, key.device)[:, None]
+        return super().logits(query, key, shrinkage).masked_fill(~window, float('-inf'))
 
 
 def near(grid: tuple[int, int], radius: int, device: torch.device) -> Tensor:

@@ -50,12 +50,27 @@ class DenseReader(nn.Module):
         share = out[..., width : width + slots].detach().mean(2)
         return out[..., :width].to(value.dtype), share
 
-    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor) -> tuple[Tensor, Tensor]:
-        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable slots."""
+    def logits(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> Tensor:
+        """What the softmax of dense reading is taken of: (B, G, P, S, P), the query's positions first.
+
+        Args:
+            query: Key (B, P, Ck).
+            key: (B, G, S, P, Ck).
+            shrinkage: (B, G, S, P) or None.
+        """
+        q, k = self._vectors(query, key, shrinkage)
+        return (q @ k.transpose(-1, -2)).unflatten(-1, key.shape[2:4])
+
+    def _vectors(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The affinity's vectors in float32, (B, 1 or G, P, C') and (B, G, S * P, C')."""
         query = Query(query.key.float(), None if query.selection is None else query.selection.float())
         shrinkage = None if shrinkage is None else shrinkage.flatten(2).float()
         with torch.autocast(key.device.type, enabled=False):
-            q, k = self.affinity(query, key.flatten(2, 3).float(), shrinkage)
+            return self.affinity(query, key.flatten(2, 3).float(), shrinkage)
+
+    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor) -> tuple[Tensor, Tensor]:
+        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable slots."""
+        q, k = self._vectors(query, key, shrinkage)
         bar = torch.zeros_like(usable, dtype=k.dtype).masked_fill(~usable, BARRED).repeat_interleave(key.shape[3], -1)
         padding = _missing(k.shape[-1] + 1)
         q = torch.cat([q, torch.ones_like(q[..., :1]), q.new_zeros(*q.shape[:-1], padding)], -1)

@@ -87,7 +87,7 @@ class SlotMemory(Memory):
         aligned = state if self.align is None else self.align(state, query)
         readout, share = read_slots(self.reader, aligned, query)
         if state.history is not None:
-            readout = readout + state.history.gradient(self.reader.affinity, query, readout)
+            readout = readout + state.history.gradient(self.reader, query)
         return readout, count_usage(state, share)
 
     def wants(self, state: SlotState) -> bool:
@@ -97,14 +97,14 @@ class SlotMemory(Memory):
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
         choice = self.select(state, entry)
+        history = None if state.history is None else state.history.after(entry, choice, state.written_at)
+        choice = choice.detach()
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
-        if not torch.is_grad_enabled():
-            return _write_in_place(state, entry, choice)
-        new = _write_into_copies(state, entry, choice.detach())
-        if state.history is not None:
-            new.history = state.history.after(entry, choice, state.written_at)
-        return new
+        write = _write_into_copies if torch.is_grad_enabled() else _write_in_place
+        state = write(state, entry, choice)
+        state.history = history
+        return state
 
     def select(self, state: SlotState, entry: Entry) -> Tensor:
         """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.

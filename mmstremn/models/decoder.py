@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, to_map, to_positions
+from mmstremn.models.layers import ResidualBlock, add_shared, to_map, to_positions
 from mmstremn.registry import MODELS
 
 
@@ -59,19 +59,15 @@ class MaskDecoder(nn.Module):
         Returns:
             Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]) at stride 16.
         """
-        objects = readout.shape[1]
-
-        def repeat(x: Tensor) -> Tensor:
-            return x.repeat_interleave(objects, 0)
-
         x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
-        x = joined = self.join(torch.cat([x, repeat(self.compress(maps[0]))], 1))
+        x = joined = self.join.join(x, self.compress(maps[0]))
         for narrow, skip, block, feature in zip(self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True):
             x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
-            x = block(x + repeat(skip(feature)))
+            x = block(add_shared(x, skip(feature)))
         logits = self.predict(F.relu(x))
         logits = F.interpolate(logits.float(), scale_factor=4, mode='bilinear', align_corners=False)
-        return logits[:, 0].unflatten(0, (-1, objects)), to_positions(joined).unflatten(0, (-1, objects))
+        objects = readout.shape[:2]
+        return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
 
 
 def aggregate(probabilities: Tensor) -> Tensor:

@@ -98,26 +98,30 @@ class ValueEncoder(nn.Module):
         self.out = ResidualBlock(value_channels, value_channels)
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 
-    def forward(self, image: Tensor, masks: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encode.
 
         Args:
             image: (B, 3, H, W), normalised.
             masks: (B, O, H, W) probabilities.
+            others: (B, O, H, W) those of all other objects, see :func:`masks_of_others`.
             feature: (B, C, H / 16, W / 16) of the key encoder.
 
         Returns:
             Values (B, O, P, Cv), and the objects' own keys (B, O, P, Ck) or None.
         """
         objects = masks.shape[1]
-        others = (masks.sum(1, keepdim=True) - masks).clamp(0, 1)
         images = image[:, None].expand(-1, objects, -1, -1, -1)
         own = self.backbone(torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1))[0]
-        shared = feature[:, None].expand(-1, objects, -1, -1, -1).flatten(0, 1)
-        fused = self.fuse(torch.cat([own, shared], 1))
+        fused = self.fuse.join(own, feature)
         value = self.out(fused + self.attention(fused))
 
         def split(x: Tensor) -> Tensor:
             return to_positions(x).unflatten(0, (-1, objects))
 
         return split(value), None if self.own_key is None else split(self.own_key(value))
+
+
+def masks_of_others(masks: Tensor) -> Tensor:
+    """For each object the probability that a pixel belongs to any other; (B, O, H, W) to (B, O, H, W)."""
+    return (masks.sum(1, keepdim=True) - masks).clamp(0, 1)

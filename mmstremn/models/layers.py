@@ -1,5 +1,6 @@
 """The few layers that encoders and decoder share."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +23,32 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to (N, C', h, w)."""
         return self.shortcut(x) + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+    def join(self, x: Tensor, shared: Tensor) -> Tensor:
+        """The same of ``x`` and channels that all objects share, which are convolved once for all objects.
+
+        Args:
+            x: (B * O, C1, h, w).
+            shared: (B, C2, h, w) with C1 + C2 = C.
+
+        Returns:
+            (B * O, C', h, w).
+        """
+        hidden = self.conv2(F.relu(_convolve(self.conv1, F.relu(x), F.relu(shared))))
+        return _convolve(self.shortcut, x, shared) + hidden
+
+
+def _convolve(conv: nn.Module, x: Tensor, shared: Tensor) -> Tensor:
+    """``conv`` of the concatenated channels, by its linearity."""
+    if isinstance(conv, nn.Identity):
+        return torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)
+    own, common = conv.weight.split([x.shape[1], shared.shape[1]], 1)
+    return add_shared(F.conv2d(x, own, padding=conv.padding), F.conv2d(shared, common, conv.bias, padding=conv.padding))
+
+
+def add_shared(x: Tensor, shared: Tensor) -> Tensor:
+    """The sum of (B * O, C, h, w) and, for each of its objects, (B, C, h, w)."""
+    return (x.unflatten(0, (len(shared), -1)) + shared[:, None]).flatten(0, 1)
 
 
 def to_positions(x: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mmstremn.memory import Entry
 from mmstremn.models.decoder import Segmentation, aggregate
-from mmstremn.models.encoders import FrameFeatures, KeyEncoder
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder, masks_of_others
 from mmstremn.models.given_masks import GivenMasks
+from mmstremn.models.object_chunks import ObjectChunks
 from mmstremn.models.rollout import advance
 from mmstremn.models.stream import VOSStream
 from mmstremn.models.video_inference import predict_video
@@ -37,6 +38,8 @@ class VOSegmentor(BaseModel):
         frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``.
         short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams; frames are
             never enlarged. None: their own size.
+        objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in evaluation of
+            fewer where that is faster (large frames on CPUs) or the GPU's memory does not suffice.
         data_preprocessor: Config.
         init_cfg: As in mmengine.
     """
@@ -52,6 +55,7 @@ class VOSegmentor(BaseModel):
         value_channels: int = 256,
         frozen: tuple[str, ...] = (),
         short_side: int | None = None,
+        objects_at_once: int | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -76,6 +80,9 @@ class VOSegmentor(BaseModel):
         self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels)
         self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
         self.short_side = short_side
+        if objects_at_once is not None and objects_at_once < 1:
+            raise ValueError(f'VOSegmentor.objects_at_once must be at least 1 or None, got {objects_at_once}')
+        self.in_object_chunks = ObjectChunks(objects_at_once)
         self.frozen = tuple(frozen)
         for part in self._frozen_parts():
             part.requires_grad_(False)
@@ -100,7 +107,7 @@ class VOSegmentor(BaseModel):
 
     def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
         """What the frame shows of the objects that were read."""
-        logits, decoded = self.decoder(readout, features.maps)
+        logits, decoded = self.in_object_chunks(lambda some: self.decoder(some, features.maps), readout)
         probabilities = logits.sigmoid()
         if features.present is not None:
             probabilities = probabilities * features.present[:, :, None, None]
@@ -120,7 +127,11 @@ class VOSegmentor(BaseModel):
         (B, O, P, C), the decoder's features, where something was decoded.
         """
         masks = output.logits.softmax(1)[:, 1:]
-        value, key = self.value_encoder(features.image, masks, features.maps[0])
+        value, key = self.in_object_chunks(
+            lambda own, others: self.value_encoder(features.image, own, others, features.maps[0]),
+            masks,
+            masks_of_others(masks),
+        )
         if features.present is not None:
             value = value * features.present[:, :, None, None]
         if key is None:

@@ -4,35 +4,30 @@ A stream of random frames runs to the last mark. Shortly before every mark it is
 afterwards, a few frames of one, the same number of the next, in changing order: whatever else the machine does meets
 all marks alike. Reported are the medians over the turns; a ratio is the median over turns of last mark to first.
 
-With ``--all-selectors --check`` every fixed memory is measured, and the exit code is 1 where the last mark exceeds the
-first by more than 2 % in bytes or 10 % in time.
+With ``--all-selectors --check`` all slot memories are measured, with ``--all-memories --check`` all others too, and the exit
+code is 1 where the last mark of a bounded one exceeds the first by more than 2 % in bytes or 10 % in time.
 """
 
 import argparse
 import copy
 import json
-import platform
 import resource
-import shlex
 import statistics
 import sys
-import time
 from pathlib import Path
 
-import mmengine
 import numpy as np
-import timm
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-import mmstremn
 from mmstremn.apis import init_segmentor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.memory import MEMORIES, SELECTORS
 from mmstremn.models import VOSegmentor, VOSStream
+from mmstremn.utils.timing import command_line, describe, describe_device, elapsed, median_ratio, start_clock
 
 SELECTOR_NAMES = [cls.__name__ for cls in SELECTORS]
 MEMORY_NAMES = [cls.__name__ for cls in MEMORIES]
@@ -57,23 +52,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         f'memory ({", ".join(MEMORY_NAMES)})',
     )
     parser.add_argument('--all-selectors', action='store_true', help='all selectors instead of --memories')
+    parser.add_argument('--all-memories', action='store_true', help='all selectors and memories instead of --memories')
     parser.add_argument('--window', type=int, default=5, help='frames of a turn (STM and STCN store every 5th)')
     parser.add_argument('--turns', type=int, default=40, help='timed turns of every mark')
-    parser.add_argument('--check', action='store_true', help='exit with 1 where a fixed memory grows or slows down')
+    parser.add_argument('--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
-    args.command = shlex.join(['python', 'tools/analysis_tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)])
-    if args.all_selectors:
+    args.command = command_line('tools/analysis_tools/benchmark.py', argv)
+    if args.all_memories:
+        args.memories = SELECTOR_NAMES + MEMORY_NAMES
+    elif args.all_selectors:
         args.memories = SELECTOR_NAMES
     if args.frames != sorted(set(args.frames)) or args.frames[0] <= args.window:
         parser.error(f'--frames: expected ascending numbers above --window ({args.window}), got {args.frames}')
     if not 1 <= args.objects <= min(254, args.size[1]):
         parser.error(f'--objects: expected 1..{min(254, args.size[1])}, got {args.objects}')
     if args.checkpoint and args.memories != [OWN]:
-        parser.error("--checkpoint fits the config's own memory only: leave --memories and --all-selectors out")
+        parser.error("--checkpoint fits the config's own memory only: leave the options that choose memories out")
     return args
 
 
@@ -97,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     console.print(result_table(results, args, device))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(describe(args, device) | dict(results=results), indent=2) + '\n')
+        about = describe(args, device, ('command', 'config', 'checkpoint', 'size', 'objects', 'window', 'turns', 'seed'))
+        args.out.write_text(json.dumps(about | dict(results=results), indent=2) + '\n')
     failures = grown(results)
     if args.check and failures:
         print('\n'.join(failures), file=sys.stderr)
@@ -124,7 +123,7 @@ def measure(model: VOSegmentor, args: argparse.Namespace, report) -> dict:
     forks, marks, stream, previous = [], [], None, 0
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
-    begin = time.perf_counter()
+    begin = start_clock(device)
     for mark in args.frames:
         for _ in range(previous, mark - args.window):
             stream = advance(model, stream, random_frame(rng, size), size, args.objects)
@@ -135,8 +134,7 @@ def measure(model: VOSegmentor, args: argparse.Namespace, report) -> dict:
             report(1)
         previous = mark
         marks.append(dict(frame=mark, state_bytes=stream.state.nbytes, peak_memory_bytes=peak_memory(device)))
-    seconds = elapsed(begin, device)
-    fixed, stream = type(stream.state).__name__ == 'SlotState', None
+    seconds, stream = elapsed(begin, device), None
     frames = [random_frame(rng, size) for _ in range(args.window)]
     turns = time_in_turns(forks, frames, args.turns, device, report)
     for mark, milliseconds in zip(marks, turns, strict=True):
@@ -146,8 +144,8 @@ def measure(model: VOSegmentor, args: argparse.Namespace, report) -> dict:
     return dict(
         marks=marks,
         bytes_ratio=marks[-1]['state_bytes'] / marks[0]['state_bytes'],
-        time_ratio=statistics.median(last / first for first, last in zip(turns[0], turns[-1], strict=True)),
-        fixed=fixed,
+        time_ratio=median_ratio(turns[-1], turns[0]),
+        fixed=model.memory.bounded,
         seconds_of_the_whole_video=round(seconds, 1),
     )
 
@@ -192,18 +190,6 @@ def time_in_turns(
     return times
 
 
-def start_clock(device: torch.device) -> float:
-    """The time now, when the device has nothing left to do."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def elapsed(begin: float, device: torch.device) -> float:
-    """Seconds since ``begin`` until the device has done its work."""
-    return start_clock(device) - begin
-
-
 def peak_memory(device: torch.device) -> int:
     """Most bytes allocated on the GPU since the stream began, or held by the process so far."""
     if device.type == 'cuda':
@@ -213,7 +199,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def grown(results: dict) -> list[str]:
-    """A line for each bound that a fixed memory exceeds."""
+    """A line for each bound that a bounded memory exceeds."""
     lines = []
     for name, result in results.items():
         for what, bound in (('bytes', MAX_BYTES_RATIO), ('time', MAX_TIME_RATIO)):
@@ -237,21 +223,6 @@ def result_table(results: dict, args: argparse.Namespace, device: str) -> Table:
             speed = [f'{mark["ms_per_frame"]:.2f}', f'{mark["frames_per_second"]:.1f}']
             table.add_row(name, str(mark['frame']), *speed, *sizes, *ratios, end_section=is_last)
     return table
-
-
-def describe_device(device: torch.device) -> str:
-    """Its name."""
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
-
-
-def describe(args: argparse.Namespace, device: str) -> dict:
-    """What is needed to measure again."""
-    modules = (mmstremn, torch, timm, mmengine, np)
-    options = ('command', 'config', 'checkpoint', 'size', 'objects', 'window', 'turns', 'seed')
-    versions = dict(python=platform.python_version()) | {module.__name__: module.__version__ for module in modules}
-    return {name: getattr(args, name) for name in options} | dict(device=device, versions=versions)
 
 
 if __name__ == '__main__':
