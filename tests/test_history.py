@@ -246,6 +246,20 @@ def test_writes_without_gradients_are_remembered_too():
     assert_close(state.history.value[0, :, held], torch.stack([entries[i].value[0, :] for i in held.tolist()], 1))
 
 
+def test_frames_that_are_passed_over_are_not_remembered():
+    """The slots' steps are the frames', not places in the history."""
+    selector = Planned(batch=1, plan=(0, 0, 1, 1, 2, 2, 3, 1))
+    memory = SlotMemory(SLOTS, selector, gates=[]).train()
+    entries, _ = clip(8)
+    state = memory.init(entries[0])
+    for index, entry in enumerate(entries[:7]):
+        state = memory.pass_over(state) if index % 2 else memory.write(state, entry)
+    assert state.history.steps.tolist() == [0, 2, 4, 6]
+    assert state.history.kept[0, 0].tolist() == [1, 1, 1, 0]
+    last = memory.write(state, entries[7])  # overwrites slot 1, which holds frame 2
+    assert last.history.kept[0, 0].tolist() == [1, 0, 1, 0, 1]
+
+
 @pytest.mark.parametrize('own_keys', [False, True])
 def test_an_object_that_is_added_ends_it(own_keys):
     memory = SlotMemory(SLOTS, GumbelSelector(KEY, VALUE, 8), per_object_key=own_keys).train()

@@ -10,7 +10,6 @@ It knows frames as they were offered. Where slots are aligned or fused before th
 without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass and a clip all its T frames.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmstremn.memory.state import Entry, Query
+from mmstremn.memory.state import Entry, Query, SlotState
 
 if TYPE_CHECKING:
     from mmstremn.memory.readers import DenseReader
@@ -35,12 +34,14 @@ class History:
         value: (B, O, T, P, Cv), detached.
         shrinkage: (B, G, T, P), detached, or None.
         kept: (B, G, T): 1 for frames that a slot holds, 0 for others, with the gradient of the choices.
+        steps: (T,) long: the frames' steps; a memory may be passed over.
     """
 
     key: Tensor
     value: Tensor
     shrinkage: Tensor | None
     kept: Tensor
+    steps: Tensor
 
     @classmethod
     def empty(cls, entry: Entry) -> 'History':
@@ -50,29 +51,30 @@ class History:
             return tensor.new_zeros(*tensor.shape[:2], 0, *tensor.shape[2:])
 
         shrinkage = None if entry.shrinkage is None else none_of(entry.shrinkage)
-        return cls(none_of(entry.key), none_of(entry.value), shrinkage, none_of(entry.key[:, :, 0, 0]).float())
+        kept = none_of(entry.key[:, :, 0, 0]).float()
+        return cls(none_of(entry.key), none_of(entry.value), shrinkage, kept, kept.new_zeros(0, dtype=torch.long))
 
-    def after(self, entry: Entry, choice: Tensor, written_at: Tensor) -> 'History':
+    def after(self, state: SlotState, entry: Entry, choice: Tensor) -> 'History':
         """The history after an entry was offered.
 
         Args:
-            entry: Frame T.
+            state: Before the write.
+            entry: Of the frame ``state.step``.
             choice: One-hot (B, G, S + 1), straight-through: the slot that it overwrites, or none.
-            written_at: (B, G, S) the frame that each slot held before, -1 where empty.
         """
-        dropped = torch.cat([torch.zeros_like(self.kept), choice[..., -1:]], -1)
-        lost = choice[..., :-1] * (written_at >= 0)
-        dropped = dropped.scatter_add(-1, written_at.clamp(min=0), lost)
+        held = state.written_at[..., None] == self.steps  # (B, G, S, T); empty slots hold none
+        dropped = (choice[..., :-1, None] * held).sum(2)
+        kept = torch.cat([self.kept * (1 - dropped), 1 - choice[..., -1:]], -1)
 
         def longer(old: Tensor | None, new: Tensor | None) -> Tensor | None:
             return None if old is None else torch.cat([old, new.detach().unsqueeze(2)], 2)
 
-        return dataclasses.replace(
-            self,
+        return History(
             key=longer(self.key, entry.key),
             value=longer(self.value, entry.value),
             shrinkage=longer(self.shrinkage, entry.shrinkage),
-            kept=F.pad(self.kept, (0, 1), value=1.0) * (1 - dropped),
+            kept=kept,
+            steps=F.pad(self.steps, (0, 1), value=state.step),
         )
 
     def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:

@@ -97,7 +97,7 @@ class SlotMemory(Memory):
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
         choice = self.select(state, entry)
-        history = None if state.history is None else state.history.after(entry, choice, state.written_at)
+        history = None if state.history is None else state.history.after(state, entry, choice)
         choice = choice.detach()
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
