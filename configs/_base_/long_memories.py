@@ -1,4 +1,4 @@
-# The memories of the long benchmark: four slots and one cadence for all rules, the first frame stays; the rest for comparison.
+# The memories of the long benchmark: four slots and one cadence for all rules, the first frame stays; the rest to compare.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 gates = [*protect, dict(type='EveryN', n=5)]
 slots = dict(type='SlotMemory', num_slots=4, train_slots=4, gates=gates)

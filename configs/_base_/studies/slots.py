@@ -8,7 +8,12 @@ memories = {
         num_slots=number,
         train_slots=min(number, 3),
         selector=selector,
-        gates=[dict(type='EmptyFirst'), *[dict(type='KeepFirst')] * (number > 1), dict(type='EveryN', n=5), dict(type='Skip', allowed=False)],
+        gates=[
+            dict(type='EmptyFirst'),
+            *[dict(type='KeepFirst')] * (number > 1),
+            dict(type='EveryN', n=5),
+            dict(type='Skip', allowed=False),
+        ],
     )
     for rule, selector in rules.items()
     for number in (1, 2, 4, 8, 16)
