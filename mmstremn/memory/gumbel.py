@@ -70,6 +70,11 @@ class GumbelSelector(Selector):
         return self.norm(self.describe_key(pooled_key) + self.describe_value(pooled_value)), total.squeeze(-1)
 
     def _scalars(self, state: SlotState, entry: Entry, candidates: Tensor, filled: Tensor, shown: Tensor) -> Tensor:
+        """What else is known of the candidates, (B, G, S + 1, SCALARS).
+
+        Likeness to the new frame; to the nearest other candidate; age, and time since it was last read, as shares of the
+        oldest one's age; usage; how much of the objects it shows; whether it is the new frame.
+        """
         likeness = F.pad(similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0)
         unit = F.normalize(candidates, dim=-1)
         others = torch.eye(unit.shape[2], dtype=torch.bool, device=unit.device) | ~filled.squeeze(-1)[:, :, None]
