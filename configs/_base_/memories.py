@@ -1,13 +1,15 @@
 # The memories that tools/analysis_tools/compare_memories.py compares: name -> config that takes the place of model.memory.
 # An entry without `type` changes the model elsewhere too: dict(memory=dict(type=...), decoder=dict(...)).
 # Fixed memories hold four frames' worth of features at most, where their size is free; the first frame stays.
+# The learned selector must choose three times in a clip of six frames: it trains with two slots.
 gates = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 slots = dict(type='SlotMemory', num_slots=4, train_slots=3, gates=gates)
+learned = dict(slots, train_slots=2, selector=dict(type='GumbelSelector'))
 dot = dict(type='DenseReader', affinity=dict(type='DotAffinity'))
 memories = dict(
-    gumbel=dict(slots, selector=dict(type='GumbelSelector')),
-    gumbel_align=dict(slots, selector=dict(type='GumbelSelector'), align=dict(type='DeformableAlign')),
-    gumbel_fusion=dict(slots, selector=dict(type='GumbelSelector'), fusion=dict(type='SlotFusion')),
+    gumbel=learned,
+    gumbel_align=dict(learned, align=dict(type='DeformableAlign')),
+    gumbel_fusion=dict(learned, fusion=dict(type='SlotFusion')),
     fifo=dict(slots, selector=dict(type='FIFOSelector')),
     fifo_every_5th=dict(slots, selector=dict(type='FIFOSelector'), gates=[*gates, dict(type='EveryN', n=5)]),
     lifo=dict(slots, selector=dict(type='LIFOSelector')),

@@ -3,7 +3,7 @@
 _base_ = './long_r18.py'
 max_iters = 40
 load_from = None
-model = dict(frozen=(), memory=dict(train_slots=3))
+model = dict(frozen=(), memory=dict(train_slots=2))
 train_dataloader = dict(dataset=dict(clip_length=6))
 test_dataloader = dict(dataset=dict(lengths=(150,) * 6))
 train_cfg = dict(max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
