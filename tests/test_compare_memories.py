@@ -221,7 +221,7 @@ def test_tool_from_the_command_line(start, tmp_path):
 @pytest.mark.parametrize(
     'config, options, message',
     [
-        (SMALL, ['--memories', 'fifo', 'filo'], "'filo' is unknown; there are: gumbel, fifo, "),
+        (SMALL, ['--memories', 'fifo', 'filo'], "'filo' is unknown; there are: gumbel, gumbel_align, "),
         (SMALL, ['--start', 'none.pth'], 'checkpoint none.pth: no such file'),
         (SMALL, ['--start', 'https://host/x.pth'], 'expected a local file'),
         (SMALL, ['--memory-file', SMALL], 'expected a dict `memories`'),

@@ -226,10 +226,10 @@ def test_what_is_kept_from_config_to_pictures(config, checkpoint, tmp_path, caps
     assert main['what_is_kept'](argv) == 0, capsys.readouterr().err
     results = json.loads((tmp_path / 'kept.json').read_text())['memories']
     assert list(results) == memories
-    assert all(result['offers'] == 2 + 1 for result in results.values())  # frames 10 and 20 of the longer video
-    assert results['fifo_2']['stored'] == 3 and results['fifo_2']['kept'] == 10
+    assert all(result['offers'] == 4 + 2 for result in results.values())  # every 5th frame of the first halves
+    assert results['fifo_2']['stored'] == 6 and results['fifo_2']['kept'] == 5
     assert all(values['spearman'] is None for values in results['fifo_2']['traits'].values())
-    assert results['learned_4']['traits']['visible']['offers'] == 3
+    assert results['learned_4']['traits']['visible']['offers'] == 6
     assert 'fifo_2' in (tmp_path / 'kept.md').read_text()
     for name in ('kept', *(f'slots_{memory}' for memory in memories)):
         assert imread(tmp_path / f'{name}.png').std() > 0.02
