@@ -51,6 +51,7 @@ class GumbelSelector(Selector):
             slots, shown = self._describe(state.key.float(), state.value.float())
             new, new_shown = self._describe(entry.key[:, :, None].float(), entry.value[:, :, None].float())
             filled = F.pad(state.written_at >= 0, (0, 1), value=1).unsqueeze(-1)
+            # Empty slots are cut off: the gradient of normalising their zeros is infinite.
             candidates = torch.where(filled, torch.cat([slots, new], 2), 0)
             mean = candidates.sum(2, keepdim=True) / filled.sum(2, keepdim=True)
             features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]

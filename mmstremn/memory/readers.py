@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
+from mmstremn.memory.buffers import birth_groups, by_object, side_by_side
 from mmstremn.memory.state import Query, SlotState
 
 BARRED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
@@ -138,13 +139,10 @@ def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Ten
     shared = state.key.shape[1] == 1
     if not shared:
         return reader(query, state.key, state.shrinkage, state.value, state.written_at >= 0)
-    readouts, shares = [None] * len(state.births), []
-    for birth in sorted(set(state.births)):
-        members = [index for index, other in enumerate(state.births) if other == birth]
-        value = state.value if len(members) == len(state.births) else state.value[:, members]
-        side_by_side = value.permute(0, 2, 3, 1, 4).flatten(3)[:, None]
-        readout, share = reader(query, state.key, state.shrinkage, side_by_side, state.written_at >= birth)
-        for index, part in zip(members, readout[:, 0].chunk(len(members), -1), strict=True):
-            readouts[index] = part
+    readouts, shares = [], []
+    for birth, members in birth_groups(state.births):
+        value = side_by_side(state.value[:, members])[:, None]
+        readout, share = reader(query, state.key, state.shrinkage, value, state.written_at >= birth)
+        readouts.append(by_object(readout[:, 0], members.stop - members.start))
         shares.append(share)
-    return torch.stack(readouts, 1), torch.stack(shares).mean(0)
+    return torch.cat(readouts, 1), torch.stack(shares).mean(0)
