@@ -4,7 +4,7 @@ Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) 
 has a gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what
 the choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record
 while the clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part
-in the attention; its derivative is the effect of having a little of the frame in the memory, wherever the frame is now.
+in the attention; what the readout would change if it were 0 instead of 1, or 1 instead of 0, stands for its derivative.
 
 It knows frames as they were offered. Where slots are aligned or fused before they are read, it is what the choice would do
 without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass and a clip all its T frames.
@@ -22,7 +22,7 @@ from mmstremn.memory.state import Entry, Query, SlotState
 if TYPE_CHECKING:
     from mmstremn.memory.readers import DenseReader
 
-LARGEST = 3.0  # log of the most mass, in units of all that is held, that a frame may be credited with
+LEAST = 1e-3  # share of the mass that all other frames are taken to have at least
 
 
 @dataclass
@@ -80,8 +80,10 @@ class History:
     def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:
         """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
 
-        With a_t the mass of the attention on frame t in units of the mass on all frames that are held, and r_t what frame t
-        alone would give, the readout r = sum_t kept_t a_t r_t / sum_t kept_t a_t has the derivative a_t (r_t - r) by kept_t.
+        With m_t the mass of the attention on frame t and r_t what frame t alone would give, the readout is
+        r = sum_t kept_t m_t r_t / sum_t kept_t m_t. Its derivative by kept_t is taken to be the difference that frame t
+        makes, m_t / M_t (r_t - r), with M_t the mass on the frames held and t, where t is not held, and on the frames held
+        but t, where it is. (The slope at the present kept_t has the mass on the frames held for M_t in both cases.)
 
         Args:
             reader: Its attention counts, all of it where only the largest are read in evaluation.
@@ -93,13 +95,16 @@ class History:
 
     @torch.no_grad()
     def _effect(self, reader: 'DenseReader', query: Query) -> Tensor:
-        """(B, O, T, P, Cv): the derivative of the readout by each frame's weight; those of the held frames cancel out."""
-        held = self.kept > 0.5  # (B, G, T)
+        """(B, O, T, P, Cv): the readout with each frame less the readout without it."""
+        held = (self.kept > 0.5)[..., None]  # (B, G, T, 1)
         with torch.autocast(self.key.device.type, enabled=False):
             logits = reader.logits(query, self.key, self.shrinkage)  # (B, G, P, T, P)
             mass = logits.logsumexp(-1).transpose(-1, -2)  # (B, G, T, P)
-            total = mass.masked_fill(~held[..., None], float('-inf')).logsumexp(2, keepdim=True)
-            share = (mass - total).clamp(max=LARGEST).exp()[..., None]
+            total = mass.masked_fill(~held, float('-inf')).logsumexp(2, keepdim=True)
+            share = (mass - total)[..., None]  # the logarithm
             alone = logits.softmax(-1).transpose(2, 3) @ self.value.float()  # (B, O, T, P, Cv); G is 1 or O
-            readout = (share * held[..., None, None] * alone).sum(2, keepdim=True)
-            return share * (alone - readout)
+            held = held[..., None]
+            own = share.masked_fill(~held, float('-inf')).exp()
+            readout = (own * alone).sum(2, keepdim=True)
+            difference = torch.where(held, own / (1 - own).clamp(min=LEAST), share.sigmoid())
+            return difference * (alone - readout)
