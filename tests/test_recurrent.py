@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from memory_cases import generator
 
-from mmstremn.memory.recurrent import ConvLSTMCell, E3DLSTMCell, STLSTMCell, decoupling_loss
+from mmstremn.memory.recurrent import ConvLSTMCell, E3DLSTMCell, STLSTMCell, overlap
 
 C, CH, H, W, B = 3, 4, 3, 4, 2
 TOLERANCE = dict(rtol=0, atol=1e-5)
@@ -183,24 +183,24 @@ def test_e3d_lstm_as_in_openstl():
 
 
 @torch.no_grad()
-def test_decoupling_loss_is_the_mean_absolute_cosine():
+def test_overlap_is_the_mean_absolute_cosine():
     delta_c, delta_m, adapter = rand(B, CH, H, W), rand(B, CH, H, W, seed=1), torch.nn.Conv2d(CH, CH, 1, bias=False)
     cosines = []
     for b in range(B):
         for channel in range(CH):
             first, second = (adapter(t)[b, channel].flatten() for t in (delta_c, delta_m))
             cosines.append(abs(first @ second) / (first.norm() * second.norm()))
-    torch.testing.assert_close(decoupling_loss(delta_c, delta_m, adapter), torch.stack(cosines).mean(), **TOLERANCE)
+    torch.testing.assert_close(overlap(delta_c, delta_m, adapter).mean(), torch.stack(cosines).mean(), **TOLERANCE)
 
 
-def test_decoupling_loss_of_known_cases():
+def test_overlap_of_known_cases():
     delta = rand(B, CH, H, W)
-    assert decoupling_loss(delta, -3 * delta).item() == pytest.approx(1)
+    assert overlap(delta, -3 * delta).mean().item() == pytest.approx(1)
     left, right = delta.clone(), delta.clone()
     left[..., :2], right[..., 2:] = 0, 0
-    assert decoupling_loss(left, right).item() == pytest.approx(0)
+    assert overlap(left, right).mean().item() == pytest.approx(0)
     zero = torch.zeros_like(delta, requires_grad=True)
-    decoupling_loss(zero, delta).backward()
+    overlap(zero, delta).mean().backward()
     assert zero.grad.isfinite().all()
 
 

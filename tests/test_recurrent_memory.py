@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from memory_cases import GRID, KEY, POSITIONS, VALUE, make_entry, make_query, run, take
+from memory_cases import GRID, KEY, POSITIONS, VALUE, assert_close, make_entry, make_query, run, take
 
 from mmstremn.memory import Entry
 from mmstremn.memory.recurrent_memory import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
@@ -202,9 +202,11 @@ def test_defaults_have_a_sensible_number_of_weights():
 @ALL
 def test_nonsense_is_refused(memory_class):
     name = memory_class.__name__
-    for argument in ('key_channels', 'value_channels', 'hidden_channels', 'layers'):
+    for argument in ('value_channels', 'hidden_channels', 'layers'):
         with pytest.raises(ValueError, match=rf'{name}\.{argument} must be at least 1, got 0'):
             memory_class(**{argument: 0})
+    with pytest.raises(ValueError, match=rf'{name}\.key_channels must be at least 0, got -1'):
+        memory_class(key_channels=-1)
     with pytest.raises(ValueError, match=rf'{name}\.kernel must be odd and positive, got 2'):
         memory_class(kernel=2)
 
@@ -212,3 +214,43 @@ def test_nonsense_is_refused(memory_class):
 def test_a_history_of_nothing_is_refused():
     with pytest.raises(ValueError, match=r'E3DLSTMMemory\.history must be at least 1, got 0'):
         E3DLSTMMemory(KEY, VALUE, history=0)
+
+
+@ALL
+def test_without_keys_the_query_changes_nothing(memory_class):
+    """As in the public video predictors: values in, a projection of the top layer out."""
+    memory = memory_class(0, VALUE, 8, kernel=3).eval()
+    entries = [make_entry(i, 2, 1) for i in range(3)]
+    state, _ = run(memory, entries)
+    readouts = [memory.read(state, make_query(i, 2))[0] for i in (7, 8)]
+    assert torch.equal(*readouts)
+    assert memory.from_query is None and memory.from_state.bias is None
+
+
+def test_the_decoupling_loss_is_that_of_the_cells():
+    """Averaged over steps and layers, weighted; and it reaches the cells."""
+    torch.manual_seed(0)
+    memory = STLSTMMemory(KEY, VALUE, 8, kernel=3, layers=2, decoupling=0.5).train()
+    entries = [make_entry(i, 2, 1) for i in range(3)]
+    state, expected = memory.init(entries[0]), []
+    for entry in entries:
+        x = memory._to_maps(torch.cat([entry.value, entry.key], -1), entry.grid)
+        m = state.memory.flatten(0, 1)
+        for layer, h, c in memory._layers(state):
+            x, _, m, delta_c, delta_m = layer(x, h, c, m)
+            first, second = (memory.adapter(delta).flatten(2) for delta in (delta_c, delta_m))
+            expected.append(torch.cosine_similarity(first, second, dim=-1).abs().mean())
+        state = memory.write(state, entry)
+    (loss,) = memory.penalty(state).values()
+    assert_close(loss, 0.5 * torch.stack(expected).mean())
+    loss.backward()
+    assert memory.adapter.weight.grad.abs().max() > 0
+    assert memory.cells[0].conv_m.weight.grad.abs().max() > 0
+
+
+def test_without_decoupling_or_training_there_is_no_penalty():
+    entry = make_entry(0, 2, 1)
+    for memory in (STLSTMMemory(KEY, VALUE, 8, 3).train(), STLSTMMemory(KEY, VALUE, 8, 3, decoupling=0.1).eval()):
+        assert memory.penalty(memory.write(memory.init(entry), entry)) == {}
+    with pytest.raises(ValueError, match=r'STLSTMMemory\.decoupling must be at least 0, got -1'):
+        STLSTMMemory(decoupling=-1)

@@ -50,3 +50,7 @@ class Memory(nn.Module):
     def pass_over(self, state: MemoryState) -> MemoryState:
         """The state after a frame whose entry was not wanted."""
         return dataclasses.replace(state, step=state.step + 1)
+
+    def penalty(self, state: MemoryState) -> dict[str, Tensor]:
+        """What the memory adds to the loss of a clip after its last frame, by name."""
+        return {}

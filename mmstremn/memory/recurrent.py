@@ -80,7 +80,7 @@ class STLSTMCell(nn.Module):
             m: Memory from the layer below, or from the top layer at the step before (B, Ch, h, w).
 
         Returns:
-            The next h, c and m, and what was added to c and to m: the increments of :func:`decoupling_loss`.
+            The next h, c and m, and what was added to c and to m: the increments of :func:`overlap`.
         """
         ix, fx, gx, ix_m, fx_m, gx_m, ox = self.conv_x(x).chunk(7, 1)
         ih, fh, gh, oh = self.conv_h(h).chunk(4, 1)
@@ -170,11 +170,12 @@ class E3DLSTMCell(nn.Module):
         return (recalled if self.compat else recalled.mT).reshape(gate.shape)
 
 
-def decoupling_loss(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None = None) -> Tensor:
-    """Mean absolute cosine between what an ST-LSTM adds to c and to m, so that the two learn to hold different things.
+def overlap(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None = None) -> Tensor:
+    """Mean absolute cosine between what an ST-LSTM adds to c and to m. As a loss it lets the two hold different things.
 
-    PredRNN-V2 (Wang et al., TPAMI 2022), section 3.3, checked against thuml/predrnn-pytorch core/models/predrnn_v2.py. There
-    its weight is 0.1 (Moving MNIST) or 0.01 (KTH), and it is averaged over layers and frames.
+    The decoupling loss of PredRNN-V2 (Wang et al., TPAMI 2022), section 3.3, checked against thuml/predrnn-pytorch
+    core/models/predrnn_v2.py. There its weight is 0.1 (Moving MNIST) or 0.01 (KTH), and it is averaged over samples, layers
+    and frames.
 
     Args:
         delta_c: Increment of c (B, Ch, h, w).
@@ -182,12 +183,12 @@ def decoupling_loss(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None 
         adapter: Applied to both first: a 1 x 1 convolution without bias, shared by all layers. None: nothing is.
 
     Returns:
-        A scalar in 0..1: the mean over samples and channels of the cosine over places.
+        (B,) in 0..1: the mean over channels of the cosine over places.
     """
     if adapter is not None:
         delta_c, delta_m = adapter(delta_c), adapter(delta_m)
     first, second = F.normalize(delta_c.flatten(2), dim=-1), F.normalize(delta_m.flatten(2), dim=-1)
-    return (first * second).sum(-1).abs().mean()
+    return (first * second).sum(-1).abs().mean(-1)
 
 
 def check_sizes(owner: nn.Module, kernel: int, **counts: int) -> None:

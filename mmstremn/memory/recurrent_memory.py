@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import append_objects
-from mmstremn.memory.recurrent import WINDOW, ConvLSTMCell, E3DLSTMCell, STLSTMCell, check_sizes
+from mmstremn.memory.recurrent import WINDOW, ConvLSTMCell, E3DLSTMCell, STLSTMCell, check_sizes, overlap
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 
@@ -27,6 +27,7 @@ class RecurrentState(MemoryState):
         memory: (B, O, Ch, [T,] h, w) the m of the top layer; None in ConvLSTM.
         history: (B, O, L, N, Ch, T, h, w) ring of past cell states, that of step s at s modulo N; E3D-LSTM only.
         previous: (B, O, Cv + Ck, h, w) the input of the step before; E3D-LSTM only.
+        overlap: (B, O) summed over the steps, how alike what was added to c and to m is; PredRNN-V2 in training only.
         births: For each object the step from which on entries hold a value for it.
         grid: (h, w).
         step: Entries offered so far.
@@ -42,6 +43,7 @@ class RecurrentState(MemoryState):
     memory: Tensor | None = None
     history: Tensor | None = None
     previous: Tensor | None = None
+    overlap: Tensor | None = None
 
     def add_objects(self, number: int, own_keys: bool) -> 'RecurrentState':
         """The state with ``number`` more objects, which start from zeros; ``own_keys`` changes nothing."""
@@ -53,7 +55,8 @@ class RecurrentMemory(Memory):
     """Base of the memories of recurrent cells, which step all objects as one batch with shared weights.
 
     Args:
-        key_channels: Ck.
+        key_channels: Ck; 0: keys are not used, and the readout is a 1 x 1 convolution of the top layer's output without
+            bias, as in the public video predictors.
         value_channels: Cv.
         hidden_channels: Ch of every layer; None: Cv.
         kernel: Odd size of the cells' convolutions.
@@ -70,15 +73,19 @@ class RecurrentMemory(Memory):
     def __init__(self, key_channels: int, value_channels: int, hidden_channels: int | None, kernel: int, layers: int):
         super().__init__()
         hidden = value_channels if hidden_channels is None else hidden_channels
-        check_sizes(
-            self, kernel, key_channels=key_channels, value_channels=value_channels, hidden_channels=hidden, layers=layers
-        )
+        check_sizes(self, kernel, value_channels=value_channels, hidden_channels=hidden, layers=layers)
+        if key_channels < 0:
+            raise ValueError(f'{type(self).__name__}.key_channels must be at least 0, got {key_channels}')
         self.hidden_channels = hidden
         inputs = [value_channels + key_channels] + [hidden] * (layers - 1)
         self.cells = nn.ModuleList([self.cell_class(channels, hidden, kernel) for channels in inputs])
         frames = WINDOW if self.time else 1
-        self.from_state = nn.Conv2d(hidden * frames, value_channels, 3, padding=1)
-        self.from_query = nn.Conv2d(key_channels, value_channels, 3, padding=1, bias=False)
+        if key_channels:
+            self.from_state = nn.Conv2d(hidden * frames, value_channels, 3, padding=1)
+            self.from_query = nn.Conv2d(key_channels, value_channels, 3, padding=1, bias=False)
+        else:
+            self.from_state = nn.Conv2d(hidden * frames, value_channels, 1, bias=False)
+            self.from_query = None
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> RecurrentState:
         """Zeros for the objects of ``entry``; ``seeds`` are not used."""
@@ -92,15 +99,18 @@ class RecurrentMemory(Memory):
         )
 
     def read(self, state: RecurrentState, query: Query) -> tuple[Tensor, RecurrentState]:
-        """The readout (B, O, P, Cv), a 3 x 3 convolution of output and query, and the state as it was."""
+        """The readout (B, O, P, Cv), a convolution of output and query, and the state as it was."""
         top = state.hidden[:, :, -1].flatten(2, -3)  # (B, O, Ch [T], h, w)
-        asked = self.from_query(self._to_maps(query.key[:, None], state.grid))
         told = self.from_state(top.flatten(0, 1).to(self._dtype)).unflatten(0, top.shape[:2])
-        return (told + asked[:, None]).flatten(3).mT.to(state.hidden.dtype), state
+        if self.from_query is not None:
+            told = told + self.from_query(self._to_maps(query.key[:, None], state.grid))[:, None]
+        return told.flatten(3).mT.to(state.hidden.dtype), state
 
     def write(self, state: RecurrentState, entry: Entry) -> RecurrentState:
         """One step of all layers with the entry's values and keys. Without gradients ``state`` may be changed."""
-        pairs = torch.cat([entry.value, entry.key.expand(-1, entry.value.shape[1], -1, -1)], -1)
+        pairs = entry.value
+        if self.from_query is not None:
+            pairs = torch.cat([pairs, entry.key.expand(-1, entry.value.shape[1], -1, -1)], -1)
         new = self._advance(state, self._to_maps(pairs, entry.grid))
         changes = {name: _like(tensor, getattr(state, name)) for name, tensor in new.items()}
         return dataclasses.replace(state, **changes, step=state.step + 1)
@@ -116,7 +126,7 @@ class RecurrentMemory(Memory):
 
     @property
     def _dtype(self) -> torch.dtype:
-        return self.from_query.weight.dtype
+        return self.from_state.weight.dtype
 
     def _zeros(self, entry: Entry, *shape: int) -> Tensor:
         return entry.value.new_zeros(*entry.value.shape[:2], *shape, *entry.grid, dtype=self._dtype)
@@ -172,6 +182,7 @@ class STLSTMMemory(RecurrentMemory):
         kernel: Odd size of the cells' convolutions. A write costs about (7 (Cv + Ck) + 9 Ch + 16 (L - 1) Ch) Ch kernel^2
             products a place (256 channels and kernel 5: 55 million; kernel 3: 20 million).
         layers: L.
+        decoupling: Weight of the decoupling loss of PredRNN-V2 in training (0.1 on Moving MNIST, 0.01 on KTH); 0: none.
 
     Raises:
         ValueError: A size is not positive or the kernel is even.
@@ -186,20 +197,41 @@ class STLSTMMemory(RecurrentMemory):
         hidden_channels: int | None = None,
         kernel: int = 5,
         layers: int = 2,
+        decoupling: float = 0.0,
     ):
         super().__init__(key_channels, value_channels, hidden_channels, kernel, layers)
+        if decoupling < 0:
+            raise ValueError(f'STLSTMMemory.decoupling must be at least 0, got {decoupling}')
+        self.decoupling = decoupling
+        width = self.hidden_channels
+        self.adapter = nn.Conv2d(width, width, 1, bias=False) if decoupling else None
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> RecurrentState:
         """As in :class:`RecurrentMemory`."""
-        return dataclasses.replace(super().init(entry, seeds), memory=self._zeros(entry, self.hidden_channels))
+        overlap = (
+            entry.value.new_zeros(entry.value.shape[:2]).float() if self.adapter is not None and self.training else None
+        )
+        memory = self._zeros(entry, self.hidden_channels)
+        return dataclasses.replace(super().init(entry, seeds), memory=memory, overlap=overlap)
+
+    def penalty(self, state: RecurrentState) -> dict[str, Tensor]:
+        """``loss_decoupling``: the mean over steps, objects and layers, weighted; empty without decoupling."""
+        if state.overlap is None:
+            return {}
+        return dict(loss_decoupling=self.decoupling * state.overlap.mean() / max(state.step, 1))
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
-        outputs, cells, m = [], [], state.memory.flatten(0, 1)
+        outputs, cells, overlaps, m = [], [], [], state.memory.flatten(0, 1)
         for layer, h, c in self._layers(state):
-            x, c, m, _, _ = layer(x, h, c, m)
+            x, c, m, delta_c, delta_m = layer(x, h, c, m)
             outputs.append(x)
             cells.append(c)
-        return dict(hidden=torch.stack(outputs, 1), cell=torch.stack(cells, 1), memory=m)
+            if state.overlap is not None:
+                overlaps.append(overlap(delta_c, delta_m, self.adapter))
+        new = dict(hidden=torch.stack(outputs, 1), cell=torch.stack(cells, 1), memory=m)
+        if overlaps:
+            new.update(overlap=state.overlap.flatten() + torch.stack(overlaps).mean(0))
+        return new
 
 
 class E3DLSTMMemory(RecurrentMemory):
@@ -243,7 +275,7 @@ class E3DLSTMMemory(RecurrentMemory):
             super().init(entry, seeds),
             memory=self._zeros(entry, width, WINDOW),
             history=self._zeros(entry, len(self.cells), self.history, width, WINDOW),
-            previous=self._zeros(entry, entry.value.shape[-1] + entry.key.shape[-1]),
+            previous=self._zeros(entry, self.cells[0].conv_x.in_channels // WINDOW),
         )
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from mmstremn.memory import Query
+from mmstremn.models.foreign_backbone import with_strides
 from mmstremn.models.layers import ResidualBlock, to_positions
 from mmstremn.registry import MODELS
 
@@ -49,25 +50,28 @@ class KeyEncoder(nn.Module):
     """Backbone, and a projection of its stride-16 map to keys.
 
     Args:
-        backbone: Gives maps at strides 16, 8, 4.
-        key_channels: Ck.
+        backbone: Gives maps at strides 16, 8, 4; one of another library is wrapped in :class:`StridedBackbone`.
+        key_channels: Ck; 0 for memories that use no keys.
         selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section 3.4).
     """
 
     def __init__(self, backbone: nn.Module, key_channels: int = 64, selection: bool = False):
         super().__init__()
-        self.backbone = backbone
-        width = backbone.channels[0]
-        self.key = nn.Conv2d(width, key_channels, 3, padding=1)
-        nn.init.orthogonal_(self.key.weight)
-        nn.init.zeros_(self.key.bias)
+        self.backbone = with_strides(backbone)
+        width = self.backbone.channels[0]
+        self.key = None
+        if key_channels:
+            self.key = nn.Conv2d(width, key_channels, 3, padding=1)
+            nn.init.orthogonal_(self.key.weight)
+            nn.init.zeros_(self.key.bias)
         self.selection = nn.Conv2d(width, key_channels, 3, padding=1) if selection else None
         self.shrinkage = nn.Conv2d(width, 1, 3, padding=1) if selection else None
 
     def forward(self, image: Tensor) -> FrameFeatures:
         """Encode (B, 3, H, W) frames."""
         maps = self.backbone(image)
-        query, shrinkage = Query(to_positions(self.key(maps[0]))), None
+        key = maps[0][:, :0] if self.key is None else self.key(maps[0])
+        query, shrinkage = Query(to_positions(key)), None
         if self.selection is not None:
             query.selection = to_positions(self.selection(maps[0])).sigmoid()
             shrinkage = to_positions(self.shrinkage(maps[0])).squeeze(-1).square() + 1
