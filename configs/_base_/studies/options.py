@@ -1,6 +1,10 @@
-# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule and a learned one.
-gates = [dict(type='EmptyFirst'), dict(type='KeepFirst'), dict(type='EveryN', n=5), dict(type='Skip', allowed=False)]
-rules = dict(fifo=dict(type='FIFOSelector'), learned=dict(type='GumbelSelector'))
+# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule, offered every 5th frame, and
+# a learned one, offered every frame.
+protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
+rules = dict(
+    fifo=dict(selector=dict(type='FIFOSelector'), gates=[*protect, dict(type='EveryN', n=5)]),
+    learned=dict(selector=dict(type='GumbelSelector'), gates=protect),
+)
 options = dict(
     plain=dict(),
     align=dict(align=dict(type='DeformableAlign')),
@@ -9,7 +13,7 @@ options = dict(
     top_k=dict(reader=dict(type='TopKReader')),
 )
 memories = {
-    f'{rule}_{name}': dict(type='SlotMemory', num_slots=4, train_slots=3, selector=selector, gates=gates, **option)
+    f'{rule}_{name}': dict(type='SlotMemory', num_slots=4, train_slots=4, **selector, **option)
     for rule, selector in rules.items()
     for name, option in options.items()
 }
