@@ -1,5 +1,5 @@
-# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule, offered every 5th frame, and
-# a learned one, offered every frame.
+# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule, offered every 5th frame,
+# and a learned one, offered every frame.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 rules = dict(
     fifo=dict(selector=dict(type='FIFOSelector'), gates=[*protect, dict(type='EveryN', n=5)]),

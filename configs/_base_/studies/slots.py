@@ -1,5 +1,5 @@
-# How many slots are needed: rules that keep 1 to 16 frames, offered every 5th, and a learned one, offered every frame. A slot
-# alone cannot keep the first frame.
+# How many slots are needed: rules that keep 1 to 16 frames, offered every 5th, and a learned one, offered every frame. A
+# slot alone cannot keep the first frame.
 every_5th = [dict(type='EveryN', n=5)]
 rules = dict(
     fifo=(dict(type='FIFOSelector'), every_5th),
