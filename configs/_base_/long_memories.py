@@ -1,20 +1,22 @@
-# The memories of the long benchmark: four slots, the first frame stays. Rules are offered every 5th frame, which serves them
-# best (docs/studies); the learned selector every frame, and it may skip. The rest to compare.
+# The memories of the long benchmark: four slots, of which the first keeps the first frame. They are offered every frame,
+# which serves rules best too on the development videos; with `_every_5th` every fifth. The learned selector may skip.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
-every_5th = [*protect, dict(type='EveryN', n=5)]
-slots = dict(type='SlotMemory', num_slots=4, train_slots=4, gates=every_5th)
-memories = dict(
-    gumbel=dict(slots, selector=dict(type='GumbelSelector'), gates=protect),
-    fifo=dict(slots, selector=dict(type='FIFOSelector')),
-    lifo=dict(slots, selector=dict(type='LIFOSelector')),
-    random=dict(slots, selector=dict(type='RandomSelector')),
-    lru=dict(slots, selector=dict(type='LRUSelector')),
-    lfu=dict(slots, selector=dict(type='LFUSelector')),
-    most_similar=dict(slots, selector=dict(type='MostSimilarSelector')),
-    readmem=dict(slots, selector=dict(type='DiversitySelector')),
-    rmem=dict(slots, selector=dict(type='UCBSelector')),
-    fifo_every_frame=dict(slots, selector=dict(type='FIFOSelector'), gates=protect),
-    most_similar_every_frame=dict(slots, selector=dict(type='MostSimilarSelector'), gates=protect),
-    gumbel_every_5th=dict(slots, selector=dict(type='GumbelSelector')),
-    stcn=dict(type='GrowingMemory'),
+selectors = dict(
+    gumbel='GumbelSelector',
+    fifo='FIFOSelector',
+    lifo='LIFOSelector',
+    random='RandomSelector',
+    lru='LRUSelector',
+    lfu='LFUSelector',
+    most_similar='MostSimilarSelector',
+    readmem='DiversitySelector',
+    rmem='UCBSelector',
 )
+memories = {
+    name + suffix: dict(
+        type='SlotMemory', num_slots=4, train_slots=4, selector=dict(type=selector), gates=[*protect, *cadence]
+    )
+    for suffix, cadence in (('', []), ('_every_5th', [dict(type='EveryN', n=5)]))
+    for name, selector in selectors.items()
+}
+memories.update(stcn=dict(type='GrowingMemory'))

@@ -1,8 +1,7 @@
-# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule, offered every 5th frame,
-# and a learned one, offered every frame.
+# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule and a learned one.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 rules = dict(
-    fifo=dict(selector=dict(type='FIFOSelector'), gates=[*protect, dict(type='EveryN', n=5)]),
+    fifo=dict(selector=dict(type='FIFOSelector'), gates=protect),
     learned=dict(selector=dict(type='GumbelSelector'), gates=protect),
 )
 options = dict(

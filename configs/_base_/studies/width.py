@@ -1,7 +1,7 @@
 # How wide the values must be. These rows are trained: the value encoder and the decoder change with the width.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 rules = dict(
-    fifo=dict(selector=dict(type='FIFOSelector'), gates=[*protect, dict(type='EveryN', n=5)]),
+    fifo=dict(selector=dict(type='FIFOSelector'), gates=protect),
     learned=dict(selector=dict(type='GumbelSelector'), gates=protect),
 )
 memories = {
