@@ -1,4 +1,4 @@
-"""The data element that carries a clip's masks into training and a video's predictions out of testing."""
+"""The data elements that carry what belongs to a clip into training, and predictions out of testing."""
 
 from mmengine.structures import BaseDataElement
 
@@ -14,4 +14,16 @@ class VOSDataSample(BaseDataElement):
     Fields:
         masks: (T, H, W) uint8 ids 0..O of a training clip, 255 where void.
         pred_masks: One palette PNG (bytes) of ids per frame of a tested video.
+    """
+
+
+class PredictionDataSample(BaseDataElement):
+    """One clip of video prediction.
+
+    Metainfo: ``clip_name`` (str, unique in its data set), ``input_frames`` (int, how many of the clip's frames the model is
+    given; the others are to be predicted) and ``sample_seed`` (int, the seed of everything random about this sample).
+
+    Fields, after prediction:
+        pred_frames: (T, C, H, W) float32, what the model predicts for the T frames after the input, of 0..1 but not clipped.
+        true_frames: (T, C, H, W) uint8, the same frames of the clip.
     """

@@ -1,0 +1,1 @@
+_base_ = ['../_base_/prediction/runtime.py', '../_base_/prediction/predrnn.py', '../_base_/prediction/kth_20.py']

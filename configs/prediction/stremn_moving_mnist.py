@@ -1,0 +1,1 @@
+_base_ = ['../_base_/prediction/runtime.py', '../_base_/prediction/stremn.py', '../_base_/prediction/moving_mnist.py']

@@ -1,0 +1,200 @@
+"""Videos as numbered frames: a folder of pictures, some pictures of a folder, or a video file."""
+
+import copy
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from mmstremn.datasets.davis_layout import FRAME_SUFFIXES
+from mmstremn.datasets.image_io import read_rgb
+from mmstremn.datasets.video_file import VideoFile
+
+PICTURE_SUFFIXES = (*FRAME_SUFFIXES, '.bmp', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+GREY_MODES = ('1', 'L', 'LA')
+COLOUR_MODES = ('RGB', 'RGBA', 'P', 'CMYK', 'YCbCr')
+
+
+class FrameSource(ABC):
+    """A video whose frames have numbers; nothing is decoded before it is read.
+
+    Attributes:
+        name: Unique in its data set.
+        path: The file or folder, for messages.
+        numbers: (N,) int64, the numbers of the frames there are, ascending; there may be gaps.
+    """
+
+    name: str
+    path: str
+    numbers: np.ndarray
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """1 if the video is stored as grey, 3 if in colour."""
+
+    @abstractmethod
+    def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames of these numbers: uint8, all of one size, (H, W) grey or (H, W, 3) RGB."""
+
+    def keep(self, numbers: np.ndarray) -> 'FrameSource':
+        """The same video with only those frames that are in ``numbers``."""
+        kept = copy.copy(self)
+        kept.numbers = np.intersect1d(self.numbers, numbers)
+        return kept
+
+
+class VideoFrames(FrameSource):
+    """A file that FFmpeg reads; its frames are numbered from ``first`` on.
+
+    Raises like ``VideoFile``, and a ValueError where the file's header tells of more frames than the file holds: FFmpeg
+    skips over damage in silence, and the frames behind it would get the numbers of others.
+    """
+
+    def __init__(self, path: str | Path, name: str, first: int = 0):
+        self.path, self.name = str(path), name
+        self.first = first
+        self.video = VideoFile(path)
+        self._check_complete()
+        self.numbers = np.arange(first, first + self.video.num_frames)
+
+    @property
+    def channels(self) -> int:
+        with av.open(self.path) as container:
+            return 1 if (container.streams.video[0].codec_context.pix_fmt or '').startswith(('gray', 'mono')) else 3
+
+    def _check_complete(self) -> None:
+        with av.open(self.path) as container:
+            stream = container.streams.video[0]
+            told = stream.frames  # 0 where the format does not tell
+            if told <= self.video.num_frames:
+                return
+            held = sum(packet.dts is not None for packet in container.demux(stream))  # those that repeat a frame too
+        if held < told:
+            raise ValueError(f'{self.path}: holds {held} frames, its header tells of {told}: the file is damaged')
+
+    def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        video = copy.copy(self.video)  # its decoder ends with this reading, so no file stays open
+        for number in numbers:
+            frame = video.frame(number - self.first)
+            if frame.shape[:2] != video.size:
+                raise ValueError(f'{self.path}: frame {number} has size {frame.shape[:2]}, expected {video.size}')
+            yield frame
+
+
+class Pictures(FrameSource):
+    """Picture files in a given order.
+
+    Args:
+        files: The path of each frame by its number.
+        path: Their folder, for messages.
+        name: The name of the video.
+    """
+
+    def __init__(self, files: dict[int, str], path: str | Path, name: str):
+        self.path, self.name = str(path), name
+        self.files = dict(sorted(files.items()))
+        self.numbers = np.array(list(self.files), dtype=np.int64)
+
+    @property
+    def channels(self) -> int:
+        return self._header(self.numbers[0])[1]
+
+    def check(self) -> None:
+        """Compare the headers of all pictures.
+
+        Raises:
+            ValueError: One differs from the first in its size, or is grey where that is in colour; the message names it.
+        """
+        first = self._header(self.numbers[0])
+        for number in self.numbers[1:]:
+            self._compare(number, self._header(number), first)
+
+    def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        shape = None
+        for number in numbers:
+            frame = read_rgb(self.files[number])
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise self._wrong_size(number, frame.shape[:2], shape[:2])
+            yield frame
+
+    def _header(self, number: int) -> tuple[tuple[int, int], int]:
+        """(H, W) and channels."""
+        path = self.files[int(number)]
+        try:
+            with Image.open(path) as image:
+                size, mode = image.size[::-1], image.mode
+        except Image.UnidentifiedImageError as error:
+            raise ValueError(f'{path}: expected a picture, cannot read it ({error})') from error
+        if mode not in GREY_MODES + COLOUR_MODES:
+            raise ValueError(f'{path}: mode {mode}, expected a grey or colour picture of 8 bits')
+        return size, 1 if mode in GREY_MODES else 3
+
+    def _compare(self, number, header, first) -> None:
+        if header[0] != first[0]:
+            raise self._wrong_size(number, header[0], first[0])
+        if header[1] != first[1]:
+            kinds = {1: 'grey', 3: 'in colour'}
+            raise ValueError(
+                f'{self.files[int(number)]}: the picture is {kinds[header[1]]}, the other frames of {self.path} are '
+                f'{kinds[first[1]]}'
+            )
+
+    def _wrong_size(self, number, size, expected) -> ValueError:
+        return ValueError(
+            f'{self.files[int(number)]}: {size[1]} x {size[0]} pixels, expected {expected[1]} x {expected[0]} '
+            f'like the other frames of {self.path}'
+        )
+
+
+def check_pictures(sources: Iterable[FrameSource]) -> None:
+    """``Pictures.check`` of all those among ``sources`` that are pictures."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(Pictures.check, [source for source in sources if isinstance(source, Pictures)]))
+
+
+def picture_folder(folder: str | Path, name: str, numbered: bool = False, first: int = 0) -> Pictures:
+    """The pictures of a folder in the order of the numbers at the ends of their names, or else of their names.
+
+    Args:
+        folder: The folder.
+        name: The name of the video.
+        numbered: Keep these numbers, so that a missing frame leaves a gap, instead of counting from ``first`` on.
+        first: The number of the first frame where names have no numbers or do not count.
+
+    Raises:
+        ValueError: There is no picture.
+    """
+    paths = sorted(path for path in Path(folder).iterdir() if is_picture(path))
+    if not paths:
+        raise ValueError(f'{folder}: no pictures, expected {" or ".join(PICTURE_SUFFIXES)} files')
+    numbers = [frame_number(path.stem) for path in paths]
+    has_numbers = None not in numbers and len(set(numbers)) == len(paths)
+    if has_numbers:
+        numbers, paths = zip(*sorted(zip(numbers, paths, strict=True)), strict=True)
+    if not (has_numbers and numbered):
+        numbers = range(first, first + len(paths))
+    return Pictures({number: str(path) for number, path in zip(numbers, paths, strict=True)}, folder, name)
+
+
+def frame_number(stem: str) -> int | None:
+    """The digits at the end of a file's name without suffix; None where there are none."""
+    digits = re.search(r'\d+$', stem)
+    return int(digits[0]) if digits else None
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's suffix is a picture's. Hidden files are none."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith('.')
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's suffix is a video's. Hidden files are none."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith('.')
