@@ -76,6 +76,19 @@ def test_true_frames_are_kept_for_the_metric():
     torch.testing.assert_close(first.true_frames / 255, frames[0, OBSERVED:])
 
 
+def test_costs_are_those_of_one_clip_of_the_batch():
+    model, frames = predictor(), clips(3)
+    sizes = set()
+    for batch in (1, 3):
+        results = model.eval()(frames[:batch], samples(batch), 'predict')
+        assert all(0 < result.frame_seconds < 60 for result in results)
+        sizes |= {result.state_bytes for result in results}
+    stream = model.start(frames[0, 0])
+    for _ in range(OBSERVED + LATER):
+        stream.step()
+    assert sizes == {stream.state.nbytes}
+
+
 @pytest.mark.parametrize('query_frames', (1, 2, 3, 5))
 def test_the_window_is_the_last_frames(query_frames):
     """An encoding changes with each of them and with no older one; at the beginning the first frame fills it up."""

@@ -22,7 +22,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
-    parser.add_argument('--show-dir', metavar='DIR', help='write masks (PNG) and overlay videos (MP4)')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='write predicted masks and overlays, or predicted frames (PNG, MP4)'
+    )
     return parser.parse_args(argv)
 
 
@@ -34,7 +36,8 @@ def main(argv: list[str] | None = None) -> dict:
     cfg.model = without_backbone_weights(cfg.model)
     add_hook(cfg, type='CheckpointMatchHook', strict=True)
     if args.show_dir is not None:
-        add_hook(cfg, type='VOSVisualizationHook', out_dir=args.show_dir)
+        for hook in ('VOSVisualizationHook', 'PredictionVisualizationHook'):  # each takes what is its own
+            add_hook(cfg, type=hook, out_dir=args.show_dir)
     metrics = build_runner(cfg).test()
     if args.out is not None and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

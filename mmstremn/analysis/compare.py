@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmengine.registry import DefaultScope
 
+from mmstremn.analysis.figures import compared_figures
 from mmstremn.analysis.leaderboard import write_comparison
 from mmstremn.analysis.rows import Row, make_setup, plan, read_rows
 from mmstremn.engine.progress import StagedProgress
@@ -19,7 +20,6 @@ from mmstremn.registry import DATASETS, SCOPE
 
 TEST_COST = 2.0  # of a video, in training iterations, roughly: for the time left
 LOG_TAIL = 15
-COMPARED = ('J', 'F', 'J&F')
 
 
 class RowError(RuntimeError):
@@ -117,7 +117,7 @@ def check_row(
     Args:
         out: Folder with the ``leaderboard.json``; it needs nothing else.
         name: ``MEMORY`` (its first seed) or ``MEMORY:SEED``.
-        tolerance: Largest difference of J, F and J&F.
+        tolerance: Largest difference of any figure.
         progress: Its bar runs meanwhile.
         weights: Where the start or the tested checkpoint is now, if elsewhere.
 
@@ -147,7 +147,7 @@ def check_row(
         again = json.loads((row.folder / 'row.json').read_text())
     differences = [
         f'{key}: {again[key]:.6f}, expected {committed[key]:.6f} within {tolerance:g}'
-        for key in COMPARED
+        for key in compared_figures(committed)
         if not abs(again[key] - committed[key]) <= tolerance
     ]
     return committed, again, differences

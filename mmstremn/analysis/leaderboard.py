@@ -1,7 +1,7 @@
 """Tables of results: rows of figures, rendered for people (terminal, Markdown, HTML) and as JSON."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from itables import options, to_html_datatable
@@ -9,40 +9,15 @@ from itables.javascript import generate_init_offline_itables_html
 from rich import box
 from rich.table import Table
 
+from mmstremn.analysis.figures import FIGURES, Column, compared_figures, figures_of
 from mmstremn.analysis.rows import write_json
 from mmstremn.engine.atomic import write_atomically
 
-
-class Column(NamedTuple):
-    """A column: its title, and for numbers what they are multiplied with and their decimals."""
-
-    title: str
-    scale: float | None = None
-    decimals: int = 0
-
-    def text(self, value) -> str:
-        """A cell; '-' where there is nothing, which the sorting of the HTML table takes for an empty number."""
-        if value is None or pd.isna(value):
-            return '-'
-        return str(value) if self.scale is None else f'{self.scale * value:.{self.decimals}f}'
-
-
-MEASURES = {'J': Column('J', 100, 1), 'F': Column('F', 100, 1), 'J&F': Column('J&F', 100, 1)}
-COMPARISON = {
-    'memory': Column('memory'),
-    **MEASURES,
-    'spread': Column('±', 100, 1),
-    'seeds': Column('seeds', 1),
-    'ms_per_frame': Column('ms a frame', 1, 1),
-    'peak_memory_mib': Column('peak MiB', 1),
-    'state_bytes': Column('state MB', 1e-6, 3),
-    'training_seconds': Column('train s', 1),
-}
 INDEX = {
     'model': Column('model'),
     'collection': Column('collection'),
     'dataset': Column('data'),
-    **MEASURES,
+    **{name: column for figures in FIGURES.values() for name, column in figures.columns.items()},
     'config': Column('config'),
     'log': Column('log'),
     'checkpoint_sha256': Column('checkpoint (SHA-256)'),
@@ -61,31 +36,57 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+def comparison_columns(rows: list[dict]) -> dict[str, Column]:
+    """The columns of a comparison: what its metric measures, and what it costs."""
+    figures = figures_of(rows)
+    return {
+        'memory': Column('memory'),
+        **compared_figures(rows[0]),
+        'spread': figures.columns[figures.main]._replace(title='±'),
+        'seeds': Column('seeds', 1),
+        'ms_per_frame': Column('ms a frame', 1, 1),
+        'peak_memory_mib': Column('peak MiB', 1),
+        'state_bytes': Column('state MB', 1e-6, 3),
+        'training_seconds': Column('train s', 1),
+    }
+
+
+def index_columns(lines: list[dict], names: Sequence[str] = tuple(INDEX)) -> dict[str, Column]:
+    """The columns of the model index of these names, without figures that no line has."""
+    return {key: INDEX[key] for key in names if INDEX[key].scale is None or any(key in line for line in lines)}
+
+
+def main_figure(line: dict) -> float:
+    """The figure that decides the order among the lines of one data set; 0 where there is none."""
+    return next((line[figures.main] for figures in FIGURES.values() if figures.main in line), 0)
+
+
 def summarise(rows: list[dict]) -> list[dict]:
-    """A line for every memory, the best J&F first.
+    """A line for every memory, the one with the highest main figure first.
 
     Args:
         rows: What ``row.json`` of every memory and seed holds.
 
     Returns:
-        Means over the seeds of J, F, J&F (0..1) and seconds of training, ``spread``, the standard deviation (n - 1) of J&F
-        (None for one seed), medians of ms a frame, and the largest peak memory and state.
+        Means over the seeds of the compared figures (J, F, J&F are of 0..1) and of the seconds of training, ``spread``, the
+        standard deviation (n - 1) of the main figure (None for one seed), medians of ms a frame, and the largest peak
+        memory and state.
     """
-    groups = pd.DataFrame(rows).groupby('memory')
-    table = groups[['J', 'F', 'J&F', 'training_seconds']].mean()
-    table['spread'], table['seeds'] = groups['J&F'].std(), groups.size()
+    main, groups = figures_of(rows).main, pd.DataFrame(rows).groupby('memory')
+    table = groups[[*compared_figures(rows[0]), 'training_seconds']].mean()
+    table['spread'], table['seeds'] = groups[main].std(), groups.size()
     table['ms_per_frame'] = groups['ms_per_frame'].median()
     table[['peak_memory_mib', 'state_bytes']] = groups[['peak_memory_mib', 'state_bytes']].max()
-    table = table.sort_values('J&F', ascending=False).reset_index()[list(COMPARISON)].astype(object)
+    table = table.sort_values(main, ascending=False).reset_index()[list(comparison_columns(rows))].astype(object)
     return table.where(table.notna(), None).to_dict('records')
 
 
 def write_comparison(rows: list[dict], out: Path) -> list[dict]:
     """Write ``leaderboard.json`` (``table`` and all ``rows``), ``.md`` and ``.html``; the lines of the table."""
-    table = summarise(rows)
+    table, columns = summarise(rows), comparison_columns(rows)
     write_json(out / 'leaderboard.json', dict(table=table, rows=rows))
     for suffix in ('.md', '.html'):
-        write_table(table, COMPARISON, out / f'leaderboard{suffix}', 'Memories compared at equal budget')
+        write_table(table, columns, out / f'leaderboard{suffix}', 'Memories compared at equal budget')
     return table
 
 

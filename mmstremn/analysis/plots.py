@@ -1,4 +1,4 @@
-"""Plots of comparisons: J&F with its spread, the size of the state and the time, from the leaderboards of some folders."""
+"""Plots of comparisons: the main figure with its spread, the size of the state and the time, from some leaderboards."""
 
 import json
 import re
@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from mmengine.registry import DefaultScope
 
+from mmstremn.analysis.figures import Figures, figures_of
 from mmstremn.analysis.rows import load_base
+from mmstremn.evaluation.prediction_metric import COPY_LAST
 from mmstremn.registry import DATASETS
 
-PANELS = {
-    'J&F': ('J&F in percent', 100, 'linear'),
+COSTS = {
     'state_bytes': ('state in MB', 1e-6, 'log'),
     'ms_per_frame': ('ms a frame', 1, 'linear'),
 }
@@ -50,18 +51,39 @@ def read_boards(folders: list[Path], memories: list[str] | None = None) -> list[
         board = json.loads(path.read_text())
         suffix = f' ({folder.name})' if len(folders) > 1 else ''
         boards.append(dict(suffix=suffix) | {key: _only(board[key], memories) for key in ('table', 'rows')})
-    if not any(board['table'] for board in boards):
+    boards = [board for board in boards if board['table']]
+    if not boards:
         raise ValueError(f'none of the memories {", ".join(memories or [])} is in {", ".join(map(str, folders))}')
     return boards
 
 
+def common_figures(boards: list[dict]) -> Figures:
+    """The figures of all boards.
+
+    Raises:
+        ValueError: They are of several metrics.
+    """
+    figures = {figures_of(board['rows']).main: figures_of(board['rows']) for board in boards}
+    if len(figures) > 1:
+        raise ValueError(f'{" and ".join(figures)} cannot share a plot: expected comparisons of one metric')
+    return next(iter(figures.values()))
+
+
+def panels(boards: list[dict]) -> dict[str, tuple[str, float, str]]:
+    """Title, factor and scale of the main figure and of the costs."""
+    figures = common_figures(boards)
+    scale = figures.columns[figures.main].scale
+    return {figures.main: (f'{figures.main} in {"percent" if scale == 100 else "dB"}', scale, 'linear')} | COSTS
+
+
 def draw_bars(boards: list[dict]) -> Figure:
-    """A bar for every memory (a dot where the scale is logarithmic), the best J&F on top."""
+    """A bar for every memory (a dot where the scale is logarithmic), the best on top."""
+    shown, main = panels(boards), common_figures(boards).main
     lines = [line | dict(label=line['memory'] + board['suffix']) for board in boards for line in board['table']]
-    lines.sort(key=lambda line: line['J&F'])
+    lines.sort(key=lambda line: line[main])
     figure = Figure(figsize=(11, 1.2 + 0.3 * len(lines)), dpi=120, layout='constrained')
-    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3, sharey=True), PANELS.items(), strict=True):
-        spread = [100 * (line['spread'] or 0) for line in lines] if key == 'J&F' else None
+    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
+        spread = [scale * (line['spread'] or 0) for line in lines] if key == main else None
         labels, values = [line['label'] for line in lines], [scale * line[key] for line in lines]
         if kind == 'log':  # the length of a bar would say nothing
             axes.plot(values, labels, 'o')
@@ -74,16 +96,35 @@ def draw_bars(boards: list[dict]) -> Figure:
 
 def draw_slots(boards: list[dict]) -> Figure:
     """Lines over the number of slots."""
-    return _draw_numbers(boards, 'slots')
+    return _draw_numbers(boards, 'slots', _rule_and_number)
 
 
 def draw_cadence(boards: list[dict]) -> Figure:
     """Lines over the frames from one offer to the next."""
-    return _draw_numbers(boards, 'offered every n-th frame')
+    return _draw_numbers(boards, 'offered every n-th frame', _rule_and_number)
+
+
+def draw_steps(boards: list[dict]) -> Figure:
+    """Lines of all memories over the number of predicted frames, from comparisons that differ in it.
+
+    Raises:
+        ValueError: The comparisons are of segmentation.
+    """
+    if common_figures(boards).main != 'PSNR':
+        raise ValueError('steps: expected comparisons of video predictors')
+    return _draw_numbers(
+        boards, 'predicted frames', lambda line, board: (line['memory'], len(board['rows'][0]['per_frame']['PSNR']))
+    )
 
 
 def draw_length(boards: list[dict]) -> Figure:
-    """J&F of every video over its length, a colour for each memory; lines join the means of videos of one length."""
+    """J&F of every video over its length, a colour for each memory; lines join the means of videos of one length.
+
+    Raises:
+        ValueError: The comparison is one of predictors, whose clips are all of one length.
+    """
+    if common_figures(boards).main != 'J&F':
+        raise ValueError('length: expected a comparison of segmentation; the clips of predictors are of one length')
     figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
     axes = figure.subplots()
     series = [(line['memory'], board) for board in boards for line in board['table']]
@@ -120,7 +161,42 @@ def draw_correlations(correlations: dict[str, dict[str, float | None]]) -> Figur
     return figure
 
 
-KINDS = {'bars': draw_bars, 'slots': draw_slots, 'cadence': draw_cadence, 'length': draw_length}
+def draw_horizon(boards: list[dict]) -> Figure:
+    """PSNR of every predicted frame, means over the seeds with their spread; dashed: repeating the last input frame.
+
+    Raises:
+        ValueError: The comparison is one of segmentation.
+    """
+    if common_figures(boards).main != 'PSNR':
+        raise ValueError('horizon: expected a comparison of video predictors')
+    figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
+    axes = figure.subplots()
+    for board in boards:
+        for line in board['table']:
+            rows = [row['per_frame'] for row in board['rows'] if row['memory'] == line['memory']]
+            values = np.array([row['PSNR'] for row in rows])  # (seeds, T)
+            ticks = np.arange(1, values.shape[1] + 1)
+            (drawn,) = axes.plot(ticks, values.mean(0), marker='.', label=line['memory'] + board['suffix'])
+            if len(values) > 1:
+                spread = values.std(0, ddof=1)
+                low, high = values.mean(0) - spread, values.mean(0) + spread
+                axes.fill_between(ticks, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+        copies = rows[0][f'{COPY_LAST}/PSNR']  # the same in all rows of a comparison
+        axes.plot(ticks, copies, '--', color='grey', label=f'last input frame{board["suffix"]}')
+    axes.set(xlabel='predicted frame', ylabel='PSNR in dB')
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+KINDS = {
+    'bars': draw_bars,
+    'slots': draw_slots,
+    'cadence': draw_cadence,
+    'length': draw_length,
+    'horizon': draw_horizon,
+    'steps': draw_steps,
+}
 
 
 def video_lengths(setup: dict) -> dict[str, int]:
@@ -136,19 +212,24 @@ def _only(lines, memories):
     return [line for line in lines if memories is None or line['memory'] in memories]
 
 
-def _draw_numbers(boards, label):
-    series = {}
+def _rule_and_number(line, board):
+    rule, number = split_name(line['memory'])
+    return rule + board['suffix'], number
+
+
+def _draw_numbers(boards, label, name_and_number):
+    series, shown, main = {}, panels(boards), common_figures(boards).main
     for board in boards:
         for line in board['table']:
-            rule, number = split_name(line['memory'])
-            series.setdefault(rule + board['suffix'], {})[number] = line
+            name, number = name_and_number(line, board)
+            series.setdefault(name, {})[number] = line
     numbers = sorted({number for lines in series.values() for number in lines})
     figure = Figure(figsize=(13, 4), dpi=120, layout='constrained')
-    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
+    for axes, (key, (title, scale, kind)) in zip(figure.subplots(1, 3), shown.items(), strict=True):
         for (name, lines), marker in zip(series.items(), MARKERS * len(series), strict=False):
             ticks = sorted(lines)
             values = [scale * lines[number][key] for number in ticks]
-            spread = [100 * (lines[number]['spread'] or 0) for number in ticks] if key == 'J&F' else None
+            spread = [scale * (lines[number]['spread'] or 0) for number in ticks] if key == main else None
             axes.errorbar(ticks, values, yerr=spread, label=name, marker=marker, capsize=3, alpha=0.8)
         axes.set(xlabel=label, ylabel=title, xscale='log', yscale=kind)
         axes.set_xticks(numbers, numbers)

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from mmengine.config import Config, ConfigDict
 
+from mmstremn.analysis.figures import FIGURES
 from mmstremn.engine.atomic import write_atomically
 from mmstremn.engine.launch import check_checkpoint_file, load_config, set_max_iters
 from mmstremn.registry import DATASETS, find
 
-MEMORY_FILE = str(Path('configs/_base_/memories.py'))
+MEMORY_FILE = FIGURES['DAVISMetric'].memory_file
 SAVES = 20  # checkpoints of a training: an interruption costs a twentieth at most
 UNHASHED = ('filename', 'work_dir', 'load_from', 'resume', 'experiment_name')  # where things are, not what they are
 SETUP = ('config', 'cfg_options', 'iters', 'train', 'weights', 'weights_sha256', 'allow_missing')
@@ -126,21 +127,30 @@ def load_base(config: str, cfg_options: dict) -> Config:
     cfg = load_config(Namespace(config=config, work_dir=None, cfg_options=options, launcher='none', local_rank=0))
     if 'type' not in ((cfg.get('model') or {}).get('memory') or {}):
         raise ValueError(f'{config}: expected a config with model.memory, whose place the compared memories take')
-    davis_metric(cfg)
+    compared_metric(cfg)
     return cfg
 
 
-def davis_metric(cfg: Config) -> ConfigDict:
-    """The config of the metric whose measures are compared.
+def compared_metric(cfg: Config) -> tuple[str, ConfigDict]:
+    """The name and the config of the metric whose figures are compared.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or it leaves out the figure that decides the order.
     """
     evaluators = cfg.get('test_evaluator') or []
     for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
-        if str(evaluator.get('type')).endswith('DAVISMetric'):
-            return evaluator
-    raise ValueError(f'{cfg.filename}: expected a DAVISMetric as test_evaluator')
+        name = metric_name(evaluator.get('type'))
+        if name in FIGURES:
+            main = FIGURES[name].main
+            if main not in evaluator.get('measures', [main]):
+                raise ValueError(f'{cfg.filename}: expected {main} among test_evaluator.measures, rows are ordered by it')
+            return name, evaluator
+    raise ValueError(f'{cfg.filename}: expected a {" or ".join(FIGURES)} as test_evaluator')
+
+
+def metric_name(cls: str | type) -> str:
+    """The name of a class, of its path or of it with a scope."""
+    return re.split(r'[.:/]', getattr(cls, '__name__', str(cls)))[-1]
 
 
 def plan(

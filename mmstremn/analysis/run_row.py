@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
-from mmstremn.analysis.rows import davis_metric, file_sha256, write_json
+from mmstremn.analysis.figures import FIGURES
+from mmstremn.analysis.rows import compared_metric, file_sha256, write_json
 from mmstremn.engine.checkpoint import checkpoint_weights
 from mmstremn.engine.launch import build_runner, without_backbone_weights
 from mmstremn.engine.progress import ProgressHook
@@ -126,14 +126,16 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
         cfg.load_from = str(folder / trained['checkpoint'])
     cfg.work_dir, cfg.resume = str(folder / 'test'), False
     cfg.model = without_backbone_weights(cfg.model)
-    davis_metric(cfg).out_file = str(folder / 'scores.json')
+    metric, evaluator = compared_metric(cfg)
+    evaluator.out_file = str(folder / 'scores.json')
     runner = build_runner(cfg)
     for hook in (ProgressHook(report), StreamSeedHook(job['seed']), MatchHook(setup['allow_missing'] and not trained)):
         runner.register_hook(hook)
     runner.test()
     missing = trained.get('missing_keys', runner.message_hub.runtime_info['missing_keys'])
     row = job | dict(
-        **read_scores(folder / 'scores.json'),
+        metric=metric,
+        **FIGURES[metric].read(json.loads((folder / 'scores.json').read_text())),
         **peak_memory(),
         training_seconds=round(trained.get('seconds', 0.0), 1),
         iterations=trained.get('iterations', 0),
@@ -147,20 +149,6 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
         time=datetime.now(UTC).isoformat(timespec='seconds'),
     )
     write_json(folder / 'row.json', row)
-
-
-def read_scores(path: Path) -> dict:
-    """The row's figures in what the metric wrote."""
-    scores = json.loads(path.read_text())
-    metrics, videos = scores['metrics'], scores['videos']
-    return {
-        'J': metrics['J-Mean'],
-        'F': metrics['F-Mean'],
-        'J&F': metrics['J&F'],
-        'videos': {video['name']: video['mean']['J&F'] for video in videos},
-        'ms_per_frame': round(statistics.median(1000 / video['fps'] for video in videos), 3),
-        'state_bytes': max(video['state_bytes'] for video in videos),
-    }
 
 
 def peak_memory() -> dict:

@@ -1,5 +1,5 @@
 """Models ready for use in a few lines."""
 
-from mmstremn.apis.inference import init_segmentor
+from mmstremn.apis.inference import init_predictor, init_segmentor
 
-__all__ = ['init_segmentor']
+__all__ = ['init_predictor', 'init_segmentor']

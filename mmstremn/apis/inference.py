@@ -1,4 +1,4 @@
-"""A segmentor from a config and a checkpoint."""
+"""A model from a config and a checkpoint."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmstremn.engine.checkpoint import checkpoint_weights, differences_to_model
 from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
-from mmstremn.models import VOSegmentor
+from mmstremn.models import VideoPredictor, VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
 
 
@@ -29,9 +29,32 @@ def init_segmentor(
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
-        ValueError: The checkpoint is damaged or no checkpoint.
+        ValueError: The checkpoint is damaged or no checkpoint, or the config is of a video predictor.
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
+    return _init_model(config, checkpoint, device, VOSegmentor)
+
+
+def init_predictor(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+) -> VideoPredictor:
+    """Build a model, load its weights and make it ready to predict frames.
+
+    Args:
+        config, checkpoint, device: As of :func:`init_segmentor`.
+
+    Returns:
+        The model in evaluation mode: call ``start(frame)`` and ``step()``.
+
+    Raises:
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: The checkpoint is damaged or no checkpoint, or the config is of a segmentor.
+        RuntimeError: The checkpoint is of another model; the message says if it is a segmentor's and names the keys.
+    """
+    return _init_model(config, checkpoint, device, VideoPredictor)
+
+
+def _init_model(config, checkpoint, device, expected: type):
     if not isinstance(config, Config):
         if not Path(config).is_file():
             raise FileNotFoundError(f'config {config}: no such file')
@@ -40,6 +63,10 @@ def init_segmentor(
         check_checkpoint_file(str(checkpoint))
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
         model = MODELS.build(config.model if checkpoint is None else without_backbone_weights(config.model))
+    if not isinstance(model, expected):
+        raise ValueError(
+            f'{config.filename or "config"}: its model is a {type(model).__name__}, expected a {expected.__name__}'
+        )
     if checkpoint is not None:
         _load_strictly(model, str(checkpoint))
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -50,5 +77,7 @@ def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
     weights = checkpoint_weights(_load_checkpoint(checkpoint, map_location='cpu'))
     message, _ = differences_to_model(weights, model)
     if message:
-        raise RuntimeError(f'{checkpoint}: {message}')
+        of_segmentor = any(key.startswith('value_encoder.') for key in weights)
+        kind = 'it is the checkpoint of a segmentor; ' if of_segmentor and not isinstance(model, VOSegmentor) else ''
+        raise RuntimeError(f'{checkpoint}: {kind}{message}')
     model.load_state_dict(weights)

@@ -6,7 +6,7 @@ from mmstremn.engine.finite_loss_hook import FiniteLossHook
 from mmstremn.engine.loops import SeekingIterTrainLoop
 from mmstremn.engine.schedule_hooks import ClipSkipHook, GumbelTemperatureHook
 from mmstremn.engine.selector_hooks import SelectorStatisticsHook
-from mmstremn.engine.visualization_hooks import SlotTimelineHook, VOSVisualizationHook
+from mmstremn.engine.visualization_hooks import PredictionVisualizationHook, SlotTimelineHook, VOSVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -15,6 +15,7 @@ __all__ = [
     'ClipSkipHook',
     'FiniteLossHook',
     'GumbelTemperatureHook',
+    'PredictionVisualizationHook',
     'SeekingIterTrainLoop',
     'SelectorStatisticsHook',
     'SlotTimelineHook',

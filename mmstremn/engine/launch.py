@@ -103,11 +103,14 @@ def _check(node, registry, where: str) -> None:
 
 
 def set_max_iters(cfg: Config, iters: int) -> None:
-    """Make training longer or shorter, and its schedules with it."""
+    """Make training longer or shorter, and with it the schedules of the optimizer and of a predictor's sampling."""
     scale = iters / cfg.train_cfg.max_iters
     cfg.train_cfg.max_iters = iters
+    sampling = (cfg.get('model') or {}).get('sampling') or {}
+    for key in {'begin_iter', 'end_iter', 'rate'} & sampling.keys():
+        sampling[key] = max(round(sampling[key] * scale), 0 if key == 'begin_iter' else 1)
     for scheduler in cfg.get('param_scheduler') or []:
-        for key in {'begin', 'end', 'T_max'} & scheduler.keys():
+        for key in {'begin', 'end', 'T_max', 'total_steps'} & scheduler.keys():
             scheduler[key] = max(round(scheduler[key] * scale), 0 if key == 'begin' else 1)
         if 'milestones' in scheduler:
             scheduler['milestones'] = [max(round(step * scale), 1) for step in scheduler['milestones']]

@@ -11,7 +11,7 @@ from mmstremn.evaluation.davis_metric import write_pngs
 from mmstremn.registry import HOOKS
 from mmstremn.structures import VOSDataSample
 from mmstremn.utils.palette import decode_palette_png
-from mmstremn.visualization import draw_slot_timeline, write_overlay_video
+from mmstremn.visualization import draw_slot_timeline, write_overlay_video, write_prediction
 
 
 @HOOKS.register_module()
@@ -41,6 +41,8 @@ class SlotTimelineHook(Hook):
 class VOSVisualizationHook(Hook):
     """Write every tested video's masks to ``OUT_DIR/<video>/<frame>.png`` and an overlay to ``OUT_DIR/<video>.mp4``.
 
+    Results without ``pred_masks`` are left to other hooks.
+
     Args:
         out_dir: Made if it does not exist.
         fps: Frames a second of the overlay.
@@ -54,8 +56,39 @@ class VOSVisualizationHook(Hook):
 
     def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         for video, sample in zip(data_batch['inputs'], outputs, strict=True):
+            if 'pred_masks' not in sample:
+                continue
             write_pngs(self.out_dir, video, sample.pred_masks)
             if self.video:
                 masks = map(decode_palette_png, sample.pred_masks)
                 path = self.out_dir / f'{video.name}.mp4'
                 write_overlay_video(path, iterate_frames(video), masks, self.fps, self.alpha)
+
+
+@HOOKS.register_module()
+class PredictionVisualizationHook(Hook):
+    """Write predicted frames: a strip under the true ones, ``OUT_DIR/<clip>.png``, and beside them, ``OUT_DIR/<clip>.mp4``.
+
+    Results without ``pred_frames`` are left to other hooks.
+
+    Args:
+        out_dir: Made if it does not exist.
+        max_clips: The first ones of the test; with several processes, of each.
+        fps: Frames a second of the video.
+    """
+
+    def __init__(self, out_dir: str, max_clips: int = 20, fps: int = 5):
+        self.out_dir = Path(out_dir)
+        self.max_clips, self.fps = max_clips, fps
+        self._written = 0
+
+    def before_test(self, runner) -> None:
+        self._written = 0
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        for frames, sample in zip(data_batch['inputs'], outputs, strict=True):
+            if 'pred_frames' not in sample or self._written == self.max_clips:
+                continue
+            observed = frames[: sample.input_frames]
+            write_prediction(self.out_dir / sample.clip_name, observed, sample.true_frames, sample.pred_frames, self.fps)
+            self._written += 1

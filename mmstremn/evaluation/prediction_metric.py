@@ -66,14 +66,14 @@ class VideoPredictionMetric(BaseMetric):
         Args:
             data_batch: ``inputs`` holds the (T, C, H, W) uint8 frames of each clip.
             data_samples: For each clip ``clip_name``, ``input_frames``, ``pred_frames`` and ``true_frames`` (see
-                ``PredictionDataSample``).
+                ``PredictionDataSample``); where the model timed itself, ``frame_seconds`` and ``state_bytes`` too.
 
         Raises:
             ValueError: A prediction is missing, is no number somewhere, or has another shape than the truth; the message
                 names the clip.
         """
         for frames, sample in zip(data_batch['inputs'], data_samples, strict=True):
-            self.results.append(self._measure_clip(frames, sample))
+            self.results.append(self._measure_clip(frames, sample) | _costs(sample))
 
     def _measure_clip(self, frames, sample) -> dict:
         name = sample['clip_name']
@@ -155,6 +155,16 @@ def horizon_table(per_frame: dict[str, np.ndarray], metrics: dict[str, float], t
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def _costs(sample) -> dict:
+    """Frames a second and the size of the memory, where a data sample tells."""
+    costs = {}
+    if sample.get('frame_seconds'):
+        costs['fps'] = 1 / float(sample['frame_seconds'])
+    if 'state_bytes' in sample:
+        costs['state_bytes'] = int(sample['state_bytes'])
+    return costs
 
 
 def _as_array(frames) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Video prediction with a pluggable memory: the loop of segmentation, without masks."""
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +10,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 
-from mmstremn.memory import Entry
+from mmstremn.memory import Entry, MemoryState
 from mmstremn.models.encoders import FrameFeatures, KeyEncoder
 from mmstremn.models.layers import to_positions
 from mmstremn.models.rollout import advance
@@ -197,7 +199,11 @@ class VideoPredictor(BaseModel):
         return list((draws < shares).T.to(inputs.device))
 
     def predict_clip(
-        self, inputs: Tensor, given: list[bool | Tensor], data_samples: list[PredictionDataSample] | None = None
+        self,
+        inputs: Tensor,
+        given: list[bool | Tensor],
+        data_samples: list[PredictionDataSample] | None = None,
+        watch: Callable[[MemoryState], object] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Every frame of clips but the first, each from those before it.
 
@@ -205,6 +211,7 @@ class VideoPredictor(BaseModel):
             inputs: (B, T, C, H, W) in 0..1; frames that are not given are not looked at.
             given: For each of the T frames whether the video goes on from the true one: True, False or (B,) bool.
             data_samples: Seeds of memories that draw; None: the global generator.
+            watch: Called with the memory's state after every frame.
 
         Returns:
             Frames (B, T - 1, C, H, W), and what the memory adds to the loss.
@@ -224,18 +231,23 @@ class VideoPredictor(BaseModel):
             features = self.encode_window(list(window) or [inputs[:, 0]])
             output, state = advance(self, state, features, now, seeds=seeds, write=index < length - 1)
             window.append(output.taken)
+            if watch is not None:
+                watch(state)
             if index:
                 frames.append(output.predicted)
         return torch.stack(frames, 1), self.memory.penalty(state)
 
     def predict(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[PredictionDataSample]:
-        """Predict what follows the observed frames; fills ``pred_frames`` and ``true_frames``, see the data sample."""
-        observed = data_samples[0].input_frames
+        """Predict what follows the observed frames; fills fields and metainfo, see the data sample."""
+        begin, sizes, observed = time.perf_counter(), [], data_samples[0].input_frames
         given = [index < observed for index in range(inputs.shape[1])]
-        frames, _ = self.predict_clip(inputs, given, data_samples)
-        for sample, predicted, true in zip(data_samples, frames[:, observed - 1 :], inputs[:, observed:], strict=True):
-            sample.pred_frames = predicted.float().cpu()
+        frames, _ = self.predict_clip(inputs, given, data_samples, lambda state: sizes.append(state.nbytes))
+        frames = frames[:, observed - 1 :].float().cpu()  # waits for the device
+        seconds = (time.perf_counter() - begin) / inputs[:, :, 0, 0, 0].numel()
+        for sample, predicted, true in zip(data_samples, frames, inputs[:, observed:], strict=True):
+            sample.pred_frames = predicted
             sample.true_frames = (true * 255).round().to(torch.uint8).cpu()
+            sample.set_metainfo(dict(frame_seconds=seconds, state_bytes=max(sizes) // len(inputs)))
         return data_samples
 
     # Streaming.

@@ -1,7 +1,17 @@
-"""Pictures of masks and of memories."""
+"""Pictures of masks, of predicted frames and of memories."""
 
 from mmstremn.visualization.film_strip import draw_film_strip
 from mmstremn.visualization.overlay import overlay, write_overlay_video
+from mmstremn.visualization.prediction_strip import draw_prediction_strip, write_prediction
 from mmstremn.visualization.slot_timeline import draw_slot_timeline
+from mmstremn.visualization.video_writer import write_video
 
-__all__ = ['draw_film_strip', 'draw_slot_timeline', 'overlay', 'write_overlay_video']
+__all__ = [
+    'draw_film_strip',
+    'draw_prediction_strip',
+    'draw_slot_timeline',
+    'overlay',
+    'write_overlay_video',
+    'write_prediction',
+    'write_video',
+]

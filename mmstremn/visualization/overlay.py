@@ -1,15 +1,14 @@
 """Masks drawn over the frames they belong to."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from mmstremn.structures import VOID
 from mmstremn.utils.palette import DAVIS_PALETTE
+from mmstremn.visualization.video_writer import write_video
 
 
 def overlay(frame: np.ndarray, ids: np.ndarray, alpha: float = 0.5) -> np.ndarray:
@@ -51,35 +50,4 @@ def write_overlay_video(
         fps: Frames a second.
         alpha: Opacity of the masks.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}')
-    try:
-        with av.open(str(partial), 'w', format='mp4') as container:
-            stream = None
-            for frame, ids in zip(frames, masks, strict=True):
-                picture = _even_size(overlay(frame, ids, alpha))
-                if stream is None:
-                    stream = _add_stream(container, picture.shape, fps)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
-            if stream is not None:
-                container.mux(stream.encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _add_stream(container, shape: tuple[int, ...], fps: int):
-    """H.264 where FFmpeg has it, else MPEG-4, in the pixel format that every player knows."""
-    stream = container.add_stream('libx264' if 'libx264' in av.codecs_available else 'mpeg4', rate=fps)
-    stream.height, stream.width = shape[:2]
-    stream.pix_fmt = 'yuv420p'
-    if stream.codec.name == 'mpeg4':
-        stream.bit_rate = 4_000_000
-    return stream
-
-
-def _even_size(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) with the last row and column repeated where H or W is odd: yuv420p needs even sizes."""
-    height, width = picture.shape[:2]
-    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
+    write_video(path, (overlay(frame, ids, alpha) for frame, ids in zip(frames, masks, strict=True)), fps)

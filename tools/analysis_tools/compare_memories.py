@@ -19,15 +19,17 @@ try:
     from mmengine.config import DictAction
     from rich.console import Console
 
-    from mmstremn.analysis.compare import COMPARED, RowError, check_row, run_rows
-    from mmstremn.analysis.leaderboard import COMPARISON, rich_table, summarise
-    from mmstremn.analysis.rows import MEMORY_FILE, choose, load_memories, make_setup, plan, read_rows
+    from mmstremn.analysis.compare import RowError, check_row, run_rows
+    from mmstremn.analysis.figures import FIGURES, compared_figures, figures_of
+    from mmstremn.analysis.leaderboard import comparison_columns, rich_table, summarise
+    from mmstremn.analysis.rows import choose, compared_metric, load_base, load_memories, make_setup, plan, read_rows
     from mmstremn.engine.progress import StagedProgress
 except ImportError as error:
     sys.exit(f'The comparison misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
 ROOT = Path(__file__).resolve().parents[2]
-# The last digit that the tables show, in percent. On the machine and the versions of the leaderboard nothing differs.
+MEMORY_FILES = ' or '.join(figures.memory_file for figures in FIGURES.values())
+# The last digit that the tables show of J and F. On the machine and the versions of the leaderboard nothing differs.
 TOLERANCE = 1e-3
 
 
@@ -36,9 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config of a model with a memory (not with --check-row)')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the comparison')
     parser.add_argument('--memories', nargs='+', default=['all'], metavar='NAME', help="names of the memory file, or 'all'")
-    parser.add_argument(
-        '--memory-file', default=str(ROOT / MEMORY_FILE), help=f'config with a dict `memories` (default: {MEMORY_FILE})'
-    )
+    parser.add_argument('--memory-file', help=f'config with a dict `memories` (default: {MEMORY_FILES}, by the metric)')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds 0..N-1 of weights, clips and noise')
     parser.add_argument('--iters', type=int, help="iterations of every training (default: the config's)")
     weights = parser.add_mutually_exclusive_group()
@@ -82,14 +82,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace, console: Console) -> int:
     """Run all rows and print the table and what failed."""
-    memories = choose(load_memories(args.memory_file), args.memories)
+    metric, _ = compared_metric(load_base(args.config, args.cfg_options))
+    memories = choose(load_memories(args.memory_file or str(ROOT / FIGURES[metric].memory_file)), args.memories)
     setup = make_setup(args.config, args.cfg_options, args.iters, args.start, args.checkpoint, args.allow_missing)
     rows = plan(setup, memories, list(range(args.seeds)), args.out, args.command, args.overwrite)
     threads = max(1, torch.get_num_threads() // args.jobs)
     failures = run_rows(rows, args.out, StagedProgress(console), args.jobs, threads, args.drop_checkpoints)
     finished = read_rows(args.out)
     if finished:
-        console.print(rich_table(summarise(finished), COMPARISON, f'{args.config}, J and F in percent'))
+        title = f'{args.config}, {figures_of(finished).unit}'
+        console.print(rich_table(summarise(finished), comparison_columns(finished), title))
         console.print(f'Written to {args.out}: leaderboard.json, .md, .html', highlight=False, soft_wrap=True)
     for failure in failures:
         print(f'compare_memories: {failure}', file=sys.stderr)
@@ -100,7 +102,7 @@ def check(args: argparse.Namespace, console: Console) -> int:
     """Run a row again and print both."""
     weights = args.checkpoint or args.start
     committed, again, differences = check_row(args.out, args.check_row, args.tolerance, StagedProgress(console), weights)
-    for key in COMPARED:
+    for key in compared_figures(committed):
         console.print(f'{key:<4} {committed[key]:.6f} committed, {again[key]:.6f} now', highlight=False)
     for key in ('device', 'versions', 'fingerprint'):
         if committed[key] != again[key]:

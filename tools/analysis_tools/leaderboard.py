@@ -10,14 +10,14 @@ from pathlib import Path
 try:
     from rich.console import Console
 
-    from mmstremn.analysis.leaderboard import INDEX, rich_table, write_table
+    from mmstremn.analysis.leaderboard import index_columns, main_figure, rich_table, write_table
     from mmstremn.analysis.metafiles import read_index
 except ImportError as error:
     sys.exit(f'The leaderboard misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = 'Results of the model index'
-PRINTED = ('model', 'dataset', 'J', 'F', 'J&F', 'log')  # what fits into a terminal
+PRINTED = ('model', 'dataset', 'J', 'F', 'J&F', 'PSNR', 'SSIM', 'log')  # what fits into a terminal
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,14 +39,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f'leaderboard: {problem}', file=sys.stderr)
     if problems:
         return 1
-    rows.sort(key=lambda row: (row['task'], row['dataset'], -row.get('J&F', 0)))
+    rows.sort(key=lambda row: (row['task'], row['dataset'], -main_figure(row)))
     if args.check:
         print(f'{args.index}: {len(rows)} results, each with config, log and checkpoint hash')
     elif args.out:
-        write_table(rows, INDEX, args.out, TITLE)
+        write_table(rows, index_columns(rows), args.out, TITLE)
     else:
-        columns = {key: INDEX[key] for key in PRINTED}
-        Console(file=sys.stdout).print(rich_table(rows, columns, f'{TITLE}, J and F in percent'))
+        Console(file=sys.stdout).print(rich_table(rows, index_columns(rows, PRINTED), f'{TITLE}, J and F in percent'))
     return 0
 
 
