@@ -1,5 +1,6 @@
 # make demo       train, test and show STReMN on synthetic videos (15 minutes at most on 2 cores)
-# make test       the test suite;  make test-all  the slow checks too
+# make test       the test suite;  make test-all  the slow checks too: kills, long streams, and the built wheel under mim
+#                 (tests/test_packaging.py: a second environment with openmim that sees the torch of the first)
 # make lint       ruff
 # All of them make .venv and install into it first; it is reused until setup.py or the pinned versions change.
 PYTHON ?= python3

@@ -13,8 +13,21 @@ README = ROOT / 'README.md'
 # where that is installed. So neither is required; the extra `mm` installs the forks this library is tested with, and
 # importing mmstremn says what to do where they are missing. requirements/tested.txt pins the versions that were tested.
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6']
+# mmsegmentation imports ftfy and regex (its text models) without requiring them.
+MMSEG = [*MM, 'onedl-mmsegmentation>=1.4.2', 'ftfy', 'regex']
+# The tracking part of MMDetection imports trackeval and lap without requiring them.
+TRACKING = [*MM, 'onedl-mmdetection>=3.5.1', 'trackeval', 'lap']
 # The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
 ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
+EXTRAS = {
+    'mm': MM,
+    'mmseg': MMSEG,
+    'tracking': TRACKING,
+    'analysis': ANALYSIS,
+    'tests': [*MMSEG, *TRACKING, *ANALYSIS, 'pytest', 'ruff'],
+}
+EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS]
 
 setup(
     name='mmstremn',
@@ -24,6 +37,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
+    # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a wheel.
+    package_data={'mmstremn': [f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml')]},
     python_requires='>=3.11',
     install_requires=[
         'torch',
@@ -40,5 +55,5 @@ setup(
         'scikit-learn',
         'scipy',
     ],
-    extras_require={'mm': MM, 'analysis': ANALYSIS, 'tests': [*MM, *ANALYSIS, 'pytest', 'ruff']},
+    extras_require={name: sorted(set(packages)) for name, packages in EXTRAS.items()},
 )

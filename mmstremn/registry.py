@@ -1,6 +1,7 @@
 """The registries of mmstremn (children of mmengine's) and the builder of nested components."""
 
 import difflib
+import importlib
 import inspect
 
 from mmengine.registry import (
@@ -23,8 +24,54 @@ from mmengine.registry import (
 SCOPE = 'mmstremn'
 
 
+class NamingRegistry(Registry):
+    """mmengine's registry; where nothing has a name it says which names there are and which is spelt most like it.
+
+    So do ``build`` of this registry and of its ancestors while ``default_scope`` is ours, as in mmengine's ``Runner``.
+    """
+
+    def get(self, key: str):
+        """The class registered as ``key``, looked up here first, then in the ancestors, or in the scope before its dot.
+
+        Raises:
+            KeyError: Nothing has that name (mmengine returns None, or raises a RuntimeError that says no more).
+        """
+        for registry in _lineage(self):  # mmengine imports nothing for the ancestors
+            registry.import_from_location()
+        try:
+            found = super().get(key)
+        except RuntimeError:  # an import that fails is none: mmengine catches those itself
+            found = None
+        if found is None or inspect.ismodule(found):  # mmengine imports whatever module has the name
+            raise KeyError(_unknown(key, self))
+        return found
+
+
+def _lineage(registry: Registry | None) -> list[Registry]:
+    """A registry and its ancestors."""
+    return [] if registry is None else [registry, *_lineage(registry.parent)]
+
+
+def _unknown(key: str, registry: Registry) -> str:
+    """What to say where nothing is registered as ``key``."""
+    scope, name = registry.split_scope_key(key)
+    lineage = _lineage(registry)
+    if scope not in (None, registry.scope):
+        try:
+            importlib.import_module(f'{scope}.registry')
+        except Exception as error:  # also what a package says of the versions it wants
+            return f"'{key}' was not found: {error}. python -m {SCOPE} says what is installed and what to install"
+        lineage = [child] if (child := lineage[-1]._search_child(scope)) else []
+    names = {name: entry.scope for entry in reversed(lineage) for name in entry.module_dict}
+    close = difflib.get_close_matches(name, names)
+    hint = f' Did you mean {", ".join(close)}?' if close else ''
+    groups = [f'{entry.scope}: {", ".join(sorted(entry.module_dict))}' for entry in lineage if entry.module_dict]
+    where = lineage[0].scope if lineage else scope
+    return f"'{key}' is not registered as a {registry.name} of {where}.{hint} Registered: {'; '.join(groups) or 'nothing'}"
+
+
 def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=[location])
+    return NamingRegistry(name, parent=parent, scope=SCOPE, locations=[location])
 
 
 MODELS = _child('model', MMENGINE_MODELS, 'mmstremn.models')
@@ -41,6 +88,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OP
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmstremn.engine')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'mmstremn.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmstremn.engine')
+REGISTRIES = (MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, LOOPS, OPTIMIZERS, OPTIM_WRAPPERS)
+REGISTRIES += (OPTIM_WRAPPER_CONSTRUCTORS, VISUALIZERS, VISBACKENDS, PARAM_SCHEDULERS)
 
 
 def build(cfg, registry: Registry = MODELS, **context):
@@ -60,6 +109,9 @@ def build(cfg, registry: Registry = MODELS, **context):
     """
     if not (isinstance(cfg, dict) and 'type' in cfg):
         return cfg
+    scope = registry.split_scope_key(cfg['type'])[0] if isinstance(cfg['type'], str) else None
+    if scope not in (None, SCOPE):
+        return registry.build(dict(cfg, _scope_=scope))  # of another library, which builds the parts itself
     cfg = {key: _build_nested(value, registry, context) for key, value in cfg.items()}
     cls = cfg['type']
     if isinstance(cls, str):
@@ -85,14 +137,4 @@ def find(name: str, registry: Registry = MODELS):
     Raises:
         KeyError: Nothing has that name; the message names what does.
     """
-    ancestor = registry
-    while ancestor is not None:  # get() itself imports nothing for the ancestors
-        ancestor.import_from_location()
-        ancestor = ancestor.parent
-    found = registry.get(name)
-    if found is None:
-        names = sorted(registry.module_dict)
-        close = difflib.get_close_matches(name, names)
-        hint = f' Did you mean {", ".join(close)}?' if close else ''
-        raise KeyError(f"'{name}' is not registered as a {registry.name} of {SCOPE}.{hint} Registered: {', '.join(names)}")
-    return found
+    return registry.get(name)

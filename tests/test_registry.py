@@ -1,5 +1,6 @@
 """Building components from configs, and what is said when that fails."""
 
+import mmengine.registry as mmengine_registry
 import pytest
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS as MMENGINE_MODELS, DefaultScope
@@ -128,3 +129,47 @@ def test_registries_fill_themselves(registry, name):
     assert isinstance(registry, Registry)
     assert find(name, registry).__name__ == name
     assert find(f'mmstremn.{name}', registry).__name__ == name
+
+
+@pytest.mark.parametrize(
+    'root, name, close, listed',
+    [
+        (DATASETS, 'DAVISDatasett', 'DAVISDataset', 'SyntheticVOSDataset'),
+        (METRICS, 'DAVISMetrik', 'DAVISMetric', 'ClipAccuracy'),
+        (mmengine_registry.METRICS, 'DAVISMetrik', 'DAVISMetric', 'ClipAccuracy'),
+        (mmengine_registry.HOOKS, 'SlotTimlineHook', 'SlotTimelineHook', 'FiniteLossHook'),
+        (mmengine_registry.HOOKS, 'ChekpointHook', 'CheckpointHook', 'EMAHook'),
+        (mmengine_registry.OPTIMIZERS, 'AdmW', 'AdamW', 'SGD'),
+    ],
+)
+def test_mmengines_own_build_names_the_choices_too(root, name, close, listed):
+    """As in a run, where mmengine builds the parts and ``default_scope`` is ours."""
+    with pytest.raises(KeyError) as error:
+        root.build(dict(type=name))
+    message = str(error.value)
+    assert f"'{name}' is not registered as a" in message
+    assert close in message.split('Did you mean ')[1].split('?')[0].split(', ')
+    assert listed in message.split('Registered: ')[1]
+
+
+def test_another_scope_that_names_ours_gets_the_choices():
+    with DefaultScope.overwrite_default_scope('mmengine'), pytest.raises(KeyError, match='Did you mean SlotMemory, '):
+        MMENGINE_MODELS.build(dict(type='mmstremn.SlotMemry'))
+
+
+def test_a_scope_that_is_not_installed_is_named():
+    with pytest.raises(KeyError, match=r"'mmnothing\.Net' was not found: No module named 'mmnothing'.*python -m mmstremn"):
+        MODELS.build(dict(type='mmnothing.Net'))
+
+
+def test_another_librarys_choices_are_named():
+    pytest.importorskip('mmseg')
+    with pytest.raises(KeyError, match=r"'mmseg\.FCNHed' is not registered as a model of mmseg\. Did you mean FCNHead"):
+        MODELS.build(dict(type='mmseg.FCNHed'))
+
+
+def test_a_module_is_no_type():
+    """mmengine imports any module that has the name, and then fails to call it."""
+    with pytest.raises(KeyError, match="'random' is not registered"):
+        MODELS.build(dict(type='random'))
+    assert MODELS.build(dict(type='torch.nn.Linear', in_features=2, out_features=3)).out_features == 3

@@ -79,7 +79,7 @@ def test_load_from_a_checkpoint_of_which_nothing_fits_is_refused(tmp_path, failu
 def test_unknown_type_is_named_with_its_place_and_the_choices(failure):
     text = failure('train', '--cfg-options', 'train_dataloader.sampler.type=IterSampler')
     assert "train_dataloader.sampler: 'IterSampler' is not registered as a data sampler" in text
-    assert 'Did you mean IterationSampler?' in text
+    assert 'Did you mean IterationSampler' in text
 
 
 def test_sampler_that_cannot_seek_is_refused(failure):
@@ -140,6 +140,6 @@ def test_scripts_say_how_they_are_used(script, usage):
     ],
 )
 def test_missing_and_untested_packages_are_named(installed, message, monkeypatch):
-    monkeypatch.setattr(versions, '_version', installed.get)
+    monkeypatch.setattr(versions, 'installed_version', installed.get)
     with pytest.warns(UserWarning, match=message):
         versions.check_versions()

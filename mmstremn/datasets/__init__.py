@@ -2,9 +2,18 @@
 
 from mmstremn.datasets.base import VOSDataset
 from mmstremn.datasets.davis import DAVISDataset, DAVISVideo
+from mmstremn.datasets.prediction import (
+    FolderVideoDataset,
+    Human36MDataset,
+    KTHDataset,
+    MovingDigitsDataset,
+    MovingMNISTDataset,
+    PredictionDataset,
+)
 from mmstremn.datasets.samplers import IterationSampler, SampleRequest
 from mmstremn.datasets.static_image import StaticImageDataset
 from mmstremn.datasets.synthetic import SyntheticVOSDataset
+from mmstremn.datasets.synthetic_actions import SyntheticActionDataset
 from mmstremn.datasets.synthetic_long import LongSyntheticVOSDataset
 from mmstremn.datasets.transforms import ClipTransform, PackClip
 from mmstremn.datasets.video import VOID, Video, iterate_frames
@@ -15,12 +24,19 @@ __all__ = [
     'ClipTransform',
     'DAVISDataset',
     'DAVISVideo',
+    'FolderVideoDataset',
+    'Human36MDataset',
     'ImageFolder',
     'IterationSampler',
+    'KTHDataset',
     'LongSyntheticVOSDataset',
+    'MovingDigitsDataset',
+    'MovingMNISTDataset',
     'PackClip',
+    'PredictionDataset',
     'SampleRequest',
     'StaticImageDataset',
+    'SyntheticActionDataset',
     'SyntheticVOSDataset',
     'VOSDataset',
     'Video',

@@ -1,18 +1,25 @@
-"""Evaluation of video object segmentation: the DAVIS measures, the metric, and a baseline."""
+"""Evaluation: measures, metric and baseline of video object segmentation, and the metrics of actions and of prediction."""
 
 from mmstremn.evaluation.baselines import copy_first_mask
+from mmstremn.evaluation.clip_accuracy import ClipAccuracy
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
 from mmstremn.evaluation.davis_metric import DAVISMetric, score_table, write_pngs
+from mmstremn.evaluation.prediction_measures import PROTOCOLS, measure_frames
+from mmstremn.evaluation.prediction_metric import VideoPredictionMetric
 from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
 
 __all__ = [
     'MEASURES',
+    'PROTOCOLS',
+    'ClipAccuracy',
     'DAVISMetric',
+    'VideoPredictionMetric',
     'boundary_f_measure',
     'copy_first_mask',
     'davis_statistics',
     'evaluate_video',
     'global_measures',
+    'measure_frames',
     'region_similarity',
     'score_table',
     'write_pngs',

@@ -5,9 +5,14 @@ from mmstremn.models.backbone import TimmBackbone
 from mmstremn.models.data_preprocessor import VOSDataPreprocessor
 from mmstremn.models.decoder import MaskDecoder, aggregate
 from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
+from mmstremn.models.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
 from mmstremn.models.given_masks import GivenMasks
 from mmstremn.models.losses import BootstrappedCEDiceLoss
+from mmstremn.models.prediction_loss import PredictionLoss
+from mmstremn.models.sampling import ReverseScheduledSampling, ScheduledSampling
 from mmstremn.models.stream import VOSStream
+from mmstremn.models.token_classifier import TokenClassifier
+from mmstremn.models.video_predictor import PredictionStream, VideoPredictor
 from mmstremn.models.vos_segmentor import VOSegmentor
 from mmstremn.registry import MODELS
 
@@ -16,14 +21,24 @@ for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTION
 
 __all__ = [
     'BootstrappedCEDiceLoss',
+    'ConvBackbone',
+    'FrameDecoder',
     'FrameFeatures',
     'GivenMasks',
     'KeyEncoder',
     'MaskDecoder',
+    'PatchBackbone',
+    'PatchDecoder',
+    'PredictionLoss',
+    'PredictionStream',
+    'ReverseScheduledSampling',
+    'ScheduledSampling',
     'TimmBackbone',
+    'TokenClassifier',
     'VOSDataPreprocessor',
     'VOSStream',
     'VOSegmentor',
     'ValueEncoder',
+    'VideoPredictor',
     'aggregate',
 ]

@@ -16,8 +16,8 @@ PROBE = 128  # pixels of the picture on which strides are measured
 class StridedBackbone(nn.Module):
     """Gives the maps of any backbone by their strides, as :class:`TimmBackbone` does.
 
-    ``KeyEncoder`` wraps backbones without ``channels`` in it, so ``backbone=dict(type='mmseg.MixVisionTransformer', ...)`` is
-    all that ``VOSegmentor`` needs. Name it where arguments are filled in: ``value_backbone=dict(type='StridedBackbone',
+    ``KeyEncoder`` wraps backbones without ``channels`` in it, so ``backbone=dict(type='mmseg.MixVisionTransformer', ...)``
+    is all that ``VOSegmentor`` needs. Name it where arguments are filled in: ``value_backbone=dict(type='StridedBackbone',
     backbone=dict(type='mmseg.ResNet', ...))``. Weights that the backbone's ``init_cfg`` names are loaded here.
 
     Args:
@@ -56,9 +56,9 @@ class StridedBackbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> Sequence[Tensor]:
-        training = self.model.training
-        maps = self.model.eval()(torch.zeros(1, 3, PROBE, PROBE))
-        self.model.train(training)
+        self.model.eval()  # some backbones return None from it
+        maps = self.model(torch.zeros(1, 3, PROBE, PROBE))
+        self.model.train()
         if not isinstance(maps, (list, tuple)) or not all(isinstance(x, Tensor) and x.dim() == 4 for x in maps):
             raise TypeError(
                 f'{type(self.model).__name__}: expected a backbone that gives a list of maps (N, C, h, w), got {type(maps)}'
