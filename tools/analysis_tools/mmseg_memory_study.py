@@ -62,24 +62,33 @@ def load(model: str, seed: int, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def train(cfg: Config) -> tuple[Runner, Path]:
-    """The trained model and its checkpoint, which is loaded if it is there."""
-    checkpoint = Path(cfg.work_dir) / f'iter_{cfg.train_cfg.max_iters}.pth'
-    if checkpoint.is_file():
+def checkpoint_of(cfg: Config) -> Path:
+    """Where a training leaves its weights."""
+    return Path(cfg.work_dir) / f'iter_{cfg.train_cfg.max_iters}.pth'
+
+
+def train(cfg: Config) -> Runner:
+    """The trained model; what was trained before is loaded."""
+    done = checkpoint_of(cfg).is_file()
+    if done:
         cfg.load_from = None
     runner = Runner.from_cfg(cfg)
-    if checkpoint.is_file():
-        runner.load_checkpoint(str(checkpoint), strict=True)
+    if done:
+        runner.load_checkpoint(str(checkpoint_of(cfg)), strict=True)
+        runner.call_hook('before_run')  # the logger wants it before a test
     else:
         runner.train()
-    return runner, checkpoint
+    return runner
 
 
 def run(model: str, seed: int, args: argparse.Namespace) -> dict:
     """Train from the start of this seed and test under all conditions."""
     cfg = load(model, seed, args)
-    cfg.load_from = str(train(load(START, seed, args))[1])
-    runner, _ = train(cfg)
+    start = load(START, seed, args)
+    if not checkpoint_of(start).is_file():
+        train(start)
+    cfg.load_from = str(checkpoint_of(start))
+    runner = train(cfg)
     row = dict(model=model, seed=seed, results={})
     for name, (noisy, hidden) in CONDITIONS.items():
         loader = copy.deepcopy(cfg.test_dataloader)
@@ -149,7 +158,7 @@ def plot(table: list[dict], path: Path) -> None:
         axes.set_xticks(places, [name.replace(' and ', '\nand ') for name in CONDITIONS])
         axes.set_ylabel(f'{metric} in percent')
         axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=2, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
