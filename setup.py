@@ -19,15 +19,18 @@ MMSEG = [*MM, 'onedl-mmsegmentation>=1.4.2', 'ftfy', 'regex']
 TRACKING = [*MM, 'onedl-mmdetection>=3.5.1', 'trackeval', 'lap']
 # The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
 ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
+PREDICTION = ['torchmetrics', 'lpips']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,
     'tracking': TRACKING,
     'analysis': ANALYSIS,
+    # SSIM as a loss, LPIPS as a measure of video prediction.
+    'prediction': PREDICTION,
     'tests': [*MMSEG, *TRACKING, *ANALYSIS, 'pytest', 'ruff'],
 }
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]
 
 setup(
     name='mmstremn',

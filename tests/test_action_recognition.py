@@ -13,9 +13,9 @@ from mmstremn.datasets import SampleRequest, SyntheticActionDataset
 from mmstremn.datasets.synthetic_actions import ACTIONS
 from mmstremn.engine.launch import check_types
 from mmstremn.evaluation import ClipAccuracy
-from mmstremn.memory import MEMORIES
+from mmstremn.memory import MEMORIES, Entry, Query
 from mmstremn.models import TokenClassifier
-from mmstremn.registry import MODELS
+from mmstremn.registry import MODELS, build
 
 CONFIGS = sorted((ROOT / 'configs/action').glob('*.py'))
 BACKBONE = dict(type='TimmBackbone', model_name='test_resnet', strides=(4,), frozen_bn=False)
@@ -140,6 +140,20 @@ def test_order_counts_with_a_memory_and_not_in_the_mean():
     with torch.no_grad():
         assert not torch.allclose(with_memory(inputs), with_memory(inputs.flip(1)), atol=1e-4)
         assert torch.allclose(mean(inputs), mean(inputs.flip(1)), atol=1e-5)
+
+
+def test_many_questions_at_once_are_answered_as_one_by_one():
+    """A query may have more positions than the entries: the words of a question, say."""
+    memory = build(FIFO, key_channels=8, value_channels=16).eval()
+    entries = [Entry(torch.randn(2, 1, 1, 8), torch.randn(2, 1, 1, 16), (1, 1)) for _ in range(2)]
+    state = memory.init(entries[0])
+    for entry in entries:
+        state = memory.write(state, entry)
+    questions = torch.randn(2, 7, 8)
+    answers, _ = memory.read(state, Query(questions))
+    single = [memory.read(state, Query(questions[:, [index]]))[0] for index in range(7)]
+    assert torch.allclose(answers, torch.cat(single, 2), atol=1e-6)
+    assert answers.shape == (2, 1, 7, 16)
 
 
 def test_random_choices_follow_the_samples_seeds():

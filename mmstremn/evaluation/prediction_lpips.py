@@ -16,7 +16,7 @@ class LPIPSDistance:
         try:
             import lpips
         except ImportError as error:
-            raise ImportError("LPIPS needs the package lpips: pip install 'mmstremn[lpips]'") from error
+            raise ImportError("LPIPS needs the package lpips: pip install 'mmstremn[prediction]'") from error
         try:
             self.network = lpips.LPIPS(net='alex', verbose=False).eval()
         except OSError as error:

@@ -26,7 +26,7 @@ class VideoPredictionMetric(BaseMetric):
 
     Args:
         protocol: 'standard', 'openstl' or 'predrnn'.
-        measures: Names out of MSE, MAE, PSNR, SSIM and LPIPS; the last needs the extra ``lpips``.
+        measures: Names out of MSE, MAE, PSNR, SSIM and LPIPS; the last needs the extra ``prediction``.
         out_file: JSON file for the protocol, the ``metrics``, ``per_frame`` (each measure's mean over the clips for every
             frame of the horizon) and the ``clips`` with their frames, or None.
         collect_device: Where the results of all ranks are collected, ``'cpu'`` or ``'gpu'``.
