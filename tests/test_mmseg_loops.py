@@ -117,3 +117,17 @@ def test_the_study_runs_and_what_was_trained_is_not_trained_again(tmp_path, monk
     assert first['rows'] == second['rows'] == json.loads((tmp_path / 'study.json').read_text())['rows']
     assert (tmp_path / 'study.png').stat().st_size > 1000
     assert first['cost']['parameters']['FCN + memory'] > first['cost']['parameters']['FCN']
+
+
+@pytest.mark.parametrize('name, config', [('mmseg', 'mmseg/fcn_memory_synthetic'), ('mmdet', 'tracking/qdtrack_memory')])
+def test_our_tools_find_the_names_of_other_scopes(name, config):
+    """A config whose default scope is another library's names parts without a scope."""
+    pytest.importorskip(name)
+    import mmstremn.adapters.install_ops_stub  # noqa: F401
+    from mmstremn.engine.launch import check_types
+
+    cfg = Config.fromfile(ROOT / f'configs/adapters/{config}.py')
+    check_types(cfg)
+    cfg.train_dataloader.dataset.pipeline = [dict(type='PackSegInput')]
+    with pytest.raises(KeyError, match=r"train_dataloader\.dataset\.pipeline\[0\]: '\w+\.PackSegInput' is not registered"):
+        check_types(cfg)

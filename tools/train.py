@@ -41,7 +41,7 @@ def configure(args: argparse.Namespace):
         cfg.resume, cfg.load_from = True, checkpoint
     if cfg.get('load_from'):
         check_checkpoint_file(cfg.load_from)
-    add_hook(cfg, type='CheckpointMatchHook', strict=bool(checkpoint))
+    add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=bool(checkpoint))
     return cfg
 
 

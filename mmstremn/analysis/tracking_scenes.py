@@ -46,9 +46,9 @@ class Life:
 def make_video(seed: int, length: int = 80, objects: int = 5, returns: str = 'earlier') -> list[Seen]:
     """A video of squares that move in front of noise and behind a bar.
 
-    Every object has three looks (coloured patterns). It begins another every 12 to 20 frames and fades
-    into it within 8. It leaves for 8 to 20 frames at a random time, twice in 80 frames on average, and returns at another place. Nearer objects
-    and a grey bar in the middle hide others.
+    Every object has three looks (coloured patterns). It begins another every 12 to 20 frames and fades into it within 8.
+    After 15 to 39 frames it leaves for 8 to 20, and so on; it returns at another place. Nearer objects and a grey bar in
+    the middle hide others.
 
     Args:
         seed: Everything is a function of it.

@@ -76,30 +76,34 @@ def check_types(cfg: Config) -> None:
     Raises:
         KeyError: One is not registered; the message names where it is and what is registered.
     """
+    scope = cfg.get('default_scope') or SCOPE
     for key in ('train', 'val', 'test'):
         loader = cfg.get(f'{key}_dataloader') or {}
-        _check(loader.get('dataset'), DATASETS, f'{key}_dataloader.dataset')
-        _check(loader.get('sampler'), DATA_SAMPLERS, f'{key}_dataloader.sampler')
-        _check(cfg.get(f'{key}_evaluator'), METRICS, f'{key}_evaluator')
-        _check(cfg.get(f'{key}_cfg'), LOOPS, f'{key}_cfg')
-    _check(cfg.get('model'), MODELS, 'model')
+        _check(loader.get('dataset'), DATASETS, f'{key}_dataloader.dataset', scope)
+        _check(loader.get('sampler'), DATA_SAMPLERS, f'{key}_dataloader.sampler', scope)
+        _check(cfg.get(f'{key}_evaluator'), METRICS, f'{key}_evaluator', scope)
+        _check(cfg.get(f'{key}_cfg'), LOOPS, f'{key}_cfg', scope)
+    _check(cfg.get('model'), MODELS, 'model', scope)
     for name, hook in (cfg.get('default_hooks') or {}).items():
-        _check(hook, HOOKS, f'default_hooks.{name}')
-    _check(cfg.get('custom_hooks'), HOOKS, 'custom_hooks')
+        _check(hook, HOOKS, f'default_hooks.{name}', scope)
+    _check(cfg.get('custom_hooks'), HOOKS, 'custom_hooks', scope)
 
 
-def _check(node, registry, where: str) -> None:
+def _check(node, registry, where: str, scope: str) -> None:
     if isinstance(node, (list, tuple)):
         for index, item in enumerate(node):
-            _check(item, registry, f'{where}[{index}]')
+            _check(item, registry, f'{where}[{index}]', scope)
     elif isinstance(node, dict) and isinstance(node.get('type'), str):
+        name = node['type']
+        if scope != SCOPE and '.' not in name:
+            name = f'{scope}.{name}'
         try:
-            find(node['type'], registry)
+            find(name, registry)
         except KeyError as error:
             raise KeyError(f'{where}: {error.args[0]}') from None
-        _check(node.get('dataset'), registry, f'{where}.dataset')
-        _check(node.get('datasets'), registry, f'{where}.datasets')
-        _check(node.get('pipeline'), TRANSFORMS, f'{where}.pipeline')
+        _check(node.get('dataset'), registry, f'{where}.dataset', scope)
+        _check(node.get('datasets'), registry, f'{where}.datasets', scope)
+        _check(node.get('pipeline'), TRANSFORMS, f'{where}.pipeline', scope)
 
 
 def set_max_iters(cfg: Config, iters: int) -> None:

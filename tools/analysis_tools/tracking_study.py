@@ -31,7 +31,6 @@ install()
 
 from mmdet.evaluation import MOTChallengeMetric  # noqa: E402
 from mmdet.models.trackers import MaskTrackRCNNTracker, QuasiDenseTracker  # noqa: E402
-from mmdet.registry import MODELS as MMDET  # noqa: E402
 from mmdet.structures import DetDataSample, TrackDataSample  # noqa: E402
 
 from mmstremn.adapters.tracking import MemoryTracker, MemoryTrackHead  # noqa: E402
@@ -320,7 +319,7 @@ def plot(summary: list[dict], file: Path) -> None:
             axes.set_yticks(np.arange(len(lines)), [line['tracker'] for line in lines])
         axes.set(title=head, xlabel='identity switches')
         axes.grid(axis='x', alpha=0.3)
-    axes.legend(fontsize='small')
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=2)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110, metadata=dict(Software=None))
 
@@ -338,8 +337,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
-    warnings.filterwarnings('ignore')
-    logging.disable(logging.INFO)
     rows = [row for seed in range(args.seeds) for kind in HEADS for row in run_seed(kind, seed, args)]
     summary = summarise(rows)
     packages = ('torch', 'onedl-mmdetection', 'onedl-mmcv', 'trackeval')
@@ -356,4 +353,6 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == '__main__':
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.INFO)
     main(sys.argv[1:])
