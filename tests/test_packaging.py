@@ -68,10 +68,11 @@ def names(requirements: list[str]) -> set[str]:
 
 def test_extras(arguments):
     extras = {extra: names(requirements) for extra, requirements in arguments['extras_require'].items()}
-    assert extras.keys() == {'mm', 'mmseg', 'tracking', 'analysis', 'tests', 'dev', 'all'}
+    assert extras.keys() == {'mm', 'mmseg', 'tracking', 'analysis', 'prediction', 'tests', 'dev', 'all'}
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
-    assert extras['all'] == extras['mmseg'] | extras['tracking'] | extras['analysis']
-    assert extras['all'] | {'pytest', 'ruff'} <= extras['tests'] < extras['dev']
+    used = extras['mmseg'] | extras['tracking'] | extras['analysis']
+    assert extras['all'] == used | extras['prediction']
+    assert used | {'pytest', 'ruff'} <= extras['tests'] < extras['dev']
 
 
 def test_no_mm_package_is_required(arguments):
