@@ -1,5 +1,6 @@
 """Settings of all tests: few threads, our registry scope, real data where the environment names it."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import torch
 from mmengine.registry import DefaultScope
 
 torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+
+if importlib.util.find_spec('mmdet'):  # before any test imports mmcv.ops, which remembers that there are none
+    import mmstremn.adapters.install_ops_stub  # noqa: F401
 
 
 @pytest.fixture(autouse=True, scope='session')

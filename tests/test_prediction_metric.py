@@ -292,7 +292,7 @@ def test_lpips_gets_the_values_of_the_protocol(monkeypatch, protocol, low, chann
 
 def test_missing_lpips_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, 'lpips', None)
-    with pytest.raises(ImportError, match=r"pip install 'mmstremn\[lpips\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'mmstremn\[prediction\]'"):
         VideoPredictionMetric(measures=['PSNR', 'LPIPS'])
 
 

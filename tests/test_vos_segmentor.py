@@ -122,7 +122,7 @@ def test_the_model_learns_a_clip():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.4 * losses[0]
+    assert min(losses[-5:]) < 0.4 * losses[0]  # choices are drawn, so single losses jump
 
 
 def test_the_loss_knows_the_iteration():
