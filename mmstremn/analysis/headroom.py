@@ -146,10 +146,10 @@ def _play(model, frames, steps: range, state: SlotState, entry: Entry, alternati
     rows = len(alternatives)
     state, scores = _repeated(state, rows), 0
     model.memory.selector.choice = _one_hot(alternatives, state)
-    state = model.memory.write(state, _repeat_entry(entry, rows))
+    state = model.memory.write(state, repeat_entry(entry, rows))
     for step in steps:
         features, truth = frames[step]
-        features = _repeat_features(features, rows)
+        features = repeat_features(features, rows)
         readout, state = model.memory.read(state, features.query)
         output = model.decode(readout, features)
         scores = scores + _mean_j(output.logits, truth)
@@ -178,12 +178,14 @@ def _repeat(tensor: Tensor | None, rows: int) -> Tensor | None:
     return None if tensor is None else tensor.expand(rows, *[-1] * (tensor.dim() - 1))
 
 
-def _repeat_entry(entry: Entry, rows: int) -> Entry:
+def repeat_entry(entry: Entry, rows: int) -> Entry:
+    """An entry of one sample as a batch, without extras."""
     tensors = {name: _repeat(getattr(entry, name), rows) for name in ('key', 'value', 'shrinkage')}
     return dataclasses.replace(entry, **tensors, extras={})
 
 
-def _repeat_features(features: FrameFeatures, rows: int) -> FrameFeatures:
+def repeat_features(features: FrameFeatures, rows: int) -> FrameFeatures:
+    """The features of one frame as a batch."""
     query = features.query
     query = dataclasses.replace(query, key=_repeat(query.key, rows), selection=_repeat(query.selection, rows))
     return dataclasses.replace(
@@ -192,4 +194,5 @@ def _repeat_features(features: FrameFeatures, rows: int) -> FrameFeatures:
         maps=[_repeat(stage, rows) for stage in features.maps],
         shrinkage=_repeat(features.shrinkage, rows),
         query=query,
+        present=_repeat(features.present, rows),
     )

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mmstremn.analysis.headroom import repeat_entry, repeat_features
 from mmstremn.analysis.rows import file_sha256
 from mmstremn.apis import init_segmentor
 from mmstremn.datasets import SampleRequest
@@ -199,7 +200,7 @@ def losses_after(model: VOSegmentor, memory: SlotMemory, frames: dict, step: int
     for index, (entry, features) in enumerate(zip(frames['entries'][: step + horizon], frames['features'], strict=False)):
         if index > step:
             state = read_and_decode(model, memory, state, features, logits)
-        entry = repeat(entry, rows)
+        entry = repeat_entry(entry, rows)
         state = memory.init(entry) if state is None else state
         state = memory.write(state, entry)
     read_and_decode(model, memory, state, frames['features'][step + horizon], logits)
@@ -210,25 +211,10 @@ def losses_after(model: VOSegmentor, memory: SlotMemory, frames: dict, step: int
 
 def read_and_decode(model: VOSegmentor, memory: SlotMemory, state: SlotState, features, logits: list) -> SlotState:
     """Append a frame's logits (S + 1, 1 + O, H, W), one row for each alternative; the state after the read."""
-    rows = memory.num_slots + 1
-    query = features.query
-    selection = None if query.selection is None else query.selection.expand(rows, -1, -1)
-    readout, state = memory.read(state, dataclasses.replace(query, key=query.key.expand(rows, -1, -1), selection=selection))
-    maps = [stage.expand(rows, -1, -1, -1) for stage in features.maps]
-    present = features.present.expand(rows, -1)
-    logits.append(model.decode(readout, dataclasses.replace(features, maps=maps, present=present)).logits)
+    features = repeat_features(features, memory.num_slots + 1)
+    readout, state = memory.read(state, features.query)
+    logits.append(model.decode(readout, features).logits)
     return state
-
-
-def repeat(entry: Entry, rows: int) -> Entry:
-    """The entry for a batch of ``rows``."""
-
-    def more(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.expand(rows, *[-1] * (tensor.dim() - 1))
-
-    return dataclasses.replace(
-        entry, key=more(entry.key), value=more(entry.value), shrinkage=more(entry.shrinkage), extras={}
-    )
 
 
 def summarise(decisions: list[dict]) -> dict:

@@ -1,30 +1,10 @@
 # What all predictors share: the schedule is the data's.
-default_scope = 'mmstremn'
-randomness = dict(seed=0)
-env_cfg = dict(
-    cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
-)
-model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
-log_level = 'INFO'
-log_processor = dict(by_epoch=False, window_size=20)
-visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
-default_hooks = dict(
-    checkpoint=dict(
-        type='AtomicCheckpointHook',
-        by_epoch=False,
-        interval=1000,
-        max_keep_ckpts=2,
-        save_best='prediction/PSNR',
-        rule='greater',
-    ),
-    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
-)
+_base_ = '../default_runtime.py'
+default_hooks = dict(checkpoint=dict(save_best='prediction/PSNR', rule='greater'))
 custom_hooks = [
     dict(type='GumbelTemperatureHook', start=1.0, end=0.3),
     dict(type='SelectorStatisticsHook'),
     dict(type='FiniteLossHook'),
 ]
-load_from = None
-resume = False
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
