@@ -1,14 +1,14 @@
 # make demo       train, test and show STReMN on synthetic videos (15 minutes at most on 2 cores)
 # make test       the test suite;  make test-all  the slow checks too: kills, long streams, and the built wheel under mim
 #                 (tests/test_packaging.py: a second environment with openmim that sees the torch of the first)
-# make lint       ruff
+# make lint       ruff;  make docs  the documentation site, in build/docs
 # All of them make .venv and install into it first; it is reused until setup.py or the pinned versions change.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint env clean
+.PHONY: demo test test-all lint docs env clean
 
 demo: $(STAMP)
 	$(BIN)/python demo/run_demo.py --out work_dirs/demo
@@ -22,6 +22,9 @@ test-all: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 env: $(STAMP)
 

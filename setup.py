@@ -20,6 +20,8 @@ TRACKING = [*MM, 'onedl-mmdetection>=3.5.1', 'trackeval', 'lap']
 # The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
 ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
 PREDICTION = ['torchmetrics', 'lpips']
+# The site (`make docs`); a test builds it.
+DOCS = ['furo', 'myst-parser', 'sphinx']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,
@@ -27,7 +29,7 @@ EXTRAS = {
     'analysis': ANALYSIS,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
-    'tests': [*MMSEG, *TRACKING, *ANALYSIS, 'pytest', 'ruff'],
+    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'ruff'],
 }
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
 EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]

@@ -72,7 +72,7 @@ def test_extras(arguments):
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
     used = extras['mmseg'] | extras['tracking'] | extras['analysis']
     assert extras['all'] == used | extras['prediction']
-    assert used | {'pytest', 'ruff'} <= extras['tests'] < extras['dev']
+    assert used | {'pytest', 'ruff', 'sphinx'} <= extras['tests'] < extras['dev']
 
 
 def test_no_mm_package_is_required(arguments):

@@ -333,7 +333,8 @@ class LongSyntheticVOSDataset(SyntheticVOSDataset):
         size: (H, W) in pixels.
         max_objects: 1 or 2.
         max_skip: The largest step between frames of a training clip; a request may set another.
-        seed, version, test_mode, **kwargs: See ``SyntheticVOSDataset``.
+        seed, version, test_mode: See ``SyntheticVOSDataset``.
+        **kwargs: Likewise.
 
     Raises:
         ValueError: An argument is out of range; the message names it.

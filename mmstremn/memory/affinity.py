@@ -51,9 +51,9 @@ class CosineAffinity(nn.Module):
 
 
 class L2Affinity(nn.Module):
-    """-|k - q|^2 / sqrt(C): STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN model/network.py.
+    """``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN model/network.py.
 
-    One appended channel carries -|k|^2; |q|^2 is constant under softmax.
+    One appended channel carries ``-|k|^2``; ``|q|^2`` is constant under softmax.
     """
 
     needs_selection = False
@@ -69,7 +69,7 @@ class AnisotropicL2Affinity(nn.Module):
     """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4, checked against
     hkchengrex/XMem model/memory_util.py.
 
-    The shrinkage s belongs to the stored position, the selection e to the query's. With s the |q|^2 term does not cancel.
+    The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term does not cancel.
     """
 
     needs_selection = True

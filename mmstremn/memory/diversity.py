@@ -13,9 +13,9 @@ DIGITS = 5  # so that rounding noise does not choose between equal frames; as th
 
 
 class DiversitySelector(Selector):
-    """Overwrites the slot whose replacement gives the largest |det| of the Gram matrix of the slots' similarities.
+    """Overwrites the slot whose replacement gives the largest ``|det|`` of the Gram matrix of the slots' similarities.
 
-    The frame is skipped if no replacement makes |det| larger: unlike other rules this one may prefer to skip. Checked
+    The frame is skipped if no replacement makes ``|det|`` larger: unlike other rules this one may prefer to skip. Checked
     against Vujas-Eteph/READMem, READMem_API/atomic_readmem.py and long_term_memory_handler.py. The similarity of two frames
     is the cosine of their whole keys, after each position of the newer has been given the best match (L2) of the older.
     That code also replaces on a tie, offers every 10th frame, never drops frame 0, and leaves out frames too unlike
@@ -25,7 +25,7 @@ class DiversitySelector(Selector):
 
     @torch.no_grad()
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
-        """log |det| (B, G, S + 1) after the replacement of each slot, and a little more than as it is; empty slots first."""
+        """log ``|det|`` (B, G, S + 1) after the replacement of each slot, and a little more than as it is; empty slots first."""
         order = state.written_at.argsort(dim=-1, stable=True)
         oldest_first = state.key.gather(2, order[..., None, None].expand_as(state.key))
         volumes = log_volumes(gram(torch.cat([oldest_first, entry.key[:, :, None]], 2)))
@@ -45,7 +45,7 @@ def gram(frames: Tensor) -> Tensor:
 
 
 def log_volumes(matrix: Tensor) -> Tensor:
-    """log |det| (..., N) float32 of a matrix (..., N, N) without its n-th row and column, for each n; at least -100."""
+    """log ``|det|`` (..., N) float32 of a matrix (..., N, N) without its n-th row and column, for each n; at least -100."""
     index = torch.arange(matrix.shape[-1], device=matrix.device)
     kept = index[:-1] + (index[:-1] >= index[:, None])  # (N, N - 1): all but n
     minors = matrix[..., kept[:, :, None], kept[:, None, :]]
