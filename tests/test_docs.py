@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from annotation_files import add_frames, add_labelme, annotation, coco, save_json, shape
 from davis_tree import add_sequence, draw_frame, draw_ids, save_ids
 from markdown_it import MarkdownIt
 from mmengine.config import Config
@@ -30,7 +31,16 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 NOTE = re.compile(r'<!--\s*(in tests|not run):(.*?)-->', re.DOTALL)
 EXEMPT = ('real data', 'GPU')
 # What the pages leave to the reader.
-PLACES = dict(VIDEO='video.mp4', CLIP='video.mp4', FIRST='first', DATA='data/DAVIS', FILE='file', NAMES='fifo')
+PLACES = dict(
+    VIDEO='video.mp4',
+    CLIP='video.mp4',
+    FIRST='first',
+    DATA='data/DAVIS',
+    FILE='file',
+    NAMES='fifo',
+    FRAMES='frames',
+    MASKS='masks',
+)
 
 
 def read_blocks(page: Path) -> list[tuple[int, str, str, str, str]]:
@@ -71,6 +81,11 @@ def folder(tmp_path, monkeypatch):
         add_sequence(tmp_path / 'data/DAVIS', f'{split}_one', [draw_ids(k) for k in range(8)], split=split)
     write_video(tmp_path / 'video.mp4', [draw_frame(draw_ids(k)) for k in range(20)], fps=10)
     save_ids(tmp_path / 'first.png', draw_ids(0))
+    frames = add_frames(tmp_path / 'frames')
+    for index in (0, 6):
+        add_labelme(frames, index, [shape(index, 1), shape(index, 2)])
+        save_ids(tmp_path / f'masks/{index}.png', draw_ids(index, (1, 2)))
+    save_json(tmp_path / 'annotations.json', coco([annotation(index, k) for index in (0, 6) for k in (1, 2)]))
     commands = tmp_path / 'bin'
     commands.mkdir()
     for name, command in dict(

@@ -11,13 +11,16 @@ from mmstremn.datasets.prediction import (
     PredictionDataset,
 )
 from mmstremn.datasets.samplers import IterationSampler, SampleRequest
+from mmstremn.datasets.static_clips import StaticClipDataset
 from mmstremn.datasets.static_image import StaticImageDataset
 from mmstremn.datasets.synthetic import SyntheticVOSDataset
 from mmstremn.datasets.synthetic_actions import SyntheticActionDataset
 from mmstremn.datasets.synthetic_long import LongSyntheticVOSDataset
-from mmstremn.datasets.transforms import ClipTransform, PackClip
+from mmstremn.datasets.transforms import ClipTransform, PackClip, ThinPlateWarp
 from mmstremn.datasets.video import VOID, Video, iterate_frames
 from mmstremn.datasets.video_file import ImageFolder, VideoFile, open_video
+from mmstremn.datasets.weighting import WeightedVOSDataset
+from mmstremn.datasets.youtube_vos import YouTubeVOSDataset
 
 __all__ = [
     'VOID',
@@ -35,12 +38,16 @@ __all__ = [
     'PackClip',
     'PredictionDataset',
     'SampleRequest',
+    'StaticClipDataset',
     'StaticImageDataset',
     'SyntheticActionDataset',
     'SyntheticVOSDataset',
+    'ThinPlateWarp',
     'VOSDataset',
     'Video',
     'VideoFile',
+    'WeightedVOSDataset',
+    'YouTubeVOSDataset',
     'iterate_frames',
     'open_video',
 ]

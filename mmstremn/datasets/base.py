@@ -9,12 +9,16 @@ from torchvision import tv_tensors
 
 from mmstremn.datasets.samplers import SampleRequest
 from mmstremn.datasets.transforms import PackClip
-from mmstremn.datasets.video import VOID, Video
+from mmstremn.datasets.video import VOID, Video, mask_ids
 from mmstremn.registry import TRANSFORMS, build
 from mmstremn.structures import VOSDataSample
 from mmstremn.utils.seeding import seeded
 
 TRIES = 30  # a crop misses a small object at a border one time in three; that must not end a long training
+
+
+class NoObjectError(ValueError):
+    """No clip of a video shows an object in its first frame."""
 
 
 class VOSDataset(BaseDataset):
@@ -28,12 +32,15 @@ class VOSDataset(BaseDataset):
 
     Args:
         clip_length: T, frames of a training clip.
-        max_skip: The largest step between frames of a clip, in annotated frames; a request may set another.
+        max_skip: The largest step between frames of a clip; a request may set another.
+        frame_step: The largest step is divided by it, to count annotated frames (5 where every 5th is annotated).
         max_objects: More objects than these are background in a clip.
         pipeline: Steps from ``results`` to ``results`` (configs or callables).
         test_mode: Whole videos instead of clips.
         reverse_prob: How often a clip runs backwards. It also does where only its last frame shows an object.
         min_object_area: Pixels that an object needs in the first frame of the transformed clip.
+        void_before_first: Before the first frame in which an object of the clip is labelled, background is void: the
+            object may be there all the same.
         **kwargs: ``BaseDataset``'s.
 
     Raises:
@@ -49,6 +56,8 @@ class VOSDataset(BaseDataset):
         test_mode: bool = False,
         reverse_prob: float = 0.5,
         min_object_area: int = 64,
+        frame_step: int = 1,
+        void_before_first: bool = False,
         **kwargs,
     ):
         self.clip_length = clip_length
@@ -56,6 +65,8 @@ class VOSDataset(BaseDataset):
         self.max_objects = max_objects
         self.reverse_prob = reverse_prob
         self.min_object_area = min_object_area
+        self.frame_step = frame_step
+        self.void_before_first = void_before_first
         steps = [build(step, TRANSFORMS) for step in pipeline]
         if not (steps and isinstance(steps[-1], PackClip)):
             steps.append(PackClip())
@@ -83,19 +94,26 @@ class VOSDataset(BaseDataset):
         video = self.get_video(request)
         with seeded(request.seed):
             for _ in range(TRIES):
-                item = self.pipeline(self._load_clip(video, request))
+                item = self._draw_item(video, request)
                 if item is not None:
                     return item
-        raise ValueError(
+        raise NoObjectError(
             f"video '{video.name}': {TRIES} clips drawn and transformed, none shows an object of "
             f'{self.min_object_area} pixels or more in its first frame (sample seed {request.seed})'
         )
+
+    def first_frames(self, video: Video) -> dict[int, int]:
+        """The frame in which each object of a video is labelled for the first time (decodes all of its masks)."""
+        return {k: index for index, mask in video.prompts.items() for k in mask_ids(mask) - {0, VOID}}
+
+    def _draw_item(self, video: Video, request: SampleRequest) -> dict | None:
+        return self.pipeline(self._load_clip(video, request))
 
     def _load_clip(self, video: Video, request: SampleRequest) -> dict:
         if not video.annotated:
             raise ValueError(f"video '{video.name}': no frame has a mask, expected at least one")
         skip = self.max_skip if request.max_skip is None else request.max_skip
-        indices = draw_frames(video.annotated, self.clip_length, skip)
+        indices = draw_frames(video.annotated, self.clip_length, max(1, skip // self.frame_step))
         if np.random.random() < self.reverse_prob:
             indices = indices[::-1]
         decoded = {index: (video.frame(index), video.mask(index)) for index in sorted(set(indices))}
@@ -111,6 +129,7 @@ class VOSDataset(BaseDataset):
             sample_seed=request.seed,
             max_objects=self.max_objects,
             min_object_area=self.min_object_area,
+            first_frames=self.first_frames(video) if self.void_before_first else {},
         )
 
 

@@ -79,10 +79,12 @@ class DAVISDataset(VOSDataset):
     Construction reads the names and headers of all files (no decoding) and, in ``test_mode``, the first masks.
 
     Args:
-        data_root: Holds ``ImageSets``, ``JPEGImages`` and ``Annotations``.
+        data_root: Holds ``JPEGImages``, ``Annotations`` and, unless ``split`` is None, ``ImageSets``.
         year: 2017 (many objects), or 2016 (one: all ids above 0, or grey 255, become 1).
-        split: Any list ``ImageSets/<year>/<split>.txt``.
-        resolution: The folder below ``JPEGImages`` and ``Annotations``: ``480p``, ``Full-Resolution``, ...
+        split: Any list ``ImageSets/<year>/<split>.txt``; None: all sequences.
+        resolution: The folder below ``JPEGImages`` and ``Annotations``: ``480p``, ``Full-Resolution``, ...; empty where
+            the sequences lie in them directly (Long-time Video, LVOS).
+        consecutive: The numbers of the frames must go up by one constant step: a gap is a missing frame.
         short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they are).
         **kwargs: See ``VOSDataset``.
 
@@ -95,14 +97,16 @@ class DAVISDataset(VOSDataset):
         self,
         data_root: str,
         year: int = 2017,
-        split: str = 'train',
+        split: str | None = 'train',
         resolution: str = '480p',
+        consecutive: bool = True,
         short_side: int | None = None,
         **kwargs,
     ):
         self.year = int(year)
         self.split = split
         self.resolution = resolution
+        self.consecutive = consecutive
         self.short_side = short_side
         super().__init__(data_root=str(data_root), data_prefix=dict(frames='JPEGImages', masks='Annotations'), **kwargs)
 
@@ -121,7 +125,7 @@ class DAVISDataset(VOSDataset):
 
     def _read(self, name: str) -> DAVISVideo:
         frame_dir, mask_dir = (Path(self.data_prefix[kind], self.resolution, name) for kind in ('frames', 'masks'))
-        files = read_sequence(frame_dir, mask_dir)
+        files = read_sequence(frame_dir, mask_dir, self.consecutive)
         video = DAVISVideo(name, *files, single_object=self.year == 2016, short_side=self.short_side)
         if self.test_mode:
             _check_first_mask(video, mask_dir)

@@ -1,6 +1,8 @@
 """The folder layout of DAVIS: sequence lists, the files of a sequence, and the checks that need no decoding.
 
 ImageSets/<year>/<split>.txt    JPEGImages/<resolution>/<sequence>/00000.jpg    Annotations/.../00000.png
+
+Long-time Video and LVOS have neither lists nor a folder of a resolution.
 """
 
 from itertools import pairwise
@@ -12,8 +14,8 @@ FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 MASK_SUFFIXES = ('.png',)
 
 
-def read_sequence_names(root: Path, year: int, split: str, resolution: str) -> list[str]:
-    """The sequences of a split, in the order of its list.
+def read_sequence_names(root: Path, year: int, split: str | None, resolution: str) -> list[str]:
+    """The sequences of a split, in the order of its list; without a split all that have frames, by name.
 
     A line is a sequence's name (2017), or the paths of a frame and its mask (2016's own lists, which lie in
     ``ImageSets/<resolution>``).
@@ -28,6 +30,11 @@ def read_sequence_names(root: Path, year: int, split: str, resolution: str) -> l
     if not (pictures / resolution).is_dir():
         found = ', '.join(sorted(path.name for path in pictures.glob('*'))) or 'none'
         raise FileNotFoundError(f'{pictures / resolution}: no such folder, expected one of the resolutions: {found}')
+    if split is None:
+        names = sorted(path.name for path in (pictures / resolution).iterdir() if path.is_dir())
+        if not names:
+            raise ValueError(f'{pictures / resolution}: expected at least one folder of frames')
+        return names
     folders = [root / 'ImageSets' / str(year), root / 'ImageSets' / resolution]
     lists = {path.stem: path for folder in reversed(folders) for path in folder.glob('*.txt')}
     if split not in lists:
@@ -41,8 +48,14 @@ def read_sequence_names(root: Path, year: int, split: str, resolution: str) -> l
     return list(names)
 
 
-def read_sequence(frame_dir: Path, mask_dir: Path) -> tuple[list[str], dict[int, str], tuple[int, int]]:
+def read_sequence(
+    frame_dir: Path, mask_dir: Path, consecutive: bool = True
+) -> tuple[list[str], dict[int, str], tuple[int, int]]:
     """The files of one sequence, checked by their names and headers.
+
+    Args:
+        frame_dir, mask_dir: Folders of its frames and masks.
+        consecutive: The numbers of the frames must go up by one constant step.
 
     Returns:
         The paths of the frames, the path of the mask of each annotated frame, and (H, W).
@@ -52,7 +65,8 @@ def read_sequence(frame_dir: Path, mask_dir: Path) -> tuple[list[str], dict[int,
         ValueError: A mask has no frame; a file has another size or mode than expected.
     """
     frames, masks = _list_images(frame_dir, FRAME_SUFFIXES), _list_images(mask_dir, MASK_SUFFIXES)
-    _check_numbers(frame_dir, frames)
+    if consecutive:
+        _check_numbers(frame_dir, frames)
     place = {stem: index for index, stem in enumerate(frames)}
     for stem, path in masks.items():
         if stem not in place:

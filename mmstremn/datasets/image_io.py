@@ -47,6 +47,35 @@ def read_header(path: str | Path, is_mask: bool = False) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
+def read_grey_ids(path: str | Path) -> np.ndarray:
+    """Like ``read_ids``; a grey picture that was saved in colour (all channels equal) is read too."""
+    return _decode(path, lambda image: _grey(image, path))
+
+
+def _grey(image: Image.Image, path) -> np.ndarray:
+    if image.mode in ('RGB', 'RGBA', 'LA'):
+        channels = np.array(image.convert('RGB'))
+        if (channels == channels[..., :1]).all():
+            return channels[..., 0]
+    return np.array(image, dtype=np.uint8) if _has_ids(image, path) else None
+
+
+def read_whole_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) of a picture whose file is whole: where it lacks the end mark of JPEG or PNG it is decoded to find out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is empty, truncated or no picture.
+    """
+    size = _decode(path, lambda image: image.size[::-1])
+    with open(path, 'rb') as file:
+        file.seek(-12, 2)
+        end = file.read()
+    if not (end.endswith(b'\xff\xd9') or b'IEND' in end):
+        _decode(path, lambda image: image.load())
+    return size
+
+
 def as_single_object(ids: np.ndarray) -> np.ndarray:
     """One object (1) out of (H, W) ids: all above 0; where values reach 255 (a grey mask) those from 128 up."""
     return (ids >= 128 if ids.max() == 255 else ids > 0).astype(np.uint8)

@@ -7,6 +7,7 @@ from mmstremn.evaluation.davis_metric import DAVISMetric, score_table, write_png
 from mmstremn.evaluation.prediction_measures import PROTOCOLS, measure_frames
 from mmstremn.evaluation.prediction_metric import VideoPredictionMetric
 from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
+from mmstremn.evaluation.youtube_vos_metric import YouTubeVOSMetric
 
 __all__ = [
     'MEASURES',
@@ -14,6 +15,7 @@ __all__ = [
     'ClipAccuracy',
     'DAVISMetric',
     'VideoPredictionMetric',
+    'YouTubeVOSMetric',
     'boundary_f_measure',
     'copy_first_mask',
     'davis_statistics',

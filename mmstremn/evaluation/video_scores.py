@@ -11,16 +11,17 @@ from mmstremn.utils.palette import decode_palette_png
 MEASURES = ('J&F', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
 
 
-def evaluate_video(video: Video, pred_masks: Sequence[bytes]) -> dict:
+def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[int] | None = None) -> dict:
     """Scores the predicted masks of one video by the semi-supervised DAVIS protocol.
 
     The objects are those of the prompts, and ids match directly; predicted ids that are not prompted score as
-    background. An object is scored from the frame after its first prompt to the second last frame of the video, where
-    the video is annotated. Void pixels do not count.
+    background. An object is scored in ``frames`` after its first prompt, where the video is annotated. Void pixels do not
+    count.
 
     Args:
         video: The video with its true masks.
         pred_masks: One palette PNG of (H, W) object ids per frame.
+        frames: The frames that count, ascending; None: all but the first and the last, as in DAVIS.
 
     Returns:
         ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES`` and ``num_scored``, the number of
@@ -37,7 +38,8 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes]) -> dict:
         )
     first_frames = _first_frames(video)
     values = {object_id: [] for object_id in first_frames}
-    for index, gt, pred in _scored_frames(video, pred_masks):
+    frames = range(1, video.num_frames - 1) if frames is None else frames
+    for index, gt, pred in _scored_frames(video, pred_masks, frames):
         ids = [object_id for object_id, first in first_frames.items() if first < index]
         for object_id, j_and_f in zip(ids, _score_frame(gt, pred, ids), strict=True):
             values[object_id].append(j_and_f)
@@ -80,9 +82,9 @@ def _first_frames(video: Video) -> dict[int, int]:
     return {object_id: first_frames[object_id] for object_id in video.object_ids}
 
 
-def _scored_frames(video, pred_masks) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Index, true and predicted (H, W) ids of the annotated frames, without the first and the last frame."""
-    for index in range(1, video.num_frames - 1):
+def _scored_frames(video, pred_masks, frames) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Index, true and predicted (H, W) ids of those of ``frames`` that are annotated."""
+    for index in frames:
         gt = video.mask(index)
         if gt is not None:
             yield index, gt, _decode(video, index, pred_masks[index], gt.shape)

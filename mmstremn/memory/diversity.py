@@ -25,7 +25,7 @@ class DiversitySelector(Selector):
 
     @torch.no_grad()
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
-        """log ``|det|`` (B, G, S + 1) after the replacement of each slot, and a little more than as it is; empty slots first."""
+        """log ``|det|`` (B, G, S + 1) after the replacement of each slot, and a little more than as it is."""
         order = state.written_at.argsort(dim=-1, stable=True)
         oldest_first = state.key.gather(2, order[..., None, None].expand_as(state.key))
         volumes = log_volumes(gram(torch.cat([oldest_first, entry.key[:, :, None]], 2)))

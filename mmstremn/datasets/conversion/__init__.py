@@ -1,0 +1,21 @@
+"""From frames and masks as annotation tools write them to the DAVIS layout."""
+
+from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder, Region, find_videos
+from mmstremn.datasets.conversion.coco import read_coco
+from mmstremn.datasets.conversion.davis_writer import write_davis
+from mmstremn.datasets.conversion.labelme import read_labelme
+from mmstremn.datasets.conversion.masks import read_masks
+
+READERS = dict(labelme=read_labelme, coco=read_coco, masks=read_masks)
+
+__all__ = [
+    'READERS',
+    'AnnotatedFrame',
+    'FrameFolder',
+    'Region',
+    'find_videos',
+    'read_coco',
+    'read_labelme',
+    'read_masks',
+    'write_davis',
+]

@@ -1,0 +1,142 @@
+"""What the readers of annotation formats share: folders of frames, regions of objects, polygons, JSON."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from skimage.draw import polygon2mask
+
+from mmstremn.datasets.davis_layout import FRAME_SUFFIXES
+
+
+class Region(NamedTuple):
+    """A part of a frame that belongs to an object.
+
+    Attributes:
+        label: The object's name, the same in all frames of its video; None where the part is void.
+        draw: Gives the part as (H, W) bool from (H, W).
+    """
+
+    label: str | None
+    draw: Callable[[tuple[int, int]], np.ndarray]
+
+
+class AnnotatedFrame(NamedTuple):
+    """A frame all of whose objects are given.
+
+    Attributes:
+        source: Where it was read, for messages.
+        size: (H, W) for which it was drawn; None: not known.
+        regions: Later ones lie over earlier ones.
+    """
+
+    source: str
+    size: tuple[int, int] | None
+    regions: list[Region]
+
+
+class FrameFolder:
+    """The frames of one video in the order of their names, in which numbers count as numbers (2 before 10).
+
+    Args:
+        path: The folder.
+
+    Raises:
+        ValueError: Two frames differ in their suffix alone.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = '_'.join(path.resolve().name.split())
+        self.frames = sorted(_pictures(path), key=lambda frame: _natural(frame.stem))
+        if len(self.places) < len(self.frames):
+            stems = [frame.stem for frame in self.frames]
+            twice = next(stem for stem in stems if stems.count(stem) > 1)
+            raise ValueError(f"{path}: two frames are called '{twice}', expected one of each name")
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each frame by its name without suffix."""
+        return {frame.stem: index for index, frame in enumerate(self.frames)}
+
+    def place(self, stem: str, source: str) -> int:
+        """The place of a frame that ``source`` names.
+
+        Raises:
+            FileNotFoundError: There is no such frame.
+        """
+        if stem not in self.places:
+            raise FileNotFoundError(f"{source}: no frame '{stem}' in {self.path}, expected e.g. {self.frames[0].name}")
+        return self.places[stem]
+
+
+def find_videos(root: Path) -> dict[str, FrameFolder]:
+    """The videos of a folder by name: itself where it holds pictures, else its subfolders that do.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: Neither it nor a subfolder holds pictures.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root}: no such folder, expected the frames of a video, or folders of them')
+    folders = [root] if _pictures(root) else sorted(path for path in root.iterdir() if path.is_dir() and _pictures(path))
+    if not folders:
+        raise ValueError(f'{root}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files, or folders of them')
+    return {video.name: video for video in map(FrameFolder, folders)}
+
+
+def annotation_folders(root: Path, videos: dict[str, FrameFolder]) -> dict[str, Path]:
+    """For each video the folder of its annotation files: ``root`` itself for a single video, ``root/<video>`` for several.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root}: no such folder, expected annotation files')
+    folders = {name: root / video.path.name for name, video in videos.items()}
+    if len(videos) == 1:
+        folders = {name: folder if folder.is_dir() else root for name, folder in folders.items()}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+
+def read_json(path: Path, expected: str):
+    """A JSON file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file, expected {expected}')
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path}: expected {expected}, it is no JSON ({error})') from error
+
+
+def keys_of(data) -> str:
+    """What is at the top of a JSON file, for messages."""
+    return f'the keys {sorted(data)[:8]}' if isinstance(data, dict) else f'a {type(data).__name__}'
+
+
+def check_label(label: str, allowed: Sequence[str] | None, source: str) -> None:
+    """Raises a ValueError where labels are prescribed and ``label`` is none of them."""
+    if allowed is not None and label not in allowed:
+        raise ValueError(f"{source}: unknown label '{label}', expected one of {', '.join(allowed)}")
+
+
+def polygon_region(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool: the pixels whose centre is inside the polygon; ``points`` are (x, y), (0, 0) the picture's corner."""
+    return polygon2mask(size, np.asarray(points, float)[:, ::-1] - 0.5)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith('.')]
+
+
+def _natural(name: str) -> list:
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
