@@ -69,7 +69,8 @@ class AnisotropicL2Affinity(nn.Module):
     """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4, checked against
     hkchengrex/XMem model/memory_util.py.
 
-    The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term does not cancel.
+    The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term does not
+    cancel.
     """
 
     needs_selection = True
