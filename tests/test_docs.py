@@ -28,6 +28,18 @@ from mmstremn.visualization import write_video
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+REPOSITORY = ['configs', 'tools', 'demo', 'requirements', 'mmstremn']
+REPOSITORY += ['Makefile', 'setup.py', 'pyproject.toml', 'model-index.yml']
+    'configs',
+    'tools',
+    'demo',
+    'requirements',
+    'Makefile',
+    'setup.py',
+    'pyproject.toml',
+    'mmstremn',
+    'model-index.yml',
+]
 NOTE = re.compile(r'<!--\s*(in tests|not run):(.*?)-->', re.DOTALL)
 EXEMPT = ('real data', 'GPU')
 # What the pages leave to the reader.
@@ -37,7 +49,6 @@ PLACES = dict(
     FIRST='first',
     DATA='data/DAVIS',
     FILE='file',
-    NAMES='fifo',
     FRAMES='frames',
     MASKS='masks',
 )
@@ -60,48 +71,52 @@ def runnable(page: Path) -> list:
     return [block for block in read_blocks(page) if block[1] in ('python', 'bash')]
 
 
+def add_data(folder: Path) -> None:
+    """What readers have: a DAVIS, photographs, a video and its first mask, and masks that other tools drew."""
+    for split in ('train', 'dev', 'val'):
+        add_sequence(folder / 'data/DAVIS', f'{split}_one', [draw_ids(k) for k in range(8)], split=split)
+    photographs = add_frames(folder / 'data/static/images', 4)
+    for index in range(4):
+        save_ids(folder / f'data/static/masks/{index}.png', draw_ids(index))
+    (photographs.parent / 'list.txt').write_text('0\n1\n2\n3\n')
+    write_video(folder / 'video.mp4', [draw_frame(draw_ids(k)) for k in range(20)], fps=10)
+    save_ids(folder / 'first.png', draw_ids(0))
+    frames = add_frames(folder / 'frames')
+    for index in (0, 6):
+        add_labelme(frames, index, [shape(index, 1), shape(index, 2)])
+        save_ids(folder / f'masks/{index}.png', draw_ids(index, (1, 2)))
+    save_json(folder / 'annotations.json', coco([annotation(index, k) for index in (0, 6) for k in (1, 2)]))
+
+
+def add_commands(folder: Path) -> None:
+    """The commands of the pages that are not the machine's own."""
+    folder.mkdir()
+    for name, command in dict(
+        python=f'{sys.executable} {ROOT / "tests/small_python.py"} "$@"',
+        pip=f'{sys.executable} -m pip --disable-pip-version-check "$@" --dry-run --no-deps --no-index --no-build-isolation',
+        make=f'{shutil.which("make")} -n "$@"',
+    ).items():
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec {command}\n')
+        script.chmod(0o755)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Like the repository, with a DAVIS of two videos, a video and its first mask; configs are small in commands too."""
-    for name in (
-        'configs',
-        'tools',
-        'demo',
-        'requirements',
-        'Makefile',
-        'setup.py',
-        'pyproject.toml',
-        'mmstremn',
-        'model-index.yml',
-    ):
+    """Like the repository, with data; configs are small here and in commands."""
+    for name in REPOSITORY:
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ('studies', 'logs', 'leaderboards'):
         (tmp_path / 'docs' / name).mkdir(parents=True)
-    for split in ('train', 'val'):
-        add_sequence(tmp_path / 'data/DAVIS', f'{split}_one', [draw_ids(k) for k in range(8)], split=split)
-    write_video(tmp_path / 'video.mp4', [draw_frame(draw_ids(k)) for k in range(20)], fps=10)
-    save_ids(tmp_path / 'first.png', draw_ids(0))
-    frames = add_frames(tmp_path / 'frames')
-    for index in (0, 6):
-        add_labelme(frames, index, [shape(index, 1), shape(index, 2)])
-        save_ids(tmp_path / f'masks/{index}.png', draw_ids(index, (1, 2)))
-    save_json(tmp_path / 'annotations.json', coco([annotation(index, k) for index in (0, 6) for k in (1, 2)]))
-    commands = tmp_path / 'bin'
-    commands.mkdir()
-    for name, command in dict(
-        python=f'{sys.executable} {ROOT / "tests/small_python.py"}',
-        pip=f'{sys.executable} -m pip --disable-pip-version-check',
-        make=f'{shutil.which("make")} -n',
-    ).items():
-        arguments = '"$@"' if name != 'pip' else '"$@" --dry-run --no-deps --no-index --no-build-isolation'
-        script = commands / name
-        script.write_text(f'#!/bin/sh\nexec {command} {arguments}\n')
-        script.chmod(0o755)
-    monkeypatch.setenv('PATH', f'{commands}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
+    add_data(tmp_path)
+    add_commands(tmp_path / 'bin')
+    path = [tmp_path / 'bin', Path(sys.executable).parent, os.environ['PATH']]
+    monkeypatch.setenv('PATH', os.pathsep.join(map(str, path)))
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    monkeypatch.setenv('MMSTREMN_DAVIS', 'data/DAVIS')
     monkeypatch.setattr(Config, 'fromfile', staticmethod(small_config))
     monkeypatch.chdir(tmp_path)
+    for name in ('DAVIS', 'STATIC', 'R18', 'OWN', 'CHECKPOINT'):
+        monkeypatch.delenv(f'MMSTREMN_{name}', raising=False)
     find_checkpoint(Path('work_dirs/demo/stremn.pth'), 'configs/stremn_synthetic.py')  # what `make demo` leaves
     return tmp_path
 
@@ -125,9 +140,9 @@ def run_python(source: str, where: str, line: int, names: dict) -> None:
 
 
 def run_commands(source: str, options: str, line: int) -> None:
-    """Run a block with bash; ``options`` come after each of its commands, and DIR is a folder of the block's own."""
+    """Run a block with bash; ``options`` come after each of its commands, and DIR and CHECKPOINT are the block's own."""
     source = source.replace('\\\n', ' ')
-    places = PLACES | dict(DIR=f'out_{line}')
+    places = PLACES | dict(DIR=f'out_{line}', CHECKPOINT=f'work_dirs/given_{line}/checkpoint.pth')
     source = re.sub(r'\b(' + '|'.join(places) + r')\b', lambda match: places[match[0]], source)
     commands = [command.split('  #')[0].rstrip() for command in source.splitlines()]
     script = '\n'.join(f'{command} {options}' for command in commands if command)

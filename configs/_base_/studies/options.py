@@ -8,7 +8,7 @@ options = dict(
     plain=dict(),
     align=dict(align=dict(type='DeformableAlign')),
     fusion=dict(fusion=dict(type='SlotFusion', mode='average')),
-    local=dict(reader=dict(type='LocalWindowReader')),
+    local=dict(reader=dict(type='LocalWindowReader', radius=2)),  # of 8 x 8 positions
     top_k=dict(reader=dict(type='TopKReader')),
 )
 memories = {
