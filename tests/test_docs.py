@@ -30,16 +30,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 REPOSITORY = ['configs', 'tools', 'demo', 'requirements', 'mmstremn']
 REPOSITORY += ['Makefile', 'setup.py', 'pyproject.toml', 'model-index.yml']
-    'configs',
-    'tools',
-    'demo',
-    'requirements',
-    'Makefile',
-    'setup.py',
-    'pyproject.toml',
-    'mmstremn',
-    'model-index.yml',
-]
 NOTE = re.compile(r'<!--\s*(in tests|not run):(.*?)-->', re.DOTALL)
 EXEMPT = ('real data', 'GPU')
 # What the pages leave to the reader.
