@@ -69,8 +69,7 @@ class Frames:
         image = self.model.data_preprocessor.normalize(frame.permute(2, 0, 1)[None].float())
         mask = torch.as_tensor(np.ascontiguousarray(self.video.mask(index))).to(device)
         planes = torch.stack([mask == i for i in self.video.object_ids])[None]
-        height, width = image.shape[-2:]
-        planes = F.pad(planes, (0, width - mask.shape[1], 0, height - mask.shape[0]))
+        planes = F.pad(planes, self.model.data_preprocessor.margins(mask.shape))
         return self.model.encode_frame(image), planes
 
 

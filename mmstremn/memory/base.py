@@ -47,8 +47,13 @@ class Memory(nn.Module):
         """Whether the next entry, if it is not prompted, can change more than the clock; False saves its encoding."""
         return True
 
-    def pass_over(self, state: MemoryState) -> MemoryState:
-        """The state after a frame whose entry was not wanted."""
+    def pass_over(self, state: MemoryState, decoded: Tensor | None = None) -> MemoryState:
+        """The state after a frame whose entry was not wanted.
+
+        Args:
+            state: Before it.
+            decoded: The decoder's features of the frame (B, O, P, C), for memories that follow them.
+        """
         return dataclasses.replace(state, step=state.step + 1)
 
     def penalty(self, state: MemoryState) -> dict[str, Tensor]:

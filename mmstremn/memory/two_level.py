@@ -41,6 +41,7 @@ class TwoLevelState(MemoryState):
         frames: Slots of working memory in use.
         prototypes: Positions of long-term memory in use.
         step: Entries offered so far.
+        stored: The step at which a frame was stored last.
         seeds: Not used.
     """
 
@@ -63,6 +64,7 @@ class TwoLevelState(MemoryState):
     frames: int = 0
     prototypes: int = 0
     step: int = 0
+    stored: int = 0
     seeds: tuple[int, ...] | None = None
 
     def add_objects(self, number: int, own_keys: bool) -> 'TwoLevelState':
@@ -74,7 +76,7 @@ class TwoLevelState(MemoryState):
 class SensoryCell(nn.Module):
     """h' = f h (1 - u) + u v, with f, u, v from a 3 x 3 convolution of the input and h.
 
-    XMem, section 3.2. The formula was not compared with the public code.
+    XMem, section 3.2; equal to hkchengrex/XMem model/modules.py.
 
     Args:
         in_channels: Of the input.
@@ -123,9 +125,13 @@ class TwoLevelMemory(Memory):
         sensory_channels: Ch.
         value_channels: Cv.
         decoder_channels: Of ``extras['decoded']``.
+        compat: ``'xmem'`` computes what the public code does, for its weights: the sensory state follows the readout as
+            channels of its own, the decoder's update is left out on stored frames, a frame is stored ``every`` frames after
+            the last stored one, a prototype's shrinkage is averaged as its value is, and prototypes that tie with the best
+            one dropped are dropped too.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or ``compat`` unknown.
     """
 
     state_class = TwoLevelState
@@ -142,8 +148,11 @@ class TwoLevelMemory(Memory):
         sensory_channels: int = 64,
         value_channels: int = 256,
         decoder_channels: int = 256,
+        compat: str | None = None,
     ):
         super().__init__()
+        if compat not in (None, 'xmem'):
+            raise ValueError(f"TwoLevelMemory.compat must be None or 'xmem', got {compat!r}")
         if min_frames < 2:
             raise ValueError(f'TwoLevelMemory.min_frames must be at least 2, got {min_frames}')
         if max_frames <= min_frames:
@@ -157,7 +166,8 @@ class TwoLevelMemory(Memory):
         self.num_prototypes, self.capacity, self.k = num_prototypes, capacity, k
         self.from_decoded = SensoryCell(decoder_channels, sensory_channels)
         self.from_value = SensoryCell(value_channels, sensory_channels)
-        self.project = nn.Linear(sensory_channels, value_channels, bias=False)
+        self.compat, self.sensory_channels = compat, sensory_channels
+        self.project = None if compat else nn.Linear(sensory_channels, value_channels, bias=False)
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> TwoLevelState:
         """An empty state; ``seeds`` are not used.
@@ -175,7 +185,7 @@ class TwoLevelMemory(Memory):
         def stamps(number: int) -> Tensor:
             return torch.full((batch, 1, number), -1, dtype=torch.long, device=entry.key.device)
 
-        weight = self.project.weight
+        sensory = self.from_value.gates.weight.new_zeros(batch, objects, positions, self.sensory_channels)
         working, long = (self.max_frames, positions), (self.capacity,)
         return TwoLevelState(
             key=zeros(entry.key, *working),
@@ -190,7 +200,7 @@ class TwoLevelMemory(Memory):
             long_usage=zeros(entry.shrinkage, *long).float(),
             long_frame=stamps(self.capacity),
             long_since=stamps(self.capacity),
-            sensory=weight.new_zeros(batch, objects, positions, weight.shape[1]),
+            sensory=sensory,
             asked=torch.ones_like(entry.key[:, 0]),
             births=(0,) * objects,
             grid=tuple(entry.grid),
@@ -198,7 +208,7 @@ class TwoLevelMemory(Memory):
         )
 
     def read(self, state: TwoLevelState, query: Query) -> tuple[Tensor, TwoLevelState]:
-        """The readout (B, O, P, Cv), and the state with its usage counted.
+        """The readout (B, O, P, Cv), in ``compat`` (B, O, P, Cv + Ch), and the state with its usage counted.
 
         Raises:
             ValueError: The query has no selection.
@@ -216,13 +226,29 @@ class TwoLevelMemory(Memory):
             readouts.append(readout)
             usage = drawn if usage is None else usage
         readout = torch.cat(readouts, 1)
-        readout = (readout + self.project(state.sensory)).to(readout.dtype)
+        if self.compat:
+            readout = torch.cat([readout, state.sensory.to(readout.dtype)], -1)
+        else:
+            readout = (readout + self.project(state.sensory)).to(readout.dtype)
         asked = query.selection.to(state.asked.dtype)
         return readout, dataclasses.replace(_count(state, usage[:, None]), asked=asked)
 
+    def wants(self, state: TwoLevelState) -> bool:
+        """In ``compat`` False for the frames that evaluation does not store: the decoder's features of them suffice."""
+        return not self.compat or self.training or self._due(state)
+
+    def pass_over(self, state: TwoLevelState, decoded: Tensor | None = None) -> TwoLevelState:
+        """The state after a frame whose entry was not wanted; the sensory state follows ``decoded``."""
+        sensory = state.sensory if decoded is None else self._follow(state, decoded)
+        return dataclasses.replace(state, sensory=sensory, step=state.step + 1)
+
+    def _due(self, state: TwoLevelState) -> bool:
+        regular = state.step - state.stored >= self.every if self.compat else state.step % self.every == 0
+        return regular or state.step in state.births
+
     def write(self, state: TwoLevelState, entry: Entry) -> TwoLevelState:
         """Offer an entry. Without gradients the buffers of ``state`` are changed."""
-        due = entry.prompted or state.step % self.every == 0 or state.step in state.births
+        due = entry.prompted or self._due(state)
         state = dataclasses.replace(state, sensory=self._sense(state, entry, due))
         if due or self.training:
             state = _store(state, entry)
@@ -231,13 +257,17 @@ class TwoLevelMemory(Memory):
         return dataclasses.replace(state, step=state.step + 1)
 
     def _sense(self, state: TwoLevelState, entry: Entry, due: bool) -> Tensor:
-        """The sensory state after an entry; objects that are new have not been decoded."""
+        """The sensory state after an entry."""
         sensory, decoded = state.sensory, entry.extras.get('decoded')
-        if decoded is not None:
-            old = sum(birth < state.step for birth in state.births)
-            updated = self.from_decoded(decoded[:, :old], sensory[:, :old], state.grid) if old else sensory[:, :0]
-            sensory = torch.cat([updated, sensory[:, old:]], 1)
+        if decoded is not None and not (due and self.compat and not self.training):
+            sensory = self._follow(state, decoded)
         return self.from_value(entry.value, sensory, state.grid) if due or decoded is None else sensory
+
+    def _follow(self, state: TwoLevelState, decoded: Tensor) -> Tensor:
+        """The sensory state after the decoder's features; objects that are new have not been decoded."""
+        old = sum(birth < state.step for birth in state.births)
+        updated = self.from_decoded(decoded[:, :old], state.sensory[:, :old], state.grid) if old else state.sensory[:, :0]
+        return torch.cat([updated, state.sensory[:, old:]], 1)
 
     def _consolidate(self, state: TwoLevelState) -> TwoLevelState:
         """Move all but the first frame and the newest ``min_frames - 1`` to long-term memory."""
@@ -253,12 +283,12 @@ class TwoLevelMemory(Memory):
         prototypes = dict(
             long_key=pick(key, chosen),
             long_value=potentiate(alike, value, frame, chosen, state.births),
-            long_shrinkage=pick(shrinkage, chosen),
+            long_shrinkage=_averaged(alike, shrinkage) if self.compat else pick(shrinkage, chosen),
             long_usage=torch.zeros_like(pick(usage, chosen)),
             long_frame=pick(frame, chosen),
             long_since=torch.full_like(pick(frame, chosen), state.step),
         )
-        state = _forget(state, self.capacity - chosen.shape[1])
+        state = _forget(state, self.capacity - chosen.shape[1], ties=not self.compat)
         added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
         kept = {name: _drop(getattr(state, name), newest) for name in WORKING}
         number = state.prototypes + chosen.shape[1]
@@ -298,17 +328,30 @@ def _store(state: TwoLevelState, entry: Entry) -> TwoLevelState:
         written_at=torch.full_like(state.written_at[:, :, 0], state.step),
     )
     stored = {name: put(getattr(state, name), state.frames, new.unsqueeze(2)) for name, new in slot.items()}
-    return dataclasses.replace(state, frames=state.frames + 1, **stored)
+    return dataclasses.replace(state, frames=state.frames + 1, stored=state.step, **stored)
 
 
-def _forget(state: TwoLevelState, number: int) -> TwoLevelState:
-    """The state with at most ``number`` prototypes: those used most per frame."""
+def _forget(state: TwoLevelState, number: int, ties: bool) -> TwoLevelState:
+    """The state with at most ``number`` prototypes: those used most per frame.
+
+    Without ``ties`` none is kept that is used as little as the best one dropped; in a batch as few as in any of its samples.
+    """
     if state.prototypes <= number:
         return state
     held = {name: getattr(state, name)[:, :, : state.prototypes] for name in LONG}
-    kept = most_used(held['long_usage'], state.step - held['long_since'], number)
+    life = state.step - held['long_since']
+    if not ties:
+        rate = (held['long_usage'] / life.clamp(min=1))[:, 0]
+        best_dropped = rate.sort(-1).values[:, state.prototypes - number - 1, None]
+        number = int((rate > best_dropped).sum(-1).min())
+    kept = most_used(held['long_usage'], life, number)
     changes = {name: put(getattr(state, name), 0, pick(tensor, kept)) for name, tensor in held.items()}
     return dataclasses.replace(state, prototypes=number, **changes)
+
+
+def _averaged(similarity: Tensor, shrinkage: Tensor) -> Tensor:
+    """The prototypes' shrinkage (B, 1, K) as the public code has it: softmax(similarity) s over all candidates."""
+    return (similarity.softmax(-1) @ shrinkage.float().transpose(1, 2)).transpose(1, 2).to(shrinkage.dtype)
 
 
 def _drop(tensor: Tensor, newest: int) -> Tensor:

@@ -9,6 +9,8 @@ from mmstremn.models.frame_coders import ConvBackbone, FrameDecoder, PatchBackbo
 from mmstremn.models.given_masks import GivenMasks
 from mmstremn.models.losses import BootstrappedCEDiceLoss
 from mmstremn.models.prediction_loss import PredictionLoss
+from mmstremn.models.published_decoders import STCNDecoder, STMDecoder, XMemDecoder
+from mmstremn.models.published_encoders import STCNValueEncoder, STMValueEncoder
 from mmstremn.models.sampling import ReverseScheduledSampling, ScheduledSampling
 from mmstremn.models.stream import VOSStream
 from mmstremn.models.token_classifier import TokenClassifier
@@ -32,6 +34,10 @@ __all__ = [
     'PredictionLoss',
     'PredictionStream',
     'ReverseScheduledSampling',
+    'STCNDecoder',
+    'STCNValueEncoder',
+    'STMDecoder',
+    'STMValueEncoder',
     'ScheduledSampling',
     'TimmBackbone',
     'TokenClassifier',
@@ -40,5 +46,6 @@ __all__ = [
     'VOSegmentor',
     'ValueEncoder',
     'VideoPredictor',
+    'XMemDecoder',
     'aggregate',
 ]

@@ -15,8 +15,14 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
     Args:
         mean: Of RGB in 0..255 (ImageNet's by default).
         std: Likewise.
-        size_divisor: Frames are padded at the bottom and right to a multiple of it.
+        size_divisor: Frames are padded to a multiple of it.
+        padding: ``'end'`` pads with the mean colour at the bottom and right. ``'centre'`` pads on all sides, an odd pixel
+            at the bottom or right, as the public code of STCN and XMem does. ``'black'`` pads black pixels on all sides, in
+            which memory sees no object, as that of STM does.
         non_blocking: Copy from pinned memory without waiting.
+
+    Raises:
+        ValueError: Unknown ``padding``.
     """
 
     def __init__(
@@ -24,10 +30,13 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
         mean: tuple[float, ...] = (123.675, 116.28, 103.53),
         std: tuple[float, ...] = (58.395, 57.12, 57.375),
         size_divisor: int = 16,
+        padding: str = 'end',
         non_blocking: bool = True,
     ):
         super().__init__(non_blocking)
-        self.size_divisor = size_divisor
+        if padding not in ('end', 'centre', 'black'):
+            raise ValueError(f"VOSDataPreprocessor.padding must be 'end', 'centre' or 'black', got '{padding}'")
+        self.size_divisor, self.padding = size_divisor, padding
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -48,6 +57,18 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
 
     def normalize(self, frames: Tensor) -> Tensor:
         """(..., 3, H, W) in 0..255 to normalised, padded floats."""
-        frames = (frames.float() - self.mean) / self.std
-        height, width = frames.shape[-2:]
-        return F.pad(frames, (0, -width % self.size_divisor, 0, -height % self.size_divisor))
+        margins = self.margins(frames.shape[-2:])
+        if self.padding == 'black':
+            return (F.pad(frames.float(), margins) - self.mean) / self.std
+        return F.pad((frames.float() - self.mean) / self.std, margins)
+
+    def margins(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, right, top, bottom) pixels that a frame of ``size`` (H, W) is padded with."""
+        height, width = (-length % self.size_divisor for length in size)
+        if self.padding == 'end':
+            return 0, width, 0, height
+        return width // 2, width - width // 2, height // 2, height - height // 2
+
+    def blank_margins(self, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+        """The margins, if no object is to be seen in them when the frame is stored."""
+        return self.margins(size) if self.padding == 'black' else None

@@ -22,6 +22,8 @@ class FrameFeatures:
         query: What the frame asks the memory; its key is also the frame's key when it is stored.
         shrinkage: (B, P) of the frame as an entry, or None.
         present: (B, O) bool, False for objects that only pad a training batch; None: all are present.
+        blank: (left, right, top, bottom) pixels of padding in which no object is when the frame is stored; None: the
+            decoder's masks count there too.
     """
 
     image: Tensor
@@ -29,6 +31,7 @@ class FrameFeatures:
     query: Query
     shrinkage: Tensor | None
     present: Tensor | None = None
+    blank: tuple[int, int, int, int] | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -43,7 +46,7 @@ class FrameFeatures:
 
         query = Query(pick(self.query.key), pick(self.query.selection))
         maps = tuple(pick(x) for x in self.maps)
-        return FrameFeatures(pick(self.image), maps, query, pick(self.shrinkage), self.present)
+        return FrameFeatures(pick(self.image), maps, query, pick(self.shrinkage), self.present, self.blank)
 
 
 class KeyEncoder(nn.Module):
@@ -95,7 +98,7 @@ class ValueEncoder(nn.Module):
         self, backbone: nn.Module, frame_channels: int = 1024, value_channels: int = 256, own_key_channels: int = 0
     ):
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.value_channels = backbone, value_channels
         self.fuse = ResidualBlock(backbone.channels[0] + frame_channels, value_channels)
         self.attention = CbamModule(value_channels)
         self.attention.spatial.conv.bn = nn.Identity()  # a batch norm would mix the samples of a batch

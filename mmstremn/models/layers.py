@@ -11,12 +11,14 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels: C.
         out_channels: C'; another number gets a projected shortcut.
+        shortcut_size: Kernel of the projected shortcut; 3 in the public code of all three.
     """
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, shortcut_size: int = 1):
         super().__init__()
         same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+        padding = shortcut_size // 2
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, shortcut_size, padding=padding)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
@@ -34,11 +36,11 @@ class ResidualBlock(nn.Module):
         Returns:
             (B * O, C', h, w).
         """
-        hidden = self.conv2(F.relu(_convolve(self.conv1, F.relu(x), F.relu(shared))))
-        return _convolve(self.shortcut, x, shared) + hidden
+        hidden = self.conv2(F.relu(convolve_joined(self.conv1, F.relu(x), F.relu(shared))))
+        return convolve_joined(self.shortcut, x, shared) + hidden
 
 
-def _convolve(conv: nn.Module, x: Tensor, shared: Tensor) -> Tensor:
+def convolve_joined(conv: nn.Module, x: Tensor, shared: Tensor) -> Tensor:
     """``conv`` of the concatenated channels, by its linearity."""
     if isinstance(conv, nn.Identity):
         return torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)

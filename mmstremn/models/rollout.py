@@ -56,7 +56,7 @@ def advance(
     if not write:
         return output, state
     if given is None and not model.memory.wants(state):
-        return output, model.memory.pass_over(state)
+        return output, model.memory.pass_over(state, getattr(output, 'decoded', None))
     entry = model.encode_value(features, output, prompted=given is not None)
     if state is None:
         state = model.memory.init(entry, seeds)

@@ -1,5 +1,6 @@
 """Segmenting a video frame by frame: the one inference implementation, used by tests, tools and demos."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -62,9 +63,10 @@ class VOSStream:
             self.object_ids += new_ids
             self._id_table = torch.tensor([0, *self.object_ids], dtype=torch.uint8, device=frame.device)
         image, inner = self._prepare(frame)
-        given = self._given(masks, given_ids, inner, image) if given_ids else None
+        given = self._given(masks, given_ids, inner) if given_ids else None
         new = len(new_ids) if self.state is not None else 0
-        features = self.model.encode_frame(image)
+        blank = self.model.data_preprocessor.blank_margins(inner)
+        features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
         output, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
         self.index += 1
         return self._to_ids(output.logits, inner)
@@ -151,16 +153,17 @@ class VOSStream:
             image = F.interpolate(image, inner, mode='bilinear', align_corners=False, antialias=True)
         return self.model.data_preprocessor.normalize(image), inner
 
-    def _given(self, masks: np.ndarray, given_ids: list[int], inner: tuple[int, int], image: Tensor) -> GivenMasks:
+    def _given(self, masks: np.ndarray, given_ids: list[int], inner: tuple[int, int]) -> GivenMasks:
         """Masks (1, O, H', W') of all objects, and which of them the user speaks of."""
-        ids = torch.as_tensor(masks.astype(np.uint8), device=image.device)[None, None]
+        ids = torch.as_tensor(masks.astype(np.uint8), device=self._id_table.device)[None, None]
         ids = F.interpolate(ids, inner, mode='nearest-exact')
-        ids = F.pad(ids, (0, image.shape[3] - inner[1], 0, image.shape[2] - inner[0]))
+        ids = F.pad(ids, self.model.data_preprocessor.margins(inner))
         planes = torch.cat([ids == i for i in self.object_ids], 1)
         return GivenMasks(planes, [self.object_ids.index(i) for i in given_ids] if self.index else None)
 
     def _to_ids(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
-        probabilities = logits.softmax(1)[..., : inner[0], : inner[1]]
+        left, _, top, _ = self.model.data_preprocessor.margins(inner)
+        probabilities = logits.softmax(1)[..., top : top + inner[0], left : left + inner[1]]
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
         return self._id_table[probabilities.argmax(1)[0]]
@@ -173,5 +176,5 @@ def _kind(model) -> dict:
         per_object_key=model.memory.per_object_key,
         needs_selection=model.memory.needs_selection,
         key_channels=model.key_encoder.key.out_channels,
-        value_channels=model.value_encoder.out.conv2.out_channels,
+        value_channels=model.value_encoder.value_channels,
     )

@@ -30,6 +30,7 @@ class VOSegmentor(BaseModel):
         backbone: Config of the key encoder's backbone; it must give strides 16, 8, 4.
         memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
         value_backbone: Config of the value encoder's backbone; 5 input channels and stride 16 are filled in.
+        value_encoder: Config of the value encoder; its backbone and widths are filled in.
         decoder: Config of the mask decoder; its ``channels`` start with that of its stride-16 features; the widths it reads
             are filled in.
         loss: Config.
@@ -58,6 +59,7 @@ class VOSegmentor(BaseModel):
         objects_at_once: int | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        value_encoder: dict | None = None,
     ):
         preprocessor = build(data_preprocessor or dict(type='VOSDataPreprocessor'))
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
@@ -69,13 +71,10 @@ class VOSegmentor(BaseModel):
         value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
         value_backbone.update(in_channels=5, strides=(16,))
         self.value_encoder = build(
-            dict(
-                type='ValueEncoder',
-                backbone=value_backbone,
-                frame_channels=channels[0],
-                value_channels=value_channels,
-                own_key_channels=key_channels if self.memory.per_object_key else 0,
-            )
+            dict(type='ValueEncoder', backbone=value_backbone) | (value_encoder or {}),
+            frame_channels=channels[0],
+            value_channels=value_channels,
+            own_key_channels=key_channels if self.memory.per_object_key else 0,
         )
         self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels)
         self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
@@ -127,6 +126,9 @@ class VOSegmentor(BaseModel):
         (B, O, P, C), the decoder's features, where something was decoded.
         """
         masks = output.logits.softmax(1)[:, 1:]
+        if features.blank is not None:
+            left, right, top, bottom = features.blank
+            masks = F.pad(F.pad(masks, (-left, -right, -top, -bottom)), features.blank)
         value, key = self.in_object_chunks(
             lambda own, others: self.value_encoder(features.image, own, others, features.maps[0]),
             masks,
@@ -158,7 +160,7 @@ class VOSegmentor(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> dict[str, Tensor]:
         """Losses of clips whose first frame's masks are given; ``inputs`` is (B, T, 3, H, W)."""
-        target, present = stack_masks(data_samples, inputs.shape[-2:])
+        target, present = self._stacked(inputs, data_samples)
         logits = self.clip_logits(inputs, data_samples)[:, 1:]
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
         return self.loss_function(logits, target[:, 1:], present, iteration)
@@ -168,12 +170,13 @@ class VOSegmentor(BaseModel):
 
         Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for the others.
         """
-        target, present = stack_masks(data_samples, inputs.shape[-2:])
+        target, present = self._stacked(inputs, data_samples)
+        blank = self.data_preprocessor.blank_margins(data_samples[0].masks.shape[-2:])
         ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
         given = GivenMasks(target[:, :1] == ids)
         seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
         seeds = None if None in seeds else seeds
-        clip = dataclasses.replace(self.encode_frame(inputs.flatten(0, 1)), present=present)
+        clip = dataclasses.replace(self.encode_frame(inputs.flatten(0, 1)), present=present, blank=blank)
         state, outputs, length = None, [], inputs.shape[1]
         for index in range(length):
             first = given if index == 0 else None
@@ -181,6 +184,10 @@ class VOSegmentor(BaseModel):
             output, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
             outputs.append(output.logits)
         return torch.stack(outputs, 1)
+
+    def _stacked(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> tuple[Tensor, Tensor]:
+        margins = self.data_preprocessor.margins(data_samples[0].masks.shape[-2:])
+        return stack_masks(data_samples, inputs.shape[-2:], margins)
 
     def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
         """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see ``predict_video``)."""
@@ -217,19 +224,22 @@ class VOSegmentor(BaseModel):
         return self._stream
 
 
-def stack_masks(data_samples: list[VOSDataSample], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def stack_masks(
+    data_samples: list[VOSDataSample], size: tuple[int, int], margins: tuple[int, int, int, int] | None = None
+) -> tuple[Tensor, Tensor]:
     """The masks of a batch of clips.
 
     Args:
         data_samples: With ``masks`` (T, H, W) of ids 0..O and 255.
         size: (H', W') of the padded frames.
+        margins: (left, right, top, bottom) of that padding; None: it is at the bottom and right.
 
     Returns:
         Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the batch.
     """
     masks = torch.stack([sample.masks for sample in data_samples])
     height, width = masks.shape[-2:]
-    masks = F.pad(masks, (0, size[1] - width, 0, size[0] - height), value=VOID)
+    masks = F.pad(masks, margins or (0, size[1] - width, 0, size[0] - height), value=VOID)
     numbers = [len(sample.object_ids) for sample in data_samples]
     present = torch.tensor([[index < number for index in range(max(numbers))] for number in numbers])
     return masks, present.to(masks.device, non_blocking=True)

@@ -1,7 +1,7 @@
-# Whole predictors that tools/analysis_tools/compare_memories.py compares on Moving Digits at equal budget (--iters 400):
+# Whole predictors that tools/analysis_tools/compare_memories.py compares on Moving Digits at equal budget (--iters 250):
 # STReMN with the learned selector and with rules, and each recurrent model as its own config has it. All see their own
 # predictions more and more often during the first half of the training.
-sampling = dict(type='ScheduledSampling', end_iter=200)
+sampling = dict(type='ScheduledSampling', end_iter=125)
 slots = dict(type='SlotMemory', num_slots=5, train_slots=5, gates=[dict(type='EmptyFirst')])
 learned = dict(slots, selector=dict(type='GumbelSelector'))
 fifo = dict(slots, selector=dict(type='FIFOSelector'))
@@ -22,6 +22,6 @@ memories = dict(
     convlstm=dict(memory=dict(type='ConvLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
     predrnn=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
     predrnn_v2=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5, decoupling=0.1), **patches)
-    | dict(sampling=dict(type='ReverseScheduledSampling', begin_iter=100, end_iter=200, rate=20)),
+    | dict(sampling=dict(type='ReverseScheduledSampling', begin_iter=60, end_iter=125, rate=12)),
     e3d_lstm=dict(memory=dict(type='E3DLSTMMemory', hidden_channels=24, layers=2, kernel=5), **patches),
 )
