@@ -35,7 +35,7 @@ from mmstremn.models.vos_segmentor import VOSegmentor, stack_masks
 from mmstremn.registry import DATASETS
 from mmstremn.utils.timing import command_line, describe
 
-NOTHING_AT_STAKE = 1e-3  # decisions whose alternatives differ by less in the summed loss are left out
+NOTHING_AT_STAKE = 1e-3
 
 
 class Told(FIFOSelector):
@@ -88,6 +88,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--clips', type=int, default=100, metavar='N')
     parser.add_argument('--decisions', type=int, default=3, metavar='D', help='of each clip, spread evenly')
     parser.add_argument('--horizon', type=int, default=6, metavar='H', help='frames whose loss counts')
+    parser.add_argument(
+        '--at-stake',
+        type=float,
+        default=NOTHING_AT_STAKE,
+        metavar='LOSS',
+        help='leave out decisions whose alternatives differ by less in the summed loss (default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the clips')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     parser.add_argument('--plot', type=Path, metavar='FILE')
@@ -110,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         cfg.merge_from_dict(args.cfg_options)
         model = init_segmentor(cfg, args.checkpoint, args.device)
         decisions = measure(model, cfg, args, console)
-        summary = summarise(decisions)
+        summary = summarise(decisions, args.at_stake)
     except (OSError, ValueError, RuntimeError) as error:
         print(f'selector_gradient: {error}', file=sys.stderr)
         return 1
@@ -122,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(about | dict(summary=summary, each=decisions)) + '\n')
     if args.plot is not None:
-        plot(decisions, summary, args.plot)
+        plot(decisions, summary, args.plot, args.at_stake)
     return 0
 
 
@@ -217,22 +224,22 @@ def read_and_decode(model: VOSegmentor, memory: SlotMemory, state: SlotState, fe
     return state
 
 
-def summarise(decisions: list[dict]) -> dict:
+def summarise(decisions: list[dict], at_stake: float = NOTHING_AT_STAKE) -> dict:
     """Means over decisions in which something is at stake; correlations are over the alternatives of one decision.
 
     Raises:
         ValueError: Nothing is at stake anywhere.
     """
     spreads = np.array([np.ptp(decision['effects']) for decision in decisions])
-    counted = [decision for decision, spread in zip(decisions, spreads, strict=True) if spread >= NOTHING_AT_STAKE]
+    counted = [decision for decision, spread in zip(decisions, spreads, strict=True) if spread >= at_stake]
     if not counted:
-        raise ValueError(f'no decision changes the loss by {NOTHING_AT_STAKE} or more: take more clips or another model')
+        raise ValueError(f'no decision changes the loss by {at_stake} or more: take more clips or another model')
     summary = dict(
         decisions=len(counted),
         nothing_at_stake=len(decisions) - len(counted),
         clips=len({decision['clip'] for decision in counted}),
         loss=mean_and_error([np.mean(decision['effects']) for decision in counted]),
-        spread=mean_and_error(spreads[spreads >= NOTHING_AT_STAKE]),
+        spread=mean_and_error(spreads[spreads >= at_stake]),
         chance_of_best=float(np.mean([1 / len(decision['effects']) for decision in counted])),
         methods={},
     )
@@ -275,12 +282,12 @@ def table_of(summary: dict, horizon: int) -> Table:
     return table
 
 
-def plot(decisions: list[dict], summary: dict, file: Path) -> None:
+def plot(decisions: list[dict], summary: dict, file: Path, at_stake: float = NOTHING_AT_STAKE) -> None:
     """For each method, gradients against effects, both centred and scaled within a decision."""
     figure = Figure(figsize=(9, 4.2), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(METHODS), sharex=True, sharey=True)
-    counted = [decision for decision in decisions if np.ptp(decision['effects']) >= NOTHING_AT_STAKE]
+    counted = [decision for decision in decisions if np.ptp(decision['effects']) >= at_stake]
     for axis, (name, row) in zip(axes, summary['methods'].items(), strict=True):
         effects = np.concatenate([standard(decision['effects']) for decision in counted])
         gradient = np.concatenate([standard(decision['gradients'][name]) for decision in counted])
