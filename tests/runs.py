@@ -34,13 +34,15 @@ def run_tool(
         frozen_random: Do not restore random states (a control: the run must then differ).
         output: Gets what is printed and logged.
     """
-    process = _context.Process(target=_run, args=(tool, [str(arg) for arg in argv], kill, frozen_random, output))
+    args = (tool, [str(arg) for arg in argv], kill, frozen_random, output, dict(os.environ))
+    process = _context.Process(target=_run, args=args)
     process.start()
     process.join()
     return process.exitcode
 
 
-def _run(tool, argv, kill, frozen_random, output):
+def _run(tool, argv, kill, frozen_random, output, environment):
+    os.environ.update(environment)  # the server has that of its start
     sys.path.insert(0, str(DATA))
     if output is not None:
         with open(output, 'wb') as file:
