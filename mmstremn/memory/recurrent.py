@@ -1,11 +1,14 @@
 """Recurrent cells of video prediction: ConvLSTM, ST-LSTM (PredRNN) and E3D-LSTM. Segmentation and prediction share them.
 
-A cell maps an input map and its state to the next state. States start from zeros. Maps have any size h x w.
+A cell maps an input map and its state to the next state. States start from zeros. Maps have any size h x w. With gradients
+ConvLSTM and ST-LSTM leave their gates to :mod:`mmstremn.memory.lean_gates`, which computes the same and keeps less.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmstremn.memory.lean_gates import GatedOutput, LSTMGates, STLSTMGates, alias
 
 WINDOW = 2  # frames that an E3D-LSTM looks at at once
 
@@ -30,18 +33,25 @@ class ConvLSTMCell(nn.Module):
         self.conv_x = _conv2d(in_channels, 4 * hidden_channels, kernel)
         self.conv_h = _conv2d(hidden_channels, 4 * hidden_channels, kernel)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, h: Tensor | None, c: Tensor, room: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """One step.
 
         Args:
             x: (B, C, h, w).
-            h: Output of the step before (B, Ch, h, w).
+            h: Output of the step before (B, Ch, h, w); None: zeros, which need no products.
             c: Cell state (B, Ch, h, w).
+            room: Where the next h and c are written; None: new tensors. Only used with gradients.
 
         Returns:
             The next h and c.
         """
-        i, f, g, o = (self.conv_x(x) + self.conv_h(h)).chunk(4, 1)
+        sums = self.conv_x(x)
+        sums += _convolved(self.conv_h, h, sums)
+        if torch.is_grad_enabled():
+            return LSTMGates.apply(sums, c, *(room or (torch.empty_like(c), torch.empty_like(c))))
+        i, f, g, o = sums.chunk(4, 1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
@@ -70,21 +80,33 @@ class STLSTMCell(nn.Module):
         self.conv_o = _conv2d(2 * hidden_channels, hidden_channels, kernel)
         self.conv_last = _conv2d(2 * hidden_channels, hidden_channels, 1)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, h: Tensor | None, c: Tensor, m: Tensor, room: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """One step.
 
         Args:
             x: (B, C, h, w).
-            h: Output of this layer at the step before (B, Ch, h, w).
+            h: Output of this layer at the step before (B, Ch, h, w); None: zeros, which need no products.
             c: Cell state of this layer (B, Ch, h, w).
             m: Memory from the layer below, or from the top layer at the step before (B, Ch, h, w).
+            room: Where the next h (B, Ch, h, w) and c and m side by side (B, 2 Ch, h, w) are written; None: new tensors.
+                Only used with gradients.
 
         Returns:
             The next h, c and m, and what was added to c and to m: the increments of :func:`overlap`.
         """
-        ix, fx, gx, ix_m, fx_m, gx_m, ox = self.conv_x(x).chunk(7, 1)
-        ih, fh, gh, oh = self.conv_h(h).chunk(4, 1)
-        im, fm, gm = self.conv_m(m).chunk(3, 1)
+        from_x = self.conv_x(x)
+        from_h, from_m = _convolved(self.conv_h, h, from_x), self.conv_m(m)
+        if torch.is_grad_enabled():
+            new_h, both = room or (torch.empty_like(c), c.new_empty(c.shape[0], 2 * c.shape[1], *c.shape[2:]))
+            halves = [alias(half) for half in both.chunk(2, 1)]
+            both, c, m, o, delta_c, delta_m = STLSTMGates.apply(from_x, from_h, from_m, c, m, both, *halves)
+            h = GatedOutput.apply(o + self.conv_o(both), self.conv_last(both), new_h)
+            return h, c, m, delta_c, delta_m
+        ix, fx, gx, ix_m, fx_m, gx_m, ox = from_x.chunk(7, 1)
+        ih, fh, gh, oh = from_h.chunk(4, 1)
+        im, fm, gm = from_m.chunk(3, 1)
         delta_c = (ix + ih).sigmoid() * (gx + gh).tanh()
         delta_m = (ix_m + im).sigmoid() * (gx_m + gm).tanh()
         c = (fx + fh + 1).sigmoid() * c + delta_c
@@ -212,6 +234,13 @@ def check_sizes(owner: nn.Module, kernel: int, **counts: int) -> None:
 
 def _conv2d(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+
+
+def _convolved(conv: nn.Conv2d, maps: Tensor | None, like: Tensor) -> Tensor:
+    """The convolution of ``maps``; if None, zeros as large as the maps of ``like``, with a gradient of zeros."""
+    if maps is not None:
+        return conv(maps)
+    return (0 * conv.weight.sum()).to(like.dtype).expand(like.shape[0], conv.out_channels, *like.shape[2:])
 
 
 class _TwoFrameConv2d(nn.Conv2d):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import append_objects
+from mmstremn.memory.lean_gates import alias, joined
 from mmstremn.memory.recurrent import WINDOW, ConvLSTMCell, E3DLSTMCell, STLSTMCell, check_sizes, overlap
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -61,6 +62,7 @@ class RecurrentMemory(Memory):
         hidden_channels: Ch of every layer; None: Cv.
         kernel: Odd size of the cells' convolutions.
         layers: L.
+        cell: What else the cells are built with.
 
     Raises:
         ValueError: A size is not positive or the kernel is even.
@@ -70,7 +72,15 @@ class RecurrentMemory(Memory):
     cell_class: type[nn.Module]
     time: tuple[int, ...] = ()
 
-    def __init__(self, key_channels: int, value_channels: int, hidden_channels: int | None, kernel: int, layers: int):
+    def __init__(
+        self,
+        key_channels: int,
+        value_channels: int,
+        hidden_channels: int | None,
+        kernel: int,
+        layers: int,
+        **cell: object,
+    ):
         super().__init__()
         hidden = value_channels if hidden_channels is None else hidden_channels
         check_sizes(self, kernel, value_channels=value_channels, hidden_channels=hidden, layers=layers)
@@ -78,7 +88,7 @@ class RecurrentMemory(Memory):
             raise ValueError(f'{type(self).__name__}.key_channels must be at least 0, got {key_channels}')
         self.hidden_channels = hidden
         inputs = [value_channels + key_channels] + [hidden] * (layers - 1)
-        self.cells = nn.ModuleList([self.cell_class(channels, hidden, kernel) for channels in inputs])
+        self.cells = nn.ModuleList([self.cell_class(channels, hidden, kernel, **cell) for channels in inputs])
         frames = WINDOW if self.time else 1
         if key_channels:
             self.from_state = nn.Conv2d(hidden * frames, value_channels, 3, padding=1)
@@ -124,6 +134,12 @@ class RecurrentMemory(Memory):
         hidden, cell = state.hidden.flatten(0, 1).to(self._dtype), state.cell.flatten(0, 1)
         return zip(self.cells, hidden.unbind(1), cell.unbind(1), strict=True)
 
+    def _room(self, x: Tensor, *shape: int) -> Tensor | None:
+        """With gradients (B O, L, *shape, Ch, h, w) for what the layers make of x (B O, C, h, w), to be held only once."""
+        if not torch.is_grad_enabled():
+            return None
+        return x.new_empty(x.shape[0], len(self.cells), *shape, self.hidden_channels, *x.shape[-2:])
+
     @property
     def _dtype(self) -> torch.dtype:
         return self.from_state.weight.dtype
@@ -165,11 +181,13 @@ class ConvLSTMMemory(RecurrentMemory):
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
         outputs, cells = [], []
-        for layer, h, c in self._layers(state):
-            x, c = layer(x, h, c)
+        hidden, cell = self._room(x), self._room(x)
+        for index, (layer, h, c) in enumerate(self._layers(state)):
+            room = None if hidden is None else (alias(hidden[:, index]), alias(cell[:, index]))
+            x, c = layer(x, h if state.step else None, c, room)
             outputs.append(x)
             cells.append(c)
-        return dict(hidden=torch.stack(outputs, 1), cell=torch.stack(cells, 1))
+        return dict(hidden=joined(outputs, hidden), cell=joined(cells, cell))
 
 
 class STLSTMMemory(RecurrentMemory):
@@ -222,13 +240,16 @@ class STLSTMMemory(RecurrentMemory):
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
         outputs, cells, overlaps, m = [], [], [], state.memory.flatten(0, 1)
-        for layer, h, c in self._layers(state):
-            x, c, m, delta_c, delta_m = layer(x, h, c, m)
+        hidden, both = self._room(x), self._room(x, 2)
+        for index, (layer, h, c) in enumerate(self._layers(state)):
+            room = None if hidden is None else (alias(hidden[:, index]), alias(both[:, index].flatten(1, 2)))
+            x, c, m, delta_c, delta_m = layer(x, h if state.step else None, c, m, room)
             outputs.append(x)
             cells.append(c)
             if state.overlap is not None:
                 overlaps.append(overlap(delta_c, delta_m, self.adapter))
-        new = dict(hidden=torch.stack(outputs, 1), cell=torch.stack(cells, 1), memory=m)
+        cell = joined(cells, None if both is None else alias(both[:, :, 0]))
+        new = dict(hidden=joined(outputs, hidden), cell=cell, memory=m)
         if overlaps:
             new.update(overlap=state.overlap.flatten() + torch.stack(overlaps).mean(0))
         return new
@@ -247,9 +268,11 @@ class E3DLSTMMemory(RecurrentMemory):
             products a place (256 channels and kernel 5: 246 million) and its recall 8 N P Ch more.
         layers: L; the paper stacks 4 of 64 channels.
         history: N, past cell states that a layer recalls from.
+        compat: ``'openstl'``: the cells compute what OpenSTL's do, for comparison only; see :class:`E3DLSTMCell`. With
+            ``history`` as long as the clip the whole network does. None: they follow the paper.
 
     Raises:
-        ValueError: A size is not positive or the kernel is even.
+        ValueError: A size is not positive, the kernel is even or ``compat`` unknown.
     """
 
     cell_class = E3DLSTMCell
@@ -263,8 +286,9 @@ class E3DLSTMMemory(RecurrentMemory):
         kernel: int = 5,
         layers: int = 1,
         history: int = 5,
+        compat: str | None = None,
     ):
-        super().__init__(key_channels, value_channels, hidden_channels, kernel, layers)
+        super().__init__(key_channels, value_channels, hidden_channels, kernel, layers, compat=compat)
         check_sizes(self, kernel, history=history)
         self.history = history
 
@@ -280,9 +304,10 @@ class E3DLSTMMemory(RecurrentMemory):
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
         history, usable = self._remember(state), self._usable(state)
+        filled = history[:, :, : state.step + 1]
         outputs, cells, m = [], [], state.memory.flatten(0, 1)
         previous, window = x, torch.stack([state.previous.flatten(0, 1), x], 2)
-        for (layer, h, c), past in zip(self._layers(state), history.unbind(1), strict=True):
+        for (layer, h, c), past in zip(self._layers(state), filled.unbind(1), strict=True):
             window, c, m = layer(window, h, c, m, past, usable)
             outputs.append(window)
             cells.append(c)
@@ -299,14 +324,16 @@ class E3DLSTMMemory(RecurrentMemory):
         return torch.where(here, state.cell.unsqueeze(3), state.history).flatten(0, 1)
 
     def _usable(self, state: RecurrentState) -> Tensor | None:
-        """(B O, N) bool: the cell states that an object has had since its birth; None: all."""
-        if state.step - max(state.births) + 1 >= self.history:
+        """(B O, up to N) bool: the cell states, of those there are, that an object has had since its birth; None: all."""
+        if max(state.births) == 0 or state.step - max(state.births) + 1 >= self.history:
             return None
-        ages = (state.step - torch.arange(self.history, device=state.cell.device)) % self.history
+        slots = torch.arange(min(self.history, state.step + 1), device=state.cell.device)
+        ages = (state.step - slots) % self.history
         usable = torch.stack([ages <= state.step - birth for birth in state.births])
         return usable.repeat(state.cell.shape[0], 1)
 
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:
-    """A field of the next state (B O, ...) in the shape, type and layout that it had."""
-    return tensor.unflatten(0, old.shape[:2]).to(old.dtype).contiguous()
+    """A field of the next state (B O, ...) in the shape and type that it had; without gradients contiguous."""
+    tensor = tensor.unflatten(0, old.shape[:2]).to(old.dtype)
+    return tensor if torch.is_grad_enabled() else tensor.contiguous()
