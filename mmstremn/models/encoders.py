@@ -92,17 +92,24 @@ class ValueEncoder(nn.Module):
         frame_channels: Channels of the key encoder's stride-16 map.
         value_channels: Cv.
         own_key_channels: If not 0, also a key of this width for every object (STM).
+        hidden_channels: Width inside the two residual blocks, for small models; Cv if None.
     """
 
     def __init__(
-        self, backbone: nn.Module, frame_channels: int = 1024, value_channels: int = 256, own_key_channels: int = 0
+        self,
+        backbone: nn.Module,
+        frame_channels: int = 1024,
+        value_channels: int = 256,
+        own_key_channels: int = 0,
+        hidden_channels: int | None = None,
     ):
         super().__init__()
         self.backbone, self.value_channels = backbone, value_channels
-        self.fuse = ResidualBlock(backbone.channels[0] + frame_channels, value_channels)
+        joined = backbone.channels[0] + frame_channels
+        self.fuse = ResidualBlock(joined, value_channels, hidden_channels=hidden_channels)
         self.attention = CbamModule(value_channels)
         self.attention.spatial.conv.bn = nn.Identity()  # a batch norm would mix the samples of a batch
-        self.out = ResidualBlock(value_channels, value_channels)
+        self.out = ResidualBlock(value_channels, value_channels, hidden_channels=hidden_channels)
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 
     def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -12,15 +12,17 @@ class ResidualBlock(nn.Module):
         in_channels: C.
         out_channels: C'; another number gets a projected shortcut.
         shortcut_size: Kernel of the projected shortcut; 3 in the public code of all three.
+        hidden_channels: Between the two convolutions; C' if None.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, shortcut_size: int = 1):
+    def __init__(self, in_channels: int, out_channels: int, shortcut_size: int = 1, hidden_channels: int | None = None):
         super().__init__()
+        hidden = hidden_channels or out_channels
         same = in_channels == out_channels
         padding = shortcut_size // 2
         self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, shortcut_size, padding=padding)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, hidden, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to (N, C', h, w)."""

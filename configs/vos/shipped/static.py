@@ -5,6 +5,8 @@ _base_ = ['../../_base_/default_runtime.py', '../../_base_/davis.py', '../../_ba
 static_root = '{{$MMSTREMN_STATIC:data/static}}'
 max_iters = 2200
 model = dict(
+    value_encoder=dict(hidden_channels=64),  # 8 M parameters in all: 16 MB in half precision
+    decoder=dict(channels=(128, 80, 64)),
     frozen=('memory.selector', 'key_encoder.backbone.model.conv1', 'key_encoder.backbone.model.layer1'),
     loss=dict(type='BootstrappedCEDiceLoss', begin_iter=max_iters // 3, end_iter=max_iters, top_share=0.3),
 )
