@@ -8,6 +8,7 @@ from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
 from mmstremn.models.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
 from mmstremn.models.given_masks import GivenMasks
 from mmstremn.models.losses import BootstrappedCEDiceLoss
+from mmstremn.models.merged_stream import MergedStream
 from mmstremn.models.prediction_loss import PredictionLoss
 from mmstremn.models.published_decoders import STCNDecoder, STMDecoder, XMemDecoder
 from mmstremn.models.published_encoders import STCNValueEncoder, STMValueEncoder
@@ -29,6 +30,7 @@ __all__ = [
     'GivenMasks',
     'KeyEncoder',
     'MaskDecoder',
+    'MergedStream',
     'PatchBackbone',
     'PatchDecoder',
     'PredictionLoss',

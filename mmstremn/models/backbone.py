@@ -33,9 +33,10 @@ class TimmBackbone(nn.Module):
 
     Attributes:
         channels: (C, ...) of the maps, in the order of ``strides``.
+        divisor: The sides of images are multiples of it: the largest stride, or that of the map it is resampled from.
 
     Raises:
-        ValueError: Unknown model name, a checkpoint of another model, or one that cannot be read.
+        ValueError: Unknown model name, strides below 1 or none, a checkpoint of another model, or one that cannot be read.
         FileNotFoundError: No such checkpoint file.
     """
 
@@ -51,6 +52,8 @@ class TimmBackbone(nn.Module):
     ):
         super().__init__()
         self.strides, self.frozen_bn = tuple(strides), frozen_bn
+        if not strides or min(strides) < 1:
+            raise ValueError(f'TimmBackbone.strides must be one or more strides of at least 1, got {strides}')
         info = _create(model_name, kwargs).feature_info
         self.image_scale = info.reduction()[0] / 2 ** round(math.log2(info.reduction()[0]))
         reductions = [reduction / self.image_scale for reduction in info.reduction()]
@@ -63,6 +66,7 @@ class TimmBackbone(nn.Module):
         self.picks = [indices.index(i) for i in wanted]
         self.scales = [reductions[i] / stride for i, stride in zip(wanted, self.strides, strict=True)]
         self.channels = tuple(info.channels()[i] for i in wanted)
+        self.divisor = max(*self.strides, *(round(reductions[i]) for i in wanted))
         self._drop_unused(kwargs.get('img_size') or self.model.default_cfg['input_size'][-2:])
         if in_channels > 3:
             _widen_input(self.model, in_channels)
@@ -83,7 +87,7 @@ class TimmBackbone(nn.Module):
         """Feature maps.
 
         Args:
-            image: (N, C, H, W), normalised; H and W multiples of the largest stride.
+            image: (N, C, H, W), normalised; H and W multiples of ``divisor``.
 
         Returns:
             For each stride s a map (N, C', H / s, W / s).
@@ -108,7 +112,7 @@ class TimmBackbone(nn.Module):
         Some of timm's models keep their deepest layers, which would cost time and get no gradient.
         """
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        maps = self.eval()(torch.zeros(1, 3, height // 16 * 16, width // 16 * 16))
+        maps = self.eval()(torch.zeros(1, 3, *(max(1, n // self.divisor) * self.divisor for n in (height, width))))
         parameters = list(self.parameters())
         gradients = torch.autograd.grad(sum(x.sum() for x in maps), parameters, allow_unused=True)
         unused = {parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None}

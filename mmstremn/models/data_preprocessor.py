@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mmstremn.registry import MODELS
+from mmstremn.registry import MODELS, build
 
 
 @MODELS.register_module()
@@ -15,7 +15,7 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
     Args:
         mean: Of RGB in 0..255 (ImageNet's by default).
         std: Likewise.
-        size_divisor: Frames are padded to a multiple of it.
+        size_divisor: Frames are padded to a multiple of it. ``VOSegmentor`` fills in what its backbones need.
         padding: ``'end'`` pads with the mean colour at the bottom and right. ``'centre'`` pads on all sides, an odd pixel
             at the bottom or right, as the public code of STCN and XMem does. ``'black'`` pads black pixels on all sides, in
             which memory sees no object, as that of STM does.
@@ -72,3 +72,16 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
     def blank_margins(self, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
         """The margins, if no object is to be seen in them when the frame is stored."""
         return self.margins(size) if self.padding == 'black' else None
+
+
+def build_preprocessor(config: dict | None, divisor: int) -> BaseDataPreprocessor:
+    """What pads to multiples of ``divisor``, or of another ``size_divisor`` that the config names.
+
+    Raises:
+        ValueError: The other one is no multiple of ``divisor``.
+    """
+    preprocessor = build(config or dict(type='VOSDataPreprocessor'), size_divisor=divisor)
+    named = getattr(preprocessor, 'size_divisor', divisor)
+    if named % divisor:
+        raise ValueError(f'data_preprocessor.size_divisor: expected a multiple of {divisor}, as backbones need, got {named}')
+    return preprocessor

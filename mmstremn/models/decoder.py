@@ -17,7 +17,8 @@ class Segmentation:
 
     Attributes:
         logits: (B, 1 + O, H, W) whose softmax is a distribution over background and objects.
-        decoded: (B, O, P, C) the decoder's features at stride 16, zero for objects that were not decoded; None if none was.
+        decoded: (B, O, P, C) the decoder's features on the memory's grid, zero for objects that were not decoded; None if
+            none was.
     """
 
     logits: Tensor
@@ -26,21 +27,24 @@ class Segmentation:
 
 @MODELS.register_module()
 class MaskDecoder(nn.Module):
-    """Refines the readout with the frame's feature maps from stride 16 to 4 and gives one logit per object and pixel.
+    """Refines the readout with the frame's feature maps, coarsest first, and gives one logit per object and pixel.
 
     Args:
         value_channels: Cv.
-        feature_channels: Channels of the frame's maps at strides 16, 8, 4.
-        channels: Widths at strides 16, 8, 4.
+        feature_channels: Channels of the frame's maps at these strides.
+        channels: Widths at these strides.
+        strides: Of the maps, falling: the first is that of the memory, logits at the last are enlarged to the frame.
     """
 
     def __init__(
         self,
         value_channels: int = 256,
-        feature_channels: tuple[int, int, int] = (1024, 512, 256),
-        channels: tuple[int, int, int] = (512, 256, 256),
+        feature_channels: tuple[int, ...] = (1024, 512, 256),
+        channels: tuple[int, ...] = (512, 256, 256),
+        strides: tuple[int, ...] = (16, 8, 4),
     ):
         super().__init__()
+        self.enlarge = strides[-1]
         self.compress = nn.Conv2d(feature_channels[0], channels[0], 3, padding=1)
         self.join = ResidualBlock(value_channels + channels[0], channels[0])
         self.skips = nn.ModuleList(nn.Conv2d(f, c, 3, padding=1) for f, c in zip(feature_channels, channels, strict=True))
@@ -54,10 +58,10 @@ class MaskDecoder(nn.Module):
 
         Args:
             readout: (B, O, P, Cv).
-            maps: (B, C, h, w) at strides 16, 8, 4.
+            maps: (B, C, h, w) at the strides.
 
         Returns:
-            Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]) at stride 16.
+            Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]).
         """
         x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
         x = joined = self.join.join(x, self.compress(maps[0]))
@@ -65,7 +69,7 @@ class MaskDecoder(nn.Module):
             x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
             x = block(add_shared(x, skip(feature)))
         logits = self.predict(F.relu(x))
-        logits = F.interpolate(logits.float(), scale_factor=4, mode='bilinear', align_corners=False)
+        logits = F.interpolate(logits.float(), scale_factor=self.enlarge, mode='bilinear', align_corners=False)
         objects = readout.shape[:2]
         return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
 

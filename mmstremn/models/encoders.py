@@ -1,5 +1,6 @@
 """Key encoder and value encoder of space-time memory networks (STM, ICCV 2019; STCN, NeurIPS 2021)."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ class FrameFeatures:
 
     Attributes:
         image: (B, 3, H, W), normalised.
-        maps: Feature maps (B, C, H / s, W / s) at strides 16, 8, 4.
+        maps: Feature maps (B, C, H / s, W / s) at the backbone's strides; the first is the memory's grid.
         query: What the frame asks the memory; its key is also the frame's key when it is stored.
         shrinkage: (B, P) of the frame as an entry, or None.
         present: (B, O) bool, False for objects that only pad a training batch; None: all are present.
@@ -35,7 +36,7 @@ class FrameFeatures:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(h, w) at stride 16."""
+        """(h, w) of the memory: the frame at its stride."""
         return tuple(self.maps[0].shape[-2:])
 
     def frame(self, index: int, length: int) -> 'FrameFeatures':
@@ -50,10 +51,10 @@ class FrameFeatures:
 
 
 class KeyEncoder(nn.Module):
-    """Backbone, and a projection of its stride-16 map to keys.
+    """Backbone, and a projection of its first map to keys: its stride is that of the memory's grid.
 
     Args:
-        backbone: Gives maps at strides 16, 8, 4; one of another library is wrapped in :class:`StridedBackbone`.
+        backbone: Gives maps, coarsest first; one of another library is wrapped in :class:`StridedBackbone`.
         key_channels: Ck; 0 for memories that use no keys.
         selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section 3.4).
     """
@@ -81,6 +82,22 @@ class KeyEncoder(nn.Module):
         return FrameFeatures(image, maps, query, shrinkage)
 
 
+def falling_strides(backbone: nn.Module) -> tuple[int, ...]:
+    """The strides of a backbone's maps, coarsest first; (16, 8, 4) if it has ``channels`` and does not say its strides.
+
+    Raises:
+        ValueError: They are no falling powers of 2.
+    """
+    strides = tuple(getattr(backbone, 'strides', (16, 8, 4)))
+    whole = all(isinstance(stride, int) and stride > 0 and stride & (stride - 1) == 0 for stride in strides)
+    if not strides or not whole or any(a <= b for a, b in itertools.pairwise(strides)):
+        raise ValueError(
+            f'{type(backbone).__name__}.strides of the key encoder: expected falling powers of 2, such as (16, 8, 4), got '
+            f'{strides}'
+        )
+    return strides
+
+
 @MODELS.register_module()
 class ValueEncoder(nn.Module):
     """Values of every object from the frame, its mask and the other objects' masks, fused with the frame's key feature.
@@ -88,8 +105,8 @@ class ValueEncoder(nn.Module):
     Fusion as in STCN (hkchengrex/STCN model/modules.py): residual block, CBAM, residual block.
 
     Args:
-        backbone: A backbone with 5 input channels whose first map has stride 16.
-        frame_channels: Channels of the key encoder's stride-16 map.
+        backbone: A backbone with 5 input channels whose first map has the stride of the key encoder's first.
+        frame_channels: Channels of that map of the key encoder.
         value_channels: Cv.
         own_key_channels: If not 0, also a key of this width for every object (STM).
         hidden_channels: Width inside the two residual blocks, for small models; Cv if None.
@@ -119,7 +136,7 @@ class ValueEncoder(nn.Module):
             image: (B, 3, H, W), normalised.
             masks: (B, O, H, W) probabilities.
             others: (B, O, H, W) those of all other objects, see :func:`masks_of_others`.
-            feature: (B, C, H / 16, W / 16) of the key encoder.
+            feature: (B, C, h, w) of the key encoder, at the stride of the memory.
 
         Returns:
             Values (B, O, P, Cv), and the objects' own keys (B, O, P, Ck) or None.

@@ -21,6 +21,12 @@ FORMAT = 'mmstremn.stream/1'
 class VOSStream:
     """A running video: its memory, its objects and its place in time. Everything that changes is here, not in the model.
 
+    Args:
+        model: A VOSegmentor.
+        seed: For memories that draw at random.
+        short_side: Rows (or columns, if fewer) at which this stream is computed; smaller frames are enlarged. None: the
+            model's ``short_side``, to which no frame is enlarged.
+
     Attributes:
         state: The memory's state.
         object_ids: The user's ids, in the order in which the objects were given.
@@ -28,14 +34,20 @@ class VOSStream:
         index: Frames seen so far.
     """
 
-    def __init__(self, model, seed: int = 0):
+    def __init__(self, model, seed: int = 0, short_side: int | None = None):
         self.model = model.eval()
         self.seed = seed
+        self.short_side = short_side
         self.state = None
         self.object_ids: list[int] = []
         self.size: tuple[int, int] | None = None
         self.index = 0
         self._id_table: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory's state."""
+        return 0 if self.state is None else self.state.nbytes
 
     @torch.no_grad()
     def step(self, frame, masks=None) -> Tensor:
@@ -53,9 +65,29 @@ class VOSStream:
             TypeError: The frame is not uint8 or the masks are not integers.
             ValueError: Wrong shapes, a frame of another size than the first, no object in the first masks, ids above 254.
         """
+        return self._to_ids(*self._advance(frame, masks))
+
+    @torch.no_grad()
+    def probabilities(self, frame, masks=None) -> Tensor:
+        """Segment the next frame, like :meth:`step`, but give (1 + O, H, W) probabilities.
+
+        They are those of the background and of the objects in the order of ``object_ids``; :meth:`ids_of` makes ids of them.
+        """
+        return self._to_probabilities(*self._advance(frame, masks))
+
+    def ids_of(self, probabilities: Tensor) -> Tensor:
+        """(H, W) uint8 ids of the most probable of (1 + O, H, W)."""
+        return self._id_table[probabilities.argmax(0)]
+
+    def checked(self, frame, masks=None) -> tuple[Tensor, np.ndarray | None]:
+        """The next frame, (H, W, 3) on the model's device, and its masks (H, W); raises what :meth:`step` does of them."""
         frame = self._checked_frame(frame)
-        masks = None if masks is None else self._checked_masks(masks)
-        given_ids = [] if masks is None else [i for i in np.unique(masks).tolist() if i not in (0, VOID)]
+        return frame, None if masks is None else self._checked_masks(masks)
+
+    def _advance(self, frame, masks) -> tuple[Tensor, tuple[int, int]]:
+        """Logits (1, 1 + O, H', W') of the next frame, padded, and their size (h, w) before padding."""
+        frame, masks = self.checked(frame, masks)
+        given_ids = [] if masks is None else ids_in(masks)
         if self.state is None and not given_ids:
             raise ValueError('the first frame of a stream needs masks with at least one object (an id in 1..254)')
         new_ids = [i for i in given_ids if i not in self.object_ids]
@@ -69,7 +101,7 @@ class VOSStream:
         features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
         output, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
         self.index += 1
-        return self._to_ids(output.logits, inner)
+        return output.logits, inner
 
     def save(self, path: str) -> None:
         """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``).
@@ -77,19 +109,22 @@ class VOSStream:
         Raises:
             ValueError: The stream has not begun.
         """
+        about, tensors = self.packed(path)
+        write_stream(path, self.model, about, tensors)
+
+    def packed(self, path: str) -> tuple[dict, dict[str, Tensor]]:
+        """What is saved to ``path``: values that JSON can hold, and tensors by name."""
         if self.state is None:
             raise ValueError(f"nothing to save in '{path}': the stream has seen no frame")
         about = dict(
-            format=FORMAT,
-            kind=_kind(self.model),
             state=self.state.plain(),
             object_ids=self.object_ids,
             size=self.size,
             index=self.index,
             seed=self.seed,
+            short_side=self.short_side,
         )
-        tensors = {name: tensor.contiguous() for name, tensor in self.state.tensors().items()}
-        save_file(tensors, path, {'stream': json.dumps(about)})
+        return about, self.state.tensors()
 
     @classmethod
     def load(cls, model, path: str) -> 'VOSStream':
@@ -99,25 +134,16 @@ class VOSStream:
             FileNotFoundError: No such file.
             ValueError: The file is no stream, or one of another memory or of other widths.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"stream file '{path}' not found")
-        device = str(next(model.parameters()).device)
-        try:
-            with safe_open(path, 'pt', device=device) as file:
-                about = json.loads((file.metadata() or {}).get('stream', '{}'))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"'{path}' is not a stream: expected a safetensors file ({error})") from error
-        if about.get('format') != FORMAT:
-            raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
-        for name, value in _kind(model).items():
-            saved = about['kind'][name]
-            if saved != value:
-                raise ValueError(f"'{path}' is a stream of a model with {name} {saved}, but this one's is {value}")
+        return cls.unpacked(model, *read_stream(path, model))
+
+    @classmethod
+    def unpacked(cls, model, about: dict, tensors: dict[str, Tensor]) -> 'VOSStream':
+        """The stream of which :meth:`packed` made ``about`` and ``tensors``."""
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in about['state'].items()}
-        stream = cls(model, about['seed'])
+        stream = cls(model, about['seed'], about.get('short_side'))
         stream.state = model.memory.state_class(**tensors, **plain)
         stream.object_ids, stream.size, stream.index = about['object_ids'], tuple(about['size']), about['index']
+        device = next(model.parameters()).device
         stream._id_table = torch.tensor([0, *stream.object_ids], dtype=torch.uint8, device=device)
         return stream
 
@@ -147,11 +173,16 @@ class VOSStream:
     def _prepare(self, frame: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(1, 3, H', W') normalised and padded, and the size (h, w) before padding at which the model computes."""
         image = frame.permute(2, 0, 1)[None].float()
-        inner, short = self.size, self.model.short_side
-        if short is not None and min(inner) > short:
-            inner = tuple(round(n * short / min(inner)) for n in inner)
+        inner = self._inner_size()
+        if inner != self.size:
             image = F.interpolate(image, inner, mode='bilinear', align_corners=False, antialias=True)
         return self.model.data_preprocessor.normalize(image), inner
+
+    def _inner_size(self) -> tuple[int, int]:
+        short = self.short_side or self.model.short_side
+        if short is None or (self.short_side is None and min(self.size) <= short):
+            return self.size
+        return tuple(round(n * short / min(self.size)) for n in self.size)
 
     def _given(self, masks: np.ndarray, given_ids: list[int], inner: tuple[int, int]) -> GivenMasks:
         """Masks (1, O, H', W') of all objects, and which of them the user speaks of."""
@@ -162,19 +193,69 @@ class VOSStream:
         return GivenMasks(planes, [self.object_ids.index(i) for i in given_ids] if self.index else None)
 
     def _to_ids(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
+        return self.ids_of(self._to_probabilities(logits, inner))
+
+    def _to_probabilities(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
+        """(1 + O, H, W) at the size of the frame."""
         left, _, top, _ = self.model.data_preprocessor.margins(inner)
         probabilities = logits.softmax(1)[..., top : top + inner[0], left : left + inner[1]]
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
-        return self._id_table[probabilities.argmax(1)[0]]
+        return probabilities[0]
 
 
-def _kind(model) -> dict:
-    """What a state must agree on with the model that goes on with it."""
+def ids_in(masks: np.ndarray) -> list[int]:
+    """The objects' ids in (H, W) masks, ascending."""
+    return [i for i in np.unique(masks).tolist() if i not in (0, VOID)]
+
+
+def write_stream(
+    path: str, model, about: dict, tensors: dict[str, Tensor], variants: list[tuple[int | None, bool]] | None = None
+) -> None:
+    """Write what a stream is made of to a safetensors file.
+
+    Args:
+        path: The file.
+        model: That of the stream.
+        about: Values that JSON can hold.
+        tensors: By name.
+        variants: (short_side, flip) of each stream of a :class:`~mmstremn.models.MergedStream`; None: of a plain stream.
+    """
+    about = dict(format=FORMAT, kind=_kind(model, variants), **about)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {'stream': json.dumps(about)})
+
+
+def read_stream(path: str, model, variants: list[tuple[int | None, bool]] | None = None) -> tuple[dict, dict[str, Tensor]]:
+    """What :func:`write_stream` wrote: ``about``, and the tensors on the model's device.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is no stream, or one of another memory, of other widths or of other variants.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"stream file '{path}' not found")
+    try:
+        with safe_open(path, 'pt', device=str(next(model.parameters()).device)) as file:
+            about = json.loads((file.metadata() or {}).get('stream', '{}'))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' is not a stream: expected a safetensors file ({error})") from error
+    if about.get('format') != FORMAT:
+        raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
+    for name, value in _kind(model, variants).items():
+        saved = about['kind'].get(name)
+        if saved != value:
+            raise ValueError(f"'{path}' is a stream of a model with {name} {saved}, but this one's is {value}")
+    return about, tensors
+
+
+def _kind(model, variants: list[tuple[int | None, bool]] | None) -> dict:
+    """What a file must agree on with the model that goes on with it."""
     return dict(
         memory=type(model.memory).__name__,
         per_object_key=model.memory.per_object_key,
         needs_selection=model.memory.needs_selection,
         key_channels=model.key_encoder.key.out_channels,
         value_channels=model.value_encoder.value_channels,
+        test_time=None if variants is None else [dict(short_side=short, flip=flip) for short, flip in variants],
     )

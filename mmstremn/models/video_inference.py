@@ -8,6 +8,7 @@ import torch
 
 from mmstremn.datasets.video import Video, iterate_frames
 from mmstremn.memory import GrowingState
+from mmstremn.models.merged_stream import MergedStream
 from mmstremn.models.stream import VOSStream
 from mmstremn.structures import VOSDataSample
 from mmstremn.utils.palette import encode_palette_png
@@ -22,9 +23,9 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
         model: A VOSegmentor.
         video: With at least one prompt.
         sample: Gets ``pred_masks`` (a palette PNG per frame) and metainfo ``frame_seconds`` (mean wall time a frame, with
-            decoding and compression), ``state_bytes`` (most bytes of the memory's state after any frame) and, of a memory
-            of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of key group 0 holds after each frame, -1
-            where empty.
+            decoding and compression), ``state_bytes`` (most bytes of the memory's state after any frame, of all variants
+            of ``model.test_time``) and, of a memory of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of
+            key group 0 (of the first variant) holds after each frame, -1 where empty.
         seed: For memories that draw at random, unless the sample has a ``sample_seed``.
 
     Raises:
@@ -34,7 +35,7 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
     if not prompts:
         raise ValueError(f"video '{video.name}' has no annotated object: expected a mask with an id in 1..254")
     first = min(prompts)
-    stream, stamps, pngs, state_bytes = VOSStream(model, sample.get('sample_seed', seed)), [], [], 0
+    stream, stamps, pngs, state_bytes = model.new_stream(sample.get('sample_seed', seed)), [], [], 0
     begin = time.perf_counter()
     with ThreadPoolExecutor(max_workers=1) as pool:
         for index, frame in enumerate(iterate_frames(video)):
@@ -43,7 +44,7 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
             else:
                 ids = stream.step(frame, prompts.get(index)).cpu().numpy()
                 stamps.append(slot_stamps(stream, first))
-                state_bytes = max(state_bytes, stream.state.nbytes)
+                state_bytes = max(state_bytes, stream.nbytes)
             pngs.append(pool.submit(encode_palette_png, ids))
         sample.pred_masks = [png.result() for png in pngs]
     seconds = (time.perf_counter() - begin) / video.num_frames
@@ -53,7 +54,7 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
         sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(stamps).cpu()]).numpy()))
 
 
-def slot_stamps(stream: VOSStream, first: int = 0) -> torch.Tensor | None:
+def slot_stamps(stream: VOSStream | MergedStream, first: int = 0) -> torch.Tensor | None:
     """(S,) frame held by each slot of key group 0, -1 where empty; None for memories without fixed slots.
 
     ``first`` is the frame of the video with which the stream began.

@@ -9,9 +9,11 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmstremn.memory import Entry
+from mmstremn.models.data_preprocessor import build_preprocessor
 from mmstremn.models.decoder import Segmentation, aggregate
-from mmstremn.models.encoders import FrameFeatures, KeyEncoder, masks_of_others
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder, falling_strides, masks_of_others
 from mmstremn.models.given_masks import GivenMasks
+from mmstremn.models.merged_stream import MergedStream, variants_of
 from mmstremn.models.object_chunks import ObjectChunks
 from mmstremn.models.rollout import advance
 from mmstremn.models.stream import VOSStream
@@ -27,12 +29,13 @@ class VOSegmentor(BaseModel):
     STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``, and so on.
 
     Args:
-        backbone: Config of the key encoder's backbone; it must give strides 16, 8, 4.
+        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), falling powers of 2, are those
+            of the maps that the decoder refines with; the first is the stride of the memory's grid.
         memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
-        value_backbone: Config of the value encoder's backbone; 5 input channels and stride 16 are filled in.
+        value_backbone: Config of the value encoder's backbone; 5 input channels and the memory's stride are filled in.
         value_encoder: Config of the value encoder; its backbone and widths are filled in.
-        decoder: Config of the mask decoder; its ``channels`` start with that of its stride-16 features; the widths it reads
-            are filled in.
+        decoder: Config of the mask decoder; its ``channels`` are one width for each stride of the backbone; the widths it
+            reads are filled in.
         loss: Config.
         key_channels: Ck.
         value_channels: Cv.
@@ -41,8 +44,16 @@ class VOSegmentor(BaseModel):
             never enlarged. None: their own size.
         objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in evaluation of
             fewer where that is faster (large frames on CPUs) or the GPU's memory does not suffice.
-        data_preprocessor: Config.
+        data_preprocessor: Config; frames are padded to multiples of the memory's stride, or of what the backbones need.
         init_cfg: As in mmengine.
+        test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of ``short_side``;
+            smaller frames are enlarged) of the variants in which ``predict`` and streams compute a video, to average their
+            probabilities (see :class:`MergedStream`). None: as it is.
+
+    Raises:
+        ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a ``size_divisor`` of the
+            preprocessor that is no multiple of the stride, ``objects_at_once`` below 1, or a wrong
+            ``test_time``.
     """
 
     def __init__(
@@ -60,25 +71,36 @@ class VOSegmentor(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         value_encoder: dict | None = None,
+        test_time: dict | None = None,
     ):
-        preprocessor = build(data_preprocessor or dict(type='VOSDataPreprocessor'))
-        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        super().__init__(init_cfg=init_cfg)
         decoder = dict(type='MaskDecoder', channels=(512, 256, 256)) | (decoder or {})
         widths = dict(key_channels=key_channels, value_channels=value_channels, decoder_channels=decoder['channels'][0])
         self.memory = build(memory, **widths)
         self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
-        channels = self.key_encoder.backbone.channels
+        channels, strides = self.key_encoder.backbone.channels, falling_strides(self.key_encoder.backbone)
+        if len(decoder['channels']) != len(strides):
+            raise ValueError(
+                f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides {strides}, got '
+                f'{decoder["channels"]}'
+            )
         value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
-        value_backbone.update(in_channels=5, strides=(16,))
+        value_backbone.update(in_channels=5, strides=strides[:1])
         self.value_encoder = build(
             dict(type='ValueEncoder', backbone=value_backbone) | (value_encoder or {}),
             frame_channels=channels[0],
             value_channels=value_channels,
             own_key_channels=key_channels if self.memory.per_object_key else 0,
         )
-        self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels)
+        self.decoder = build(decoder, value_channels=value_channels, feature_channels=channels, strides=strides)
+        backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
+        divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
+        self.data_preprocessor = build_preprocessor(data_preprocessor, divisor)
         self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
         self.short_side = short_side
+        if test_time is not None:
+            variants_of(test_time)  # says at once what is wrong with it
+        self.test_time = test_time
         if objects_at_once is not None and objects_at_once < 1:
             raise ValueError(f'VOSegmentor.objects_at_once must be at least 1 or None, got {objects_at_once}')
         self.in_object_chunks = ObjectChunks(objects_at_once)
@@ -86,7 +108,7 @@ class VOSegmentor(BaseModel):
         for part in self._frozen_parts():
             part.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # 1.3 times as fast on CPUs, and what tensor cores want
-        self._stream: VOSStream | None = None
+        self._stream: VOSStream | MergedStream | None = None
 
     def _frozen_parts(self) -> list[torch.nn.Module]:
         return [self.get_submodule(name) for name in self.frozen]
@@ -101,7 +123,7 @@ class VOSegmentor(BaseModel):
     # The four steps of a frame, which rollout.advance puts in order.
 
     def encode_frame(self, image: Tensor) -> FrameFeatures:
-        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, a multiple of 16."""
+        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, padded by the preprocessor."""
         return self.key_encoder(image)
 
     def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
@@ -197,7 +219,11 @@ class VOSegmentor(BaseModel):
 
     # Streaming.
 
-    def start(self, frame, masks, seed: int = 0) -> VOSStream:
+    def new_stream(self, seed: int = 0) -> VOSStream | MergedStream:
+        """A stream that has not begun; with ``test_time`` one that merges its variants."""
+        return VOSStream(self, seed) if self.test_time is None else MergedStream(self, seed)
+
+    def start(self, frame, masks, seed: int = 0) -> VOSStream | MergedStream:
         """Begin a stream: the first frame with its masks.
 
         Args:
@@ -208,7 +234,7 @@ class VOSegmentor(BaseModel):
         Returns:
             The stream; call its ``step`` (or this model's) with every further frame.
         """
-        self._stream = VOSStream(self, seed)
+        self._stream = self.new_stream(seed)
         self._stream.step(frame, masks)
         return self._stream
 
@@ -218,9 +244,9 @@ class VOSegmentor(BaseModel):
             raise RuntimeError('step() before start(): begin a stream with start(frame, masks)')
         return self._stream.step(frame, masks)
 
-    def load_stream(self, path: str) -> VOSStream:
-        """Go on with a stream that was saved with :meth:`VOSStream.save`."""
-        self._stream = VOSStream.load(self, path)
+    def load_stream(self, path: str) -> VOSStream | MergedStream:
+        """Go on with a stream that was saved with its ``save``, by a model of the same ``test_time``."""
+        self._stream = (VOSStream if self.test_time is None else MergedStream).load(self, path)
         return self._stream
 
 

@@ -1,11 +1,13 @@
-# How wide the values must be. These rows are trained: the value encoder and the decoder change with the width.
-protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
-rules = dict(
-    fifo=dict(selector=dict(type='FIFOSelector'), gates=protect),
-    learned=dict(selector=dict(type='GumbelSelector'), gates=protect),
+# How wide keys and values must be. The rows are trained from scratch: encoders and decoder change with the widths.
+slots = dict(
+    type='SlotMemory',
+    num_slots=4,
+    train_slots=4,
+    selector=dict(type='FIFOSelector'),
+    gates=[dict(type='EmptyFirst'), dict(type='KeepFirst')],
 )
 memories = {
-    f'{rule}_{width}': dict(memory=dict(type='SlotMemory', num_slots=4, train_slots=4, **selector), value_channels=width)
-    for rule, selector in rules.items()
-    for width in (64, 128, 256)
+    f'keys_{keys}_values_{values}': dict(memory=slots, key_channels=keys, value_channels=values)
+    for keys in (16, 32, 64)
+    for values in (64, 128, 256)
 }
