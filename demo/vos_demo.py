@@ -29,7 +29,7 @@ from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO_CHECKPOINT = Path('work_dirs/demo/stremn.pth')
+CONFIG, WEIGHTS = ROOT / 'configs/vos/shipped/stremn.py', ROOT / 'weights/stremn_r18.safetensors'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,14 +44,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='FRAME:FILE',
         help='a further mask: new ids add objects, known ids correct them (may be given several times)',
     )
-    parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'))
-    parser.add_argument('--checkpoint', default=str(DEMO_CHECKPOINT), help='default: the one that `make demo` leaves')
+    parser.add_argument('--config', help='of another model (default: that of the weights in weights/)')
+    parser.add_argument('--checkpoint', help="the other model's")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--out', type=Path, help='folder for the results (default: work_dirs/vos_demo/<video>)')
     parser.add_argument('--short-side', type=int, help="compute at this size (default: the config's model.short_side)")
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU if there is one)')
     parser.add_argument('--fps', type=int, help="frames a second of the overlay (default: the video's, 15 for pictures)")
     args = parser.parse_args(argv)
+    if (args.config is None) != (args.checkpoint is None):
+        parser.error('--config and --checkpoint belong together: expected both, or none of them for the weights in weights/')
+    if args.config is None:
+        args.config, args.checkpoint = str(CONFIG), str(WEIGHTS)
     args.out = args.out or Path('work_dirs/vos_demo') / args.video.stem
     return args
 
@@ -102,15 +106,16 @@ def load_model(args: argparse.Namespace) -> VOSegmentor:
 
     Raises:
         FileNotFoundError: No config or no checkpoint.
+        ValueError: One size and several are asked for.
     """
-    if args.checkpoint == str(DEMO_CHECKPOINT) and not DEMO_CHECKPOINT.is_file():
-        raise FileNotFoundError(f'checkpoint {DEMO_CHECKPOINT}: no such file; run `make demo` first or give --checkpoint')
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'config {args.config}: no such file')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     model = init_segmentor(cfg, args.checkpoint, args.device)
     if args.short_side is not None:
+        if (model.test_time or {}).get('short_sides'):
+            raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
         model.short_side = args.short_side
     return model
 

@@ -81,9 +81,9 @@ DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'mmstremn.dataset
 METRICS = _child('metric', MMENGINE_METRICS, 'mmstremn.evaluation')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'mmstremn.engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'mmstremn.engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmstremn.engine')
 # Nothing of our own in these: without them mmengine warns that our scope has none.
 OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'mmstremn.engine')
-OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmstremn.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmstremn.engine')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmstremn.engine')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'mmstremn.engine')

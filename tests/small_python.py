@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
-from mmengine.runner import save_checkpoint
 
 ITERATIONS = 2
 SIZE = (64, 64)
@@ -63,14 +62,14 @@ def find_checkpoint(path: Path, config: str) -> None:
     if made:
         path.write_bytes(made[-1].read_bytes())
         return
-    import mmstremn  # noqa: F401
+    from mmstremn.engine.weight_files import write_weights
     from mmstremn.registry import MODELS
 
     cfg = small_config(config)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmstremn'):
         model = MODELS.build(ConfigDict(cfg.model))
-    save_checkpoint(dict(meta={}, state_dict=model.state_dict()), str(path))
+    write_weights(path, model.state_dict(), {})
 
 
 def main(argv: list[str]) -> None:

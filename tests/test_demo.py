@@ -211,10 +211,21 @@ def test_vos_demo_says_what_is_wrong(segment, capsys, video, mask, options, mess
     assert not (out / 'overlay.mp4').exists()
 
 
-def test_vos_demo_points_to_make_demo_where_there_is_no_checkpoint(segment, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert segment('video.mp4', 'first.png', checkpoint='work_dirs/demo/stremn.pth')[0] == 1
-    assert 'run `make demo` first or give --checkpoint' in capsys.readouterr().err
+def test_vos_demo_takes_the_weights_of_the_repository(vos_demo, clip, tmp_path, capsys):
+    command = [clip / 'video.mp4', '--mask', clip / 'first.png', '--out', tmp_path, '--device', 'cpu']
+    assert vos_demo['main']([str(part) for part in command]) == 0
+    assert len(list((tmp_path / 'masks').glob('*.png'))) == 10
+    for options in (['--config', str(SMALL)], ['--checkpoint', 'a.pth']):
+        with pytest.raises(SystemExit):
+            vos_demo['main']([str(part) for part in (*command, *options)])
+        assert '--config and --checkpoint belong together' in capsys.readouterr().err
+
+
+def test_vos_demo_takes_one_size_or_several(segment, capsys):
+    several = ['--cfg-options', 'model.test_time.short_sides=[32,48]']
+    assert segment('video.mp4', 'first.png', '--short-side', '32', *several)[0] == 1
+    assert '--short-side' in capsys.readouterr().err
+    assert segment('video.mp4', 'first.png', *several)[0] == 0
 
 
 def test_vos_demo_holds_few_frames(vos_demo):

@@ -87,17 +87,6 @@ def test_sampler_that_cannot_seek_is_refused(failure):
     assert "SeekingIterTrainLoop expects dict(type='IterationSampler')" in text
 
 
-def test_amp_needs_a_gpu():
-    result = subprocess.run(
-        [sys.executable, ROOT / 'tools/train.py', TINY, '--amp'],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='-1'),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 2
-    assert '--amp needs a GPU' in result.stderr
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine reads the variables itself where there is a GPU')
 def test_launcher_without_processes_names_the_variable(failure):
     assert 'expected the environment variable RANK' in failure('train', '--launcher', 'pytorch')

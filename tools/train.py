@@ -5,7 +5,14 @@ import argparse
 import torch
 from mmengine.runner import find_latest_checkpoint
 
-from mmstremn.engine.launch import add_common_arguments, add_hook, build_runner, check_checkpoint_file, load_config
+from mmstremn.engine.launch import (
+    add_common_arguments,
+    add_hook,
+    build_runner,
+    check_checkpoint_file,
+    load_config,
+    use_bfloat16,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,20 +25,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from a checkpoint; without a value, from the latest of the work folder, if there is one',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision in bfloat16')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    args = parser.parse_args(argv)
-    if args.amp and not torch.cuda.is_available():
-        parser.error("--amp needs a GPU: mmengine's AmpOptimWrapper does not run on the CPU; leave --amp out")
-    return args
+    return parser.parse_args(argv)
 
 
 def configure(args: argparse.Namespace):
     """The config of a training."""
     cfg = load_config(args)
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_bfloat16(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise KeyError(f'--auto-scale-lr: expected auto_scale_lr.base_batch_size in {args.config}')

@@ -1,10 +1,10 @@
 # Fine-tuning on masks of one's own, few and sparse ones too (docs/your_own_videos.md). A few minutes on a GPU.
 # The data's place: environment variable MMSTREMN_OWN, a folder that tools/dataset_converters/to_davis.py wrote.
-# Starts from: environment variable MMSTREMN_CHECKPOINT, a checkpoint of the small variant. The selector stays as it is: a
-# few masks do not teach it.
-_base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
+# Starts from the weights of the repository, or from those that the environment variable MMSTREMN_CHECKPOINT names. The
+# selector stays as it is: a few masks do not teach it.
+_base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_shipped.py']
 own_root = '{{$MMSTREMN_OWN:data/own}}'
-load_from = '{{$MMSTREMN_CHECKPOINT:work_dirs/stremn_r18_video/iter_250.pth}}'
+load_from = '{{$MMSTREMN_CHECKPOINT:weights/stremn_r18.safetensors}}'
 max_iters = 200
 model = dict(
     backbone=dict(checkpoint=None), value_backbone=dict(checkpoint=None), frozen=('memory.selector',), short_side=480

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, is_main_process, master_only
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint
 
@@ -147,25 +147,38 @@ class AtomicCheckpointHook(CheckpointHook):
 class CheckpointMatchHook(Hook):
     """Compare a checkpoint with the model before it is loaded (mmengine loads what fits and only warns).
 
+    It comes before other hooks, and leaves them the weights under ``state_dict`` and without the prefix of a data parallel
+    wrapper: mmengine's ``EMAHook`` looks for them there.
+
     Args:
         strict: Raise at any difference; otherwise warn, and raise only if nothing fits.
 
     Raises:
-        RuntimeError: With the missing, unexpected and misshapen keys.
+        RuntimeError: With the missing, unexpected and misshapen keys. Or a training with ``EMAHook`` is resumed without it:
+            the checkpoint's weights are averages, from which the optimizer cannot go on.
     """
 
-    priority = 'LOWEST'
+    priority = 'HIGHEST'
 
     def __init__(self, strict: bool = True):
         self.strict = strict
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        message, num_fitting = differences_to_model(checkpoint_weights(checkpoint), model)
+        weights = checkpoint_weights(checkpoint)
+        message, num_fitting = differences_to_model(weights, model)
         if message and (self.strict or num_fitting == 0):
             raise RuntimeError(message)
         if message:
             runner.logger.warning(f'{message}. The other {num_fitting} keys are loaded.')
+        averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        if runner._resume and 'ema_state_dict' in checkpoint and not averages:
+            raise RuntimeError(
+                'the checkpoint to resume from is of a training with EMAHook: expected an EMAHook in the config. '
+                'To start anew from its averaged weights use load_from'
+            )
+        if weights.keys() != checkpoint.get('state_dict', {}).keys():
+            checkpoint['state_dict'] = weights
 
 
 def checkpoint_weights(checkpoint: dict) -> dict:

@@ -1,8 +1,6 @@
-"""Public checkpoints of other code, rewritten for our models: rules, their application, reading and writing."""
+"""Public checkpoints of other code, rewritten for our models: rules, their application, reading."""
 
 import hashlib
-import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +8,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 import mmstremn
-from mmstremn.engine.atomic import write_atomically
 from mmstremn.engine.launch import without_backbone_weights
+from mmstremn.engine.weight_files import check_suffix, write_weights
 from mmstremn.registry import MODELS
 
 SHOWN = 8  # keys that a message names
@@ -155,37 +152,6 @@ def build_model(config: str | Path) -> torch.nn.Module:
     if not Path(config).is_file():
         raise FileNotFoundError(f'config {config}: no such file')
     return MODELS.build(without_backbone_weights(Config.fromfile(config).model))
-
-
-def write_weights(path: Path, weights: dict[str, Tensor], meta: dict) -> str:
-    """Write a checkpoint, ``.safetensors`` or ``.pth`` by the file's suffix; half of it is never seen.
-
-    Args:
-        path: The folder is made if need be.
-        weights: The state dict.
-        meta: Plain values; safetensors files hold them as JSON under 'meta'.
-
-    Returns:
-        The file's SHA-256.
-
-    Raises:
-        ValueError: Another suffix.
-    """
-    check_suffix(path)
-    if path.suffix == '.safetensors':
-        data = to_safetensors(weights, {'format': 'pt', 'meta': json.dumps(meta)})
-    else:
-        buffer = io.BytesIO()
-        torch.save(dict(meta=meta, state_dict=weights), buffer)
-        data = buffer.getvalue()
-    write_atomically(path, data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def check_suffix(path: Path) -> None:
-    """Raise a ValueError unless the suffix is one that :func:`write_weights` writes."""
-    if path.suffix not in ('.pth', '.safetensors'):
-        raise ValueError(f"{path}: expected a file name that ends in '.pth' or '.safetensors'")
 
 
 def convert_file(source: Path, target: Path, architecture: Architecture, config: Path) -> str:

@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmstremn.engine.distributed import init_cpu_processes
+from mmstremn.engine.weight_files import SAFETENSORS, load_from_safetensors
 from mmstremn.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -64,9 +65,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of a config, its process group first where there is no GPU."""
+    """The runner of a config, its process group first where there is no GPU.
+
+    ``activation_checkpointing`` becomes an ``ActivationCheckpointingHook``: mmengine's own function loses gradients.
+    """
     if cfg.launcher != 'none':
         init_cpu_processes(cfg, cfg.launcher)
+    if modules := cfg.pop('activation_checkpointing', None):
+        add_hook(cfg, type='mmstremn.ActivationCheckpointingHook', modules=modules)
     return Runner.from_cfg(cfg)
 
 
@@ -131,10 +137,26 @@ def check_checkpoint_file(path: str) -> None:
         return
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path}: no such file')
+    if path.endswith(SAFETENSORS):
+        load_from_safetensors(path)
+        return
     with open(path, 'rb') as file:
         is_old_format = file.read(1) == b'\x80'
     if not (is_old_format or zipfile.is_zipfile(path)):
         raise ValueError(f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else')
+
+
+def use_bfloat16(cfg: Config) -> None:
+    """Train in mixed precision; a config that says how already (``AmpOptimWrapper``) is left as it is.
+
+    Raises:
+        ValueError: The config has an optimizer wrapper of another kind.
+    """
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'mmstremn.BFloat16OptimWrapper'
+    elif kind.split('.')[-1] not in ('AmpOptimWrapper', 'BFloat16OptimWrapper'):
+        raise ValueError(f"--amp: expected optim_wrapper.type='OptimWrapper', got '{kind}'")
 
 
 def without_backbone_weights(model: dict) -> dict:

@@ -1,12 +1,10 @@
 # Stage 1 of the shipped weights: clips of three views of a photograph, in half of them an object of another one moves too,
-# so that the salient object is not always the one asked for. Nothing is to be chosen in three frames: the selector is frozen.
+# so that the salient object is not always the one asked for. Nothing is to be chosen in three frames: no selector learns.
 # The data's place: environment variable MMSTREMN_STATIC.
-_base_ = ['../../_base_/default_runtime.py', '../../_base_/davis.py', '../../_base_/vos_r18_small.py']
+_base_ = ['../../_base_/default_runtime.py', '../../_base_/davis.py', '../../_base_/vos_r18_shipped.py']
 static_root = '{{$MMSTREMN_STATIC:data/static}}'
 max_iters = 2200
 model = dict(
-    value_encoder=dict(hidden_channels=64),  # 8 M parameters in all: 16 MB in half precision
-    decoder=dict(channels=(128, 80, 64)),
     frozen=('memory.selector', 'key_encoder.backbone.model.conv1', 'key_encoder.backbone.model.layer1'),
     loss=dict(type='BootstrappedCEDiceLoss', begin_iter=max_iters // 3, end_iter=max_iters, top_share=0.3),
 )

@@ -15,7 +15,6 @@ from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from mmstremn.adapters.tracking.video_order import VideoOrder
-from mmstremn.models.stream import VOSStream
 from mmstremn.registry import MODELS, find
 
 MOST_OBJECTS = 254  # ids of a stream are uint8, 255 is void
@@ -89,7 +88,7 @@ class MemoryMaskPropagation(BaseMOTModel):
     def _begin(self) -> None:
         """A new video: nothing is known."""
         device = next(self.parameters()).device
-        self._stream = VOSStream(self.segmentor)
+        self._stream = self.segmentor.new_stream()
         self._known = Known(torch.zeros(0, dtype=torch.long, device=device), torch.zeros(0, device=device))
 
     def loss(self, inputs: Tensor, data_samples: list[TrackDataSample], **kwargs):
