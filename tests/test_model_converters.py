@@ -21,8 +21,8 @@ from safetensors import safe_open
 
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.engine.convert import build_model, convert, read_public_weights
-from mmstremn.engine.weight_files import write_weights
 from mmstremn.engine.public_models import CONFIGS, PUBLIC, run
+from mmstremn.engine.weight_files import write_weights
 from mmstremn.memory import Entry, Query, TwoLevelMemory
 from mmstremn.models import VOSDataPreprocessor, VOSStream
 from mmstremn.models.decoder import Segmentation

@@ -85,26 +85,26 @@ def test_bad_files(checkpoint, tmp_path):
     cut = tmp_path / 'cut.safetensors'
     cut.write_bytes(checkpoint.read_bytes()[:100])
     for check in (check_checkpoint_file, load_from_safetensors):
-        with pytest.raises(ValueError, match='cut.safetensors: expected a safetensors file'):
+        with pytest.raises(ValueError, match=r'cut.safetensors: expected a safetensors file'):
             check(str(cut))
-        with pytest.raises(FileNotFoundError, match='none.safetensors: no such file'):
+        with pytest.raises(FileNotFoundError, match=r'none.safetensors: no such file'):
             check(str(tmp_path / 'none.safetensors'))
 
 
 def test_what_cannot_be_published(checkpoint, tmp_path, model):
-    with pytest.raises(FileNotFoundError, match='none.pth: no such file'):
+    with pytest.raises(FileNotFoundError, match=r'none.pth: no such file'):
         publish(tmp_path / 'none.pth', tmp_path / 'a.safetensors')
-    with pytest.raises(FileExistsError, match='iter_7.pth: the file exists'):
+    with pytest.raises(FileExistsError, match=r'iter_7.pth: the file exists'):
         publish(checkpoint, checkpoint)
     with pytest.raises(ValueError, match=r"a.bin: expected a file name that ends in '.pth' or '.safetensors'"):
         publish(checkpoint, tmp_path / 'a.bin')
     torch.save(dict(state_dict=dict(model.state_dict(), huge=torch.tensor(1e6))), tmp_path / 'huge.pth')
-    with pytest.raises(ValueError, match='huge.pth: huge is not finite in half precision'):
+    with pytest.raises(ValueError, match=r'huge.pth: huge is not finite in half precision'):
         publish(tmp_path / 'huge.pth', tmp_path / 'huge.safetensors', half=True)
     assert not (tmp_path / 'huge.safetensors').exists()
     publish(tmp_path / 'huge.pth', tmp_path / 'huge.safetensors')
     torch.save(dict(state_dict=dict(a=1)), tmp_path / 'none.pth')
-    with pytest.raises(ValueError, match="none.pth: expected a checkpoint with weights .* under 'state_dict'"):
+    with pytest.raises(ValueError, match=r"none.pth: expected a checkpoint with weights .* under 'state_dict'"):
         publish(tmp_path / 'none.pth', tmp_path / 'none.safetensors')
 
 
