@@ -29,7 +29,7 @@ from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG, WEIGHTS = ROOT / 'configs/vos/shipped/stremn.py', ROOT / 'weights/stremn_r18.safetensors'
+CONFIG, WEIGHTS = ROOT / 'configs/vos/shipped_stremn.py', ROOT / 'weights/stremn_r18.safetensors'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -108,7 +108,7 @@ def folder(tmp_path, monkeypatch):
     for name in ('DAVIS', 'STATIC', 'R18', 'OWN', 'CHECKPOINT'):
         monkeypatch.delenv(f'MMSTREMN_{name}', raising=False)
     find_checkpoint(Path('work_dirs/demo/stremn.pth'), 'configs/stremn_synthetic.py')  # what `make demo` leaves
-    find_checkpoint(Path('weights/stremn_r18.safetensors'), 'configs/vos/shipped/stremn.py')
+    find_checkpoint(Path('weights/stremn_r18.safetensors'), 'configs/vos/shipped_stremn.py')
     return tmp_path
 
 

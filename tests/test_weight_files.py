@@ -111,6 +111,6 @@ def test_what_cannot_be_published(checkpoint, tmp_path, model):
 def test_the_shipped_weights_fit_their_config_and_size():
     path = ROOT / 'weights/stremn_r18.safetensors'
     assert path.stat().st_size <= 16e6
-    model = init_segmentor(ROOT / 'configs/vos/shipped/stremn.py', path, 'cpu')
+    model = init_segmentor(ROOT / 'configs/vos/shipped_stremn.py', path, 'cpu')
     assert model.value_encoder.value_channels == 256
-    assert Config.fromfile(ROOT / 'configs/vos/shipped/stremn.py').model.backbone.model_name == 'resnet18'
+    assert Config.fromfile(ROOT / 'configs/vos/shipped_stremn.py').model.backbone.model_name == 'resnet18'

@@ -1,3 +1,0 @@
-# The recipe of stremn.py with the hand-made rule "drop the oldest".
-_base_ = './stremn.py'
-model = dict(memory=dict(selector=dict(_delete_=True, type='FIFOSelector')))
