@@ -6,9 +6,7 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r
 own_root = '{{$MMSTREMN_OWN:data/own}}'
 load_from = '{{$MMSTREMN_CHECKPOINT:weights/stremn_r18.safetensors}}'
 max_iters = 200
-model = dict(
-    backbone=dict(checkpoint=None), value_backbone=dict(checkpoint=None), frozen=('memory.selector',), short_side=480
-)
+model = dict(backbone=dict(checkpoint=None), value_backbone=dict(checkpoint=None), frozen=('memory.selector',))
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,
