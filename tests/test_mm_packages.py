@@ -56,6 +56,7 @@ print(Config.fromfile(sys.argv[2]).model.short_side)
 print(Config.fromfile(sys.argv[1]).model.short_side)
 """
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment.pop('MMSTREMN_DAVIS', None)  # mmengine prints which variables a config uses
     command = [sys.executable, '-c', program, *paths]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
