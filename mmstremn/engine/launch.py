@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmstremn.engine.distributed import init_cpu_processes
-from mmstremn.engine.weight_files import SAFETENSORS, load_from_safetensors
+from mmstremn.engine.weight_files import SAFETENSORS, opened_safetensors
 from mmstremn.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -138,8 +138,8 @@ def check_checkpoint_file(path: str) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path}: no such file')
     if path.endswith(SAFETENSORS):
-        load_from_safetensors(path)
-        return
+        with opened_safetensors(path):
+            return
     with open(path, 'rb') as file:
         is_old_format = file.read(1) == b'\x80'
     if not (is_old_format or zipfile.is_zipfile(path)):

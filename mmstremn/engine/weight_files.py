@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -30,13 +32,25 @@ def load_from_safetensors(filename: str, map_location=None) -> dict:
         FileNotFoundError: No such file.
         ValueError: The file is damaged or something else.
     """
+    with opened_safetensors(filename, 'cpu' if map_location is None else str(map_location)) as file:
+        meta = json.loads((file.metadata() or {}).get('meta', '{}'))
+        return dict(meta=meta, state_dict={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
+@contextmanager
+def opened_safetensors(filename: str, device: str = 'cpu') -> Iterator[safe_open]:
+    """The open file; its header is checked against its length, no tensor is read.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is damaged or something else.
+    """
     filename = os.path.expanduser(filename)
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'checkpoint {filename}: no such file')
     try:
-        with safe_open(filename, 'pt', device='cpu' if map_location is None else str(map_location)) as file:
-            meta = json.loads((file.metadata() or {}).get('meta', '{}'))
-            return dict(meta=meta, state_dict={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        with safe_open(filename, 'pt', device=device) as file:
+            yield file
     except SafetensorError as error:
         raise ValueError(f'checkpoint {filename}: expected a safetensors file; it is damaged ({error})') from error
 
