@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# As many processes as there are cores; one that has nothing left takes tests from another.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-all lint docs env clean
 
@@ -14,10 +16,10 @@ demo: $(STAMP)
 	$(BIN)/python demo/run_demo.py --out work_dirs/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ EXTRAS = {
     'analysis': ANALYSIS,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
-    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'ruff'],
+    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'pytest-xdist', 'ruff'],
 }
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
 EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]

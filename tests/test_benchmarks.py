@@ -1,11 +1,15 @@
-"""The benchmarks of reading and of many objects; that of growth is in test_demo.py."""
+"""The benchmarks of reading, of many objects and of training; that of growth is in test_demo.py."""
 
 import json
 import runpy
 import shlex
+import time
 
 import pytest
+from rich.console import Console
 from runs import DATA, ROOT
+
+from mmstremn.engine.progress import StagedProgress
 
 SMALL = DATA / 'small_vos.py'
 
@@ -49,9 +53,44 @@ def test_objects_are_measured_by_step(tmp_path, capsys):
     assert '3 / 1' in capsys.readouterr().out
 
 
+def test_training_is_measured_on_loaded_and_on_cached_batches(tmp_path, capsys):
+    file, tool = tmp_path / 'training.json', load('benchmark_training')
+    steps = '--steps 2 --warm-up 1 --turns 3 --device cpu --cfg-options train_dataloader.num_workers=1'
+    assert tool['main']([str(SMALL), '--out', str(file), *steps.split()]) == 0
+    saved = json.loads(file.read_text())
+    assert {name: len(values) for name, values in saved['ms_per_turn'].items()} == dict(loaded=3, cached=3)
+    assert saved['ratio'] > 0 < saved['ms_per_batch']
+    assert saved['workers'] == 1
+    assert '(1 workers)' in capsys.readouterr().out
+
+
+def test_a_loader_that_is_slow_is_seen():
+    tool = load('benchmark_training')
+    args = tool['parse_args'](['CONFIG', '--steps', '2', '--warm-up', '0', '--turns', '1'])
+
+    class SlowLoader:
+        num_workers = 0
+
+        def __iter__(self):
+            while True:
+                time.sleep(0.05)
+                yield {}
+
+    class Step:
+        device = tool['torch'].device('cpu')
+
+        def __call__(self, batch):
+            time.sleep(0.01)
+
+    result = tool['measure'](Step(), SlowLoader(), args, StagedProgress(Console(quiet=True)))
+    assert result['ratio'] > 3
+    assert result['ms_per_batch'] > 50
+
+
 def test_a_ratio_above_the_bound_fails_the_check(monkeypatch):
     for name, argv in (
         ('benchmark_read', '--slots 1 --grid 2 2 --turns 1 --device cpu'),
+        ('benchmark_training', f'{SMALL} --steps 1 --warm-up 0 --turns 1 --device cpu'),
         ('benchmark_objects', f'{SMALL} --objects 1 2 --size 48 48 --warm-up 0 --turns 1 --device cpu'),
     ):
         tool = load(name)

@@ -182,6 +182,22 @@ def test_what_is_refused(changes, message):
         with_parts(**changes)
 
 
+@pytest.mark.parametrize('name', ['STMDecoder', 'STCNDecoder', 'XMemDecoder'])
+def test_decoders_of_public_weights_refuse_other_strides(name):
+    decoder = dict(type=name, channels=(8, 8, 8))
+    with pytest.raises(ValueError, match=r'expect maps at strides \(16, 8, 4\), got \(8, 4, 2\); MaskDecoder takes others'):
+        with_parts(backbone=resnet(strides=(8, 4, 2)), decoder=decoder)
+
+
+def test_a_stream_of_another_stride_is_not_continued(tmp_path):
+    fine, coarse = strided(8).eval(), strided(16).eval()
+    video = SquaresVideo(2, (32, 32))
+    fine.start(video.frame(0), video.mask(0)).save(tmp_path / 'stream.safetensors')
+    with pytest.raises(ValueError, match="stream of a model with stride 8, but this one's is 16"):
+        coarse.load_stream(tmp_path / 'stream.safetensors')
+    assert fine.load_stream(tmp_path / 'stream.safetensors').state.grid == (4, 4)
+
+
 def test_padding_to_more_than_the_stride_is_allowed():
     model = strided(8, data_preprocessor=dict(type='VOSDataPreprocessor', size_divisor=32))
     assert make_batch(model, make_clip(0, 1, 2, ODD))['inputs'].shape[-2:] == (64, 64)

@@ -7,6 +7,7 @@ from memory_cases import generator
 from mmstremn.memory import MEMORIES
 from mmstremn.models import PatchBackbone, PatchDecoder, PredictionLoss, VideoPredictor
 from mmstremn.models.sampling import ReverseScheduledSampling, ScheduledSampling
+from mmstremn.models.video_predictor import GivenFrames
 from mmstremn.registry import MODELS
 from mmstremn.structures import PredictionDataSample
 
@@ -115,9 +116,26 @@ def test_a_residual_of_nothing_copies_the_last_frame():
     torch.testing.assert_close(predict(model, frames), expected)
 
 
-@pytest.mark.parametrize('memory', (FIXED, dict(type='STLSTMMemory', kernel=3)), ids=('slots', 'predrnn'))
-def test_a_stream_predicts_what_a_clip_does(memory):
-    model, frames = predictor(memory), clips(1)
+@pytest.mark.parametrize('carry', [False, True])
+def test_what_was_worked_out_is_remembered_if_it_is_carried(carry):
+    """The same frame after another readout: its value differs only where values hold the decoder's features."""
+    model, frames = predictor(carry=carry).eval(), clips(1)
+    features = model.encode_window([frames[:, 0]])
+    readouts = torch.randn(2, 1, 1, features.query.key.shape[1], 8, generator=generator(1))
+    outputs = [model.accept(model.decode(readout, features), GivenFrames(frames[:, 1])) for readout in readouts]
+    one, other = (model.encode_value(features, output, prompted=True).value for output in outputs)
+    assert torch.equal(one, other) != carry
+    first = model.encode_value(features, model.accept(None, GivenFrames(frames[:, 0])), prompted=True)
+    assert first.value.shape == one.shape
+
+
+@pytest.mark.parametrize(
+    'memory, options',
+    ((FIXED, {}), (FIXED, dict(carry=True)), (dict(type='STLSTMMemory', kernel=3), {})),
+    ids=('slots', 'carried', 'predrnn'),
+)
+def test_a_stream_predicts_what_a_clip_does(memory, options):
+    model, frames = predictor(memory, **options), clips(1)
     expected = predict(model, frames)[0]
     stream = model.start(frames[0, 0])
     for index in range(1, OBSERVED):

@@ -73,6 +73,9 @@ class FrameDecoder(nn.Module):
         feature_channels: Of the window's maps, coarsest first.
         channels: Widths at the same strides; None: those of the maps.
         frame_channels: C of a frame.
+
+    Attributes:
+        decoded_channels: Of the features handed on.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class FrameDecoder(nn.Module):
     ):
         super().__init__()
         channels = tuple(channels or feature_channels)
+        self.decoded_channels = channels[0]
         self.join = ResidualBlock(value_channels + feature_channels[0], channels[0])
         self.narrow = nn.ModuleList(
             nn.Conv2d(a + f, b, 1) for a, f, b in zip(channels, feature_channels[1:], channels[1:], strict=False)
@@ -116,10 +120,14 @@ class PatchDecoder(nn.Module):
     Args:
         value_channels: p p C.
         frame_channels: C.
+
+    Attributes:
+        decoded_channels: Of the features handed on.
     """
 
     def __init__(self, value_channels: int = 16, frame_channels: int = 1):
         super().__init__()
+        self.decoded_channels = value_channels
         self.patch = round((value_channels / frame_channels) ** 0.5)
         if self.patch**2 * frame_channels != value_channels:
             raise ValueError(

@@ -11,6 +11,8 @@ from mmstremn.models.layers import ResidualBlock, add_shared, convolve_joined, t
 from mmstremn.models.published_encoders import FeatureFusion
 from mmstremn.registry import MODELS
 
+STRIDES = (16, 8, 4)
+
 
 class RefinementStage(nn.Module):
     """Doubles the resolution: upsampled features plus the frame's, then a residual block.
@@ -40,11 +42,26 @@ class Refinement(nn.Module):
     Args:
         feature_channels: Of the frame's maps at strides 16, 8, 4.
         channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
         skip_block: See :class:`RefinementStage`.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
     """
 
-    def __init__(self, feature_channels: tuple[int, ...], channels: tuple[int, ...], skip_block: bool = False):
+    def __init__(
+        self,
+        feature_channels: tuple[int, ...],
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        skip_block: bool = False,
+    ):
         super().__init__()
+        if tuple(strides) != STRIDES:
+            raise ValueError(
+                f'the decoders of the public weights expect maps at strides {STRIDES}, got {tuple(strides)}; MaskDecoder '
+                'takes others'
+            )
         widths = zip(feature_channels[1:], channels, channels[1:], strict=False)
         self.stages = nn.ModuleList(RefinementStage(skip, a, b, skip_block) for skip, a, b in widths)
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
@@ -67,6 +84,10 @@ class STMDecoder(nn.Module):
         value_channels: Cv.
         feature_channels: Channels of the frame's maps at strides 16, 8, 4.
         channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
     """
 
     def __init__(
@@ -74,12 +95,13 @@ class STMDecoder(nn.Module):
         value_channels: int = 512,
         feature_channels: tuple[int, int, int] = (1024, 512, 256),
         channels: tuple[int, int, int] = (256, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
     ):
         super().__init__()
         self.compress = nn.Conv2d(feature_channels[0], value_channels, 3, padding=1)
         self.join = nn.Conv2d(2 * value_channels, channels[0], 3, padding=1)
         self.block = ResidualBlock(channels[0], channels[0])
-        self.refine = Refinement(feature_channels, channels, skip_block=True)
+        self.refine = Refinement(feature_channels, channels, strides, skip_block=True)
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """As ``MaskDecoder``."""
@@ -96,6 +118,10 @@ class STCNDecoder(nn.Module):
         value_channels: Cv.
         feature_channels: Channels of the frame's maps at strides 16, 8, 4.
         channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
     """
 
     def __init__(
@@ -103,11 +129,12 @@ class STCNDecoder(nn.Module):
         value_channels: int = 512,
         feature_channels: tuple[int, int, int] = (1024, 512, 256),
         channels: tuple[int, int, int] = (512, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
     ):
         super().__init__()
         self.compress = nn.Conv2d(feature_channels[0], channels[0], 3, padding=1)
         self.join = ResidualBlock(value_channels + channels[0], channels[0], shortcut_size=3)
-        self.refine = Refinement(feature_channels, channels)
+        self.refine = Refinement(feature_channels, channels, strides)
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """As ``MaskDecoder``."""
@@ -127,7 +154,11 @@ class XMemDecoder(nn.Module):
         sensory_channels: Ch; the readout has Cv + Ch channels.
         feature_channels: Channels of the frame's maps at strides 16, 8, 4.
         channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
         decoder_channels: Of the features handed on.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
     """
 
     def __init__(
@@ -136,11 +167,12 @@ class XMemDecoder(nn.Module):
         sensory_channels: int = 64,
         feature_channels: tuple[int, int, int] = (1024, 512, 256),
         channels: tuple[int, int, int] = (512, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
         decoder_channels: int = 256,
     ):
         super().__init__()
         self.fusion = FeatureFusion(value_channels + sensory_channels, feature_channels[0], channels[0])
-        self.refine = Refinement(feature_channels, channels)
+        self.refine = Refinement(feature_channels, channels, strides)
         widths = (*channels[:2], channels[2] + 1)
         self.hand_on = nn.ModuleList(nn.Conv2d(width, decoder_channels, 1) for width in widths)
 

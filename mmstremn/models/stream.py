@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmstremn.models.encoders import falling_strides
 from mmstremn.models.given_masks import GivenMasks
 from mmstremn.models.rollout import advance
 from mmstremn.structures import VOID
@@ -255,6 +256,7 @@ def _kind(model, variants: list[tuple[int | None, bool]] | None) -> dict:
         memory=type(model.memory).__name__,
         per_object_key=model.memory.per_object_key,
         needs_selection=model.memory.needs_selection,
+        stride=falling_strides(model.key_encoder.backbone)[0],
         key_channels=model.key_encoder.key.out_channels,
         value_channels=model.value_encoder.value_channels,
         test_time=None if variants is None else [dict(short_side=short, flip=flip) for short, flip in variants],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory import Entry, MemoryState
 from mmstremn.models.encoders import FrameFeatures, KeyEncoder
-from mmstremn.models.layers import to_positions
+from mmstremn.models.layers import to_map, to_positions
 from mmstremn.models.rollout import advance
 from mmstremn.registry import MODELS, build
 from mmstremn.structures import PredictionDataSample
@@ -91,6 +91,8 @@ class VideoPredictor(BaseModel):
         frame_channels: C: 1 grey, 3 RGB.
         query_frames: Frames of the window.
         residual: Predict the difference to the last frame.
+        carry: Values also hold the decoder's features of their frame, so that what was worked out from the memory is
+            remembered in turn, as in a recurrent network; not in the paper.
         predict_observed: The loss also counts the predictions of observed frames.
         data_preprocessor: Config.
         init_cfg: As in mmengine.
@@ -109,6 +111,7 @@ class VideoPredictor(BaseModel):
         frame_channels: int = 1,
         query_frames: int = 3,
         residual: bool = False,
+        carry: bool = False,
         predict_observed: bool = True,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -125,7 +128,7 @@ class VideoPredictor(BaseModel):
             feature_channels=backbone.channels,
             frame_channels=frame_channels,
         )
-        widths = dict(key_channels=key_channels, value_channels=value_channels, decoder_channels=backbone.channels[0])
+        widths = dict(key_channels=key_channels, value_channels=value_channels, decoder_channels=decoder.decoded_channels)
         self.memory = build(memory, **widths)
         if self.memory.per_object_key:
             raise ValueError(
@@ -133,13 +136,14 @@ class VideoPredictor(BaseModel):
             )
         self.key_encoder = KeyEncoder(backbone, key_channels, self.memory.needs_selection)
         self.value_backbone = value_backbone
-        width = value_backbone.channels[0]
+        width = value_backbone.channels[0] + (decoder.decoded_channels if carry else 0)
         same = width == value_channels
         self.to_value = nn.Identity() if same else nn.Conv2d(width, value_channels, 3, padding=1)
         self.decoder = decoder
         self.loss_function = build(loss or dict(type='PredictionLoss'))
         self.sampling = build(sampling) if sampling else None
-        self.query_frames, self.residual, self.predict_observed = query_frames, residual, predict_observed
+        self.query_frames, self.predict_observed = query_frames, predict_observed
+        self.residual, self.carry = residual, carry
         self._stream: PredictionStream | None = None
 
     # The four steps of a frame, which rollout.advance puts in order.
@@ -164,7 +168,13 @@ class VideoPredictor(BaseModel):
 
     def encode_value(self, features: FrameFeatures, output: Prediction, prompted: bool) -> Entry:
         """What a frame and the window before it offer to the memory; no frame has to be stored."""
-        value = to_positions(self.to_value(self.value_backbone(output.taken)[0]))[:, None]
+        map_ = self.value_backbone(output.taken)[0]
+        if self.carry:
+            decoded = output.decoded
+            if decoded is None:
+                decoded = map_.new_zeros(len(map_), 1, map_[0, 0].numel(), self.decoder.decoded_channels)
+            map_ = torch.cat([map_, to_map(decoded[:, 0], features.grid).to(map_.dtype)], 1)
+        value = to_positions(self.to_value(map_))[:, None]
         shrinkage = None if features.shrinkage is None else features.shrinkage[:, None]
         extras = {} if output.decoded is None else dict(decoded=output.decoded)
         return Entry(features.query.key[:, None], value, features.grid, shrinkage, False, extras)
