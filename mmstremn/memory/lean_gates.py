@@ -32,8 +32,8 @@ class LSTMGates(Function):
         gates = alias(sums)
         i, f, g, o = gates.chunk(4, 1)
         i.sigmoid_(), f.sigmoid_(), g.tanh_(), o.sigmoid_()
-        new_c.copy_(f * c + i * g)
-        new_h.copy_(o * new_c.tanh())
+        torch.addcmul(i * g, f, c, out=new_c)
+        torch.mul(o, new_c.tanh(), out=new_h)
         ctx.mark_dirty(new_h, new_c)
         ctx.save_for_backward(gates, c, new_c)
         return new_h, new_c
@@ -79,7 +79,7 @@ class STLSTMGates(Function):
             i, f, g = gates.chunk(3, 1)
             i.sigmoid_(), f.add_(1).sigmoid_(), g.tanh_()
             added.append(i * g)
-            new.copy_(f * old + added[-1])
+            torch.addcmul(added[-1], f, old, out=new)
         ctx.mark_dirty(both, new_c, new_m)
         ctx.save_for_backward(gates_c, gates_m, c, m)
         return both, new_c, new_m, from_x[:, 6 * width :] + from_h[:, 3 * width :], *added
@@ -108,7 +108,7 @@ class GatedOutput(Function):
     def forward(ctx, o: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """``o`` and ``z`` (B, w, ...) are overwritten; the result is written to ``h``."""
         gate, told = alias(o).sigmoid_(), alias(z).tanh_()
-        h.copy_(gate * told)
+        torch.mul(gate, told, out=h)
         ctx.mark_dirty(h)
         ctx.save_for_backward(gate, told)
         return h
@@ -118,7 +118,9 @@ class GatedOutput(Function):
     def backward(ctx, grad: Tensor):
         gate, told = ctx.saved_tensors
         grad = grad * gate
-        return (grad * told * (1 - gate)).to(gate.dtype), (grad * (1 - told * told)).to(told.dtype), None
+        with_told = grad * told
+        of_z = torch.addcmul(grad, with_told, told, value=-1)
+        return torch.addcmul(with_told, with_told, gate, value=-1).to(gate.dtype), of_z.to(told.dtype), None
 
 
 class _Joined(Function):
@@ -162,8 +164,9 @@ def _fill_update(room: Tensor, i: Tensor, f: Tensor, g: Tensor, old: Tensor, gra
         grad: Of ``new``.
         grad_added: Of ``i g``, that through ``new`` among it.
     """
-    width = old.shape[1]
+    of_i, of_f, of_g = room[:, : 3 * old.shape[1]].chunk(3, 1)
     added = i * grad_added
-    room[:, :width] = added * g * (1 - i)
-    room[:, width : 2 * width] = grad * old * f * (1 - f)
-    room[:, 2 * width : 3 * width] = added * (1 - g * g)
+    with_g, with_f = added * g, grad * old * f
+    torch.addcmul(with_g, with_g, i, value=-1, out=of_i)
+    torch.addcmul(with_f, with_f, f, value=-1, out=of_f)
+    torch.addcmul(added, with_g, g, value=-1, out=of_g)
