@@ -88,7 +88,7 @@ def draw_bars(boards: list[dict]) -> Figure:
         if kind == 'log':  # the length of a bar would say nothing
             axes.plot(values, labels, 'o')
         else:
-            axes.barh(labels, values, xerr=spread, capsize=3)
+            axes.barh(labels, values, xerr=spread if spread and any(spread) else None, capsize=3)
         axes.set(xlabel=title, xscale=kind)
         axes.grid(axis='x', alpha=0.3)
     return figure
