@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from mmengine.registry import DefaultScope
 
 from mmstremn.analysis.figures import Figures, figures_of
@@ -90,6 +91,10 @@ def draw_bars(boards: list[dict]) -> Figure:
         else:
             axes.barh(labels, values, xerr=spread if spread and any(spread) else None, capsize=3)
         axes.set(xlabel=title, xscale=kind)
+        if kind == 'log':
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter('{x:g}')
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis='x', alpha=0.3)
     return figure
 
