@@ -92,7 +92,7 @@ def draw_bars(boards: list[dict]) -> Figure:
             axes.barh(labels, values, xerr=spread if spread and any(spread) else None, capsize=3)
         axes.set(xlabel=title, xscale=kind)
         if kind == 'log':
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
             axes.xaxis.set_major_formatter('{x:g}')
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis='x', alpha=0.3)
