@@ -17,7 +17,5 @@ memories = dict(
     learned_16_top_k=dict(learned, **top, num_slots=16),
     learned_8_every_5th_top_k=dict(learned, **top, **every_5th, num_slots=8),
     fifo=fifo,
-    fifo_top_k=dict(fifo, **top),
     fifo_every_5th_top_k=dict(fifo, **every_5th, **top),
-    fifo_16_top_k=dict(fifo, **top, num_slots=16),
 )
