@@ -87,8 +87,10 @@ def test_index_is_printed_and_written(tmp_path, capsys):
         assert main(['--out', str(tmp_path / f'table.{suffix}')]) == 0
     rows = json.loads((tmp_path / 'table.json').read_text())
     result = next(row for row in rows if row['model'] == 'stremn_synthetic')
-    assert (result['J'], result['config'], len(result['checkpoint_sha256'])) == (0.324, 'configs/stremn_synthetic.py', 64)
-    assert '32.4' in (tmp_path / 'table.md').read_text() and '32.4' in (tmp_path / 'table.html').read_text()
+    models = yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['Models']
+    expected = next(model for model in models if model['Name'] == 'stremn_synthetic')['Results'][0]['Metrics']['J']
+    assert (result['J'], result['config'], len(result['checkpoint_sha256'])) == (expected, 'configs/stremn_synthetic.py', 64)
+    assert all(f'{100 * expected:.1f}' in (tmp_path / f'table.{suffix}').read_text() for suffix in ('md', 'html'))
     with pytest.raises(SystemExit):
         main(['--out', 'table.txt'])
 
