@@ -1,6 +1,7 @@
 """Timing on a shared machine, and what must be known to measure again."""
 
 import argparse
+import json
 import platform
 import shlex
 import statistics
@@ -66,3 +67,10 @@ def describe(args: argparse.Namespace, device: str, options: tuple[str, ...]) ->
     modules = (mmstremn, torch, timm, mmengine, np)
     versions = dict(python=platform.python_version()) | {module.__name__: module.__version__ for module in modules}
     return {name: getattr(args, name) for name in options} | dict(device=device, versions=versions)
+
+
+def save_figures(args: argparse.Namespace, device: str, options: tuple[str, ...], figures: dict) -> None:
+    """Write ``figures`` and what :func:`describe` says as JSON to ``args.out``; None: nothing is written."""
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(describe(args, device, options) | figures, indent=2) + '\n')

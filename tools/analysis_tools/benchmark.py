@@ -10,7 +10,6 @@ code is 1 where the last mark of a bounded one exceeds the first by more than 2 
 
 import argparse
 import copy
-import json
 import resource
 import statistics
 import sys
@@ -27,7 +26,7 @@ from mmstremn.apis import init_segmentor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.memory import MEMORIES, SELECTORS
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.timing import command_line, describe, describe_device, elapsed, median_ratio, start_clock
+from mmstremn.utils.timing import command_line, describe_device, elapsed, median_ratio, save_figures, start_clock
 
 SELECTOR_NAMES = [cls.__name__ for cls in SELECTORS]
 MEMORY_NAMES = [cls.__name__ for cls in MEMORIES]
@@ -93,10 +92,8 @@ def main(argv: list[str] | None = None) -> int:
                 results[name] = measure(model, args, report)
     device = describe_device(next(model.parameters()).device)
     console.print(result_table(results, args, device))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        about = describe(args, device, ('command', 'config', 'checkpoint', 'size', 'objects', 'window', 'turns', 'seed'))
-        args.out.write_text(json.dumps(about | dict(results=results), indent=2) + '\n')
+    options = ('command', 'config', 'checkpoint', 'size', 'objects', 'window', 'turns', 'seed')
+    save_figures(args, device, options, dict(results=results))
     failures = grown(results)
     if args.check and failures:
         print('\n'.join(failures), file=sys.stderr)

@@ -7,7 +7,6 @@ number of objects to the first. With ``--check`` the exit code is 1 where it exc
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections import defaultdict
@@ -27,10 +26,10 @@ from mmstremn.engine.launch import without_backbone_weights
 from mmstremn.models import VOSegmentor, VOSStream
 from mmstremn.utils.timing import (
     command_line,
-    describe,
     describe_device,
     elapsed,
     median_ratio,
+    save_figures,
     start_clock,
     time_alternately,
 )
@@ -70,10 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     result = measure(model, args)
     device = describe_device(next(model.parameters()).device)
     Console(file=sys.stdout).print(result_table(result, args, device))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        options = ('command', 'config', 'objects', 'size', 'warm_up', 'window', 'turns', 'seed')
-        args.out.write_text(json.dumps(describe(args, device, options) | result, indent=2) + '\n')
+    save_figures(args, device, ('command', 'config', 'objects', 'size', 'warm_up', 'window', 'turns', 'seed'), result)
     return int(args.check and result['ratio'] > MAX_RATIO)
 
 

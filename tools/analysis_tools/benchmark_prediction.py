@@ -30,7 +30,7 @@ from mmstremn.apis import init_predictor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models.video_predictor import PredictionStream
 from mmstremn.structures import PredictionDataSample
-from mmstremn.utils.timing import command_line, describe, describe_device, median_ratio, time_alternately
+from mmstremn.utils.timing import command_line, describe_device, median_ratio, save_figures, time_alternately
 
 FIRST_MARK, WINDOW, ROLLOUT_TURNS = 50, 5, 20
 MAX_RATIOS = dict(bytes=1.02, time=1.10)
@@ -99,10 +99,7 @@ def main(argv: list[str] | None = None) -> int:
                 report(1)
     device = describe_device(torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu')))
     console.print(result_table(results, device))
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        about = describe(args, device, ('command', 'configs', 'batch', 'turns', 'rollout', 'seed'))
-        args.out.write_text(json.dumps(about | dict(results=results), indent=2) + '\n')
+    save_figures(args, device, ('command', 'configs', 'batch', 'turns', 'rollout', 'seed'), dict(results=results))
     failures = grown(results)
     if args.check and failures:
         print('\n'.join(failures), file=sys.stderr)

@@ -6,7 +6,6 @@ median over the turns. With ``--check`` the exit code is 1 where it exceeds 1.2.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from mmstremn.memory import READERS, Entry, FIFOSelector, Query, SlotMemory
-from mmstremn.utils.timing import command_line, describe, describe_device, median_ratio, time_alternately
+from mmstremn.utils.timing import command_line, describe_device, median_ratio, save_figures, time_alternately
 
 READER_BY_NAME = {cls.__name__: cls for cls in READERS}
 MAX_RATIO = 1.2
@@ -56,10 +55,8 @@ def main(argv: list[str] | None = None) -> int:
                 f'{describe_device(device)}: {args.reader} {result["read_ms"]:.2f} ms, '
                 f'bare attention {result["bare_ms"]:.2f} ms, ratio {result["ratio"]:.3f} (median of {args.turns} turns)'
             )
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        options = ('command', 'reader', 'slots', 'grid', 'key_channels', 'value_channels', 'objects', 'turns', 'seed')
-        args.out.write_text(json.dumps(describe(args, device.type, options) | dict(results=results), indent=2) + '\n')
+    options = ('command', 'reader', 'slots', 'grid', 'key_channels', 'value_channels', 'objects', 'turns', 'seed')
+    save_figures(args, device.type, options, dict(results=results))
     return int(args.check and any(result['ratio'] > MAX_RATIO for result in results))
 
 

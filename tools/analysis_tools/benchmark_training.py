@@ -8,7 +8,6 @@ ratio exceeds 1.05.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from rich.console import Console
 from mmstremn.engine.launch import check_types, use_bfloat16
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.registry import MODELS, SCOPE
-from mmstremn.utils.timing import command_line, describe, describe_device, elapsed, median_ratio, start_clock
+from mmstremn.utils.timing import command_line, describe_device, elapsed, median_ratio, save_figures, start_clock
 
 MAX_RATIO = 1.05
 
@@ -76,10 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         f'the loader alone: {result["ms_per_batch"]:.0f} ms a batch ({result["workers"]} workers)',
         soft_wrap=True,
     )
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        options = ('command', 'config', 'cfg_options', 'steps', 'warm_up', 'turns', 'amp', 'seed')
-        args.out.write_text(json.dumps(describe(args, device, options) | result, indent=2) + '\n')
+    save_figures(args, device, ('command', 'config', 'cfg_options', 'steps', 'warm_up', 'turns', 'amp', 'seed'), result)
     if args.check and result['ratio'] > MAX_RATIO:
         print(f'benchmark_training: the ratio is {result["ratio"]:.3f}, expected at most {MAX_RATIO}', file=sys.stderr)
         return 1
