@@ -1,25 +1,28 @@
 # What STReMN's memory is worth in prediction, each with L2 alone and scheduled sampling as the other models have them: how
-# many frames ask, how many slots are kept and by which rule, residual prediction, and carried features.
+# many frames ask, how many slots are kept and by which rule, residual prediction, carried features, readers that look near
+# by, and (in the test alone) slots that predicted frames never overwrite.
 sampling = dict(type='ScheduledSampling', end_iter=125)
 base = dict(sampling=sampling, loss=dict(l1=0.0))
 slots = dict(type='SlotMemory', gates=[dict(type='EmptyFirst')])
 
 
-def _slots(number, selector='GumbelSelector'):
-    return dict(slots, num_slots=number, train_slots=number, selector=dict(type=selector))
+def _slots(selector='GumbelSelector', number=5, **options):
+    return dict(slots, num_slots=number, train_slots=number, selector=dict(type=selector), **options)
 
 
+local = dict(type='LocalWindowReader', radius=2)  # of 8 x 8 positions
 memories = dict(
-    plain=dict(base, memory=_slots(5)),
-    query_1=dict(base, memory=_slots(5), query_frames=1),
-    query_2=dict(base, memory=_slots(5), query_frames=2),
-    query_5=dict(base, memory=_slots(5), query_frames=5),
-    residual=dict(base, memory=_slots(5), residual=True),
-    carry=dict(base, memory=_slots(5), carry=True),
-    slots_1=dict(base, memory=_slots(1)),
-    slots_2=dict(base, memory=_slots(2)),
-    slots_10=dict(base, memory=_slots(10)),
-    fifo=dict(base, memory=_slots(5, 'FIFOSelector')),
-    random=dict(base, memory=_slots(5, 'RandomSelector')),
-    lifo=dict(base, memory=_slots(5, 'LIFOSelector')),
+    plain=dict(base, memory=_slots()),
+    fifo=dict(base, memory=_slots('FIFOSelector')),
+    carry_local=dict(base, memory=_slots(reader=local), carry=True),
+    query_1=dict(base, memory=_slots(), query_frames=1),
+    query_2=dict(base, memory=_slots(), query_frames=2),
+    query_5=dict(base, memory=_slots(), query_frames=5),
+    residual=dict(base, memory=_slots(), residual=True),
+    slots_1=dict(base, memory=_slots(number=1)),
+    slots_10=dict(base, memory=_slots(number=10)),
+    random=dict(base, memory=_slots('RandomSelector')),
+    carry=dict(base, memory=_slots(), carry=True),
+    local=dict(base, memory=_slots(reader=local)),
+    given_only=dict(base, memory=_slots(gates=slots['gates'] + [dict(type='EveryN', n=1000)])),
 )
