@@ -116,6 +116,21 @@ def test_a_residual_of_nothing_copies_the_last_frame():
     torch.testing.assert_close(predict(model, frames), expected)
 
 
+@pytest.mark.parametrize('value_frame', ['next', 'last'])
+def test_a_value_is_made_of_the_frame_that_is_asked_for(value_frame):
+    model, frames = predictor(value_frame=value_frame).eval(), clips(2)
+
+    def value(newest, following):
+        features = model.encode_window([frames[:1, 0], newest])
+        return model.encode_value(features, model.accept(None, GivenFrames(following)), prompted=True).value
+
+    one, other = frames[:1, 1], frames[1:, 1]
+    assert torch.equal(value(one, one), value(one, other)) == (value_frame == 'last')
+    assert torch.equal(value(one, other), value(other, other)) == (value_frame == 'next')
+    with pytest.raises(ValueError, match="value_frame must be 'next' or 'last', got 'first'"):
+        predictor(value_frame='first')
+
+
 @pytest.mark.parametrize('carry', [False, True])
 def test_what_was_worked_out_is_remembered_if_it_is_carried(carry):
     """The same frame after another readout: its value differs only where values hold the decoder's features."""

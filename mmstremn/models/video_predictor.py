@@ -91,6 +91,8 @@ class VideoPredictor(BaseModel):
         frame_channels: C: 1 grey, 3 RGB.
         query_frames: Frames of the window.
         residual: Predict the difference to the last frame.
+        value_frame: What a value is made of: ``'next'``, the frame that followed the key's window, or ``'last'``, the newest
+            frame of the window itself, as in segmentation.
         carry: Values also hold the decoder's features of their frame, so that what was worked out from the memory is
             remembered in turn, as in a recurrent network; not in the paper.
         predict_observed: The loss also counts the predictions of observed frames.
@@ -111,6 +113,7 @@ class VideoPredictor(BaseModel):
         frame_channels: int = 1,
         query_frames: int = 3,
         residual: bool = False,
+        value_frame: str = 'next',
         carry: bool = False,
         predict_observed: bool = True,
         data_preprocessor: dict | None = None,
@@ -120,6 +123,8 @@ class VideoPredictor(BaseModel):
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         if query_frames < 1:
             raise ValueError(f'VideoPredictor.query_frames must be at least 1, got {query_frames}')
+        if value_frame not in ('next', 'last'):
+            raise ValueError(f"VideoPredictor.value_frame must be 'next' or 'last', got {value_frame!r}")
         value_backbone = build(dict(value_backbone or backbone), in_channels=frame_channels, frame_channels=frame_channels)
         backbone = build(dict(backbone), in_channels=query_frames * frame_channels, frame_channels=frame_channels)
         decoder = build(
@@ -143,7 +148,7 @@ class VideoPredictor(BaseModel):
         self.loss_function = build(loss or dict(type='PredictionLoss'))
         self.sampling = build(sampling) if sampling else None
         self.query_frames, self.predict_observed = query_frames, predict_observed
-        self.residual, self.carry = residual, carry
+        self.residual, self.value_frame, self.carry = residual, value_frame, carry
         self._stream: PredictionStream | None = None
 
     # The four steps of a frame, which rollout.advance puts in order.
@@ -157,7 +162,7 @@ class VideoPredictor(BaseModel):
         """The next frame."""
         frame, decoded = self.decoder(readout, features.maps)
         if self.residual:
-            frame = frame + features.image[:, -frame.shape[1] :]
+            frame = frame + _newest(features, frame)
         return Prediction(frame, frame, decoded)
 
     def accept(self, output: Prediction | None, given: GivenFrames) -> Prediction:
@@ -168,7 +173,8 @@ class VideoPredictor(BaseModel):
 
     def encode_value(self, features: FrameFeatures, output: Prediction, prompted: bool) -> Entry:
         """What a frame and the window before it offer to the memory; no frame has to be stored."""
-        map_ = self.value_backbone(output.taken)[0]
+        frame = output.taken if self.value_frame == 'next' else _newest(features, output.taken)
+        map_ = self.value_backbone(frame)[0]
         if self.carry:
             decoded = output.decoded
             if decoded is None:
@@ -315,6 +321,11 @@ class PredictionStream:
         self._window.append(output.taken)
         self.index += 1
         return None if output.predicted is None else output.predicted[0]
+
+
+def _newest(features: FrameFeatures, like: Tensor) -> Tensor:
+    """The newest frame of a window, of as many channels as ``like``."""
+    return features.image[:, -like.shape[1] :]
 
 
 def _generator(sample: PredictionDataSample) -> torch.Generator | None:

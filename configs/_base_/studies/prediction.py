@@ -1,6 +1,6 @@
 # What STReMN's memory is worth in prediction, each with L2 alone and scheduled sampling as the other models have them: how
-# many frames ask, how many slots are kept and by which rule, residual prediction, carried features, readers that look near
-# by, and (in the test alone) slots that predicted frames never overwrite.
+# many frames ask, what slots hold, how many there are and which rule fills them, residual prediction, carried features,
+# readers that look near by, and (in the test alone) slots that predicted frames never overwrite.
 sampling = dict(type='ScheduledSampling', end_iter=125)
 base = dict(sampling=sampling, loss=dict(l1=0.0))
 slots = dict(type='SlotMemory', gates=[dict(type='EmptyFirst')])
@@ -18,6 +18,7 @@ memories = dict(
     query_1=dict(base, memory=_slots(), query_frames=1),
     query_2=dict(base, memory=_slots(), query_frames=2),
     query_5=dict(base, memory=_slots(), query_frames=5),
+    value_last=dict(base, memory=_slots(), value_frame='last'),
     residual=dict(base, memory=_slots(), residual=True),
     slots_1=dict(base, memory=_slots(number=1)),
     slots_10=dict(base, memory=_slots(number=10)),
