@@ -151,13 +151,13 @@ class E3DLSTMCell(nn.Module):
         self.norm = nn.GroupNorm(1, hidden_channels)
 
     def forward(
-        self, x: Tensor, h: Tensor, c: Tensor, m: Tensor, history: Tensor, usable: Tensor | None = None
+        self, x: Tensor, h: Tensor | None, c: Tensor, m: Tensor, history: Tensor, usable: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step.
 
         Args:
             x: (B, C, T, h, w).
-            h: Output of this layer at the step before (B, Ch, T, h, w).
+            h: Output of this layer at the step before (B, Ch, T, h, w); None: zeros, which need no products.
             c: Cell state of this layer (B, Ch, T, h, w).
             m: Memory from the layer below, or from the top layer at the step before (B, Ch, T, h, w).
             history: N past cell states of this layer, ``c`` among them, in any order (B, N, Ch, T, h, w).
@@ -166,8 +166,9 @@ class E3DLSTMCell(nn.Module):
         Returns:
             The next h, c and m.
         """
-        ix, gx, rx, ox, ix_m, gx_m, fx_m = self.conv_x(x).chunk(7, 1)
-        ih, gh, rh, oh = self.conv_h(h).chunk(4, 1)
+        from_x = self.conv_x(x)
+        ix, gx, rx, ox, ix_m, gx_m, fx_m = from_x.chunk(7, 1)
+        ih, gh, rh, oh = _convolved(self.conv_h, h, from_x).chunk(4, 1)
         im, fm, gm, mm = self.conv_m(m).chunk(4, 1)
         c = self.norm(c + self._recall((rx + rh).sigmoid(), history, usable)) + (ix + ih).sigmoid() * (gx + gh).tanh()
         new_m = (fx_m + fm + 1).sigmoid() * mm.tanh() + (ix_m + im).sigmoid() * (gx_m + gm).tanh()

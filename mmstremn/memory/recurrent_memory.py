@@ -308,7 +308,7 @@ class E3DLSTMMemory(RecurrentMemory):
         outputs, cells, m = [], [], state.memory.flatten(0, 1)
         previous, window = x, torch.stack([state.previous.flatten(0, 1), x], 2)
         for (layer, h, c), past in zip(self._layers(state), filled.unbind(1), strict=True):
-            window, c, m = layer(window, h, c, m, past, usable)
+            window, c, m = layer(window, h if state.step else None, c, m, past, usable)
             outputs.append(window)
             cells.append(c)
         hidden, cell = torch.stack(outputs, 1), torch.stack(cells, 1)
