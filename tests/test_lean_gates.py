@@ -104,20 +104,6 @@ def test_a_cell_gives_the_same_with_and_without_gradients(cell_class, states):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(('cell_class', 'states'), [(ConvLSTMCell, 2), (STLSTMCell, 3)])
-def test_no_output_before_is_an_output_of_zeros(cell_class, states):
-    torch.manual_seed(0)
-    cell = cell_class(W, W, 3).double()
-    x, _, *rest = (rand(W, seed) for seed in range(1 + states))
-    results = [cell(x, h, *rest) for h in (None, torch.zeros_like(x))]
-    for one, other in zip(*results, strict=True):
-        assert torch.equal(one, other)
-    weights = list(cell.parameters())
-    gradients = [torch.autograd.grad(sum(part.sum() for part in result), weights) for result in results]
-    for one, other in zip(*gradients, strict=True):  # none is None: distributed training needs them all
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize(('memory_class', 'tensors'), [(ConvLSTMMemory, 6), (STLSTMMemory, 11)])
 def test_a_step_keeps_few_numbers_for_backward(memory_class, tensors):
     """In states (B, w, h, w) a step and layer: i, f, g, o, c, h; and in an ST-LSTM three more gates, m and the tanh."""

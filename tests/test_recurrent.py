@@ -8,7 +8,7 @@ from memory_cases import generator
 from mmstremn.memory.recurrent import ConvLSTMCell, E3DLSTMCell, STLSTMCell, overlap
 
 C, CH, H, W, B = 3, 4, 3, 4, 2
-TOLERANCE = dict(rtol=0, atol=1e-5)
+TOLERANCE = dict(rtol=0, atol=1e-9)
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +180,23 @@ def test_e3d_lstm_as_in_openstl():
     ours = build(E3DLSTMCell)
     ours.load_state_dict(cell.state_dict())
     assert all((one - other).abs().max() > 1e-3 for one, other in zip(out, ours(x, h, c, m, history), strict=True))
+
+
+@pytest.mark.parametrize('cell_class', [ConvLSTMCell, STLSTMCell, E3DLSTMCell])
+def test_no_output_before_is_an_output_of_zeros(cell_class):
+    cell = build(cell_class)
+    if cell_class is E3DLSTMCell:
+        x, h, *rest = e3d_case()
+    else:
+        maps = 1 if cell_class is ConvLSTMCell else 2
+        x, h, *rest = rand(B, C, H, W), *(rand(B, CH, H, W, seed=s) for s in range(1, 2 + maps))
+    results = [cell(x, before, *rest) for before in (None, torch.zeros_like(h))]
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+    weights = list(cell.parameters())
+    gradients = [torch.autograd.grad(sum(part.sum() for part in result), weights) for result in results]
+    for one, other in zip(*gradients, strict=True):  # none is None: distributed training needs them all
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
