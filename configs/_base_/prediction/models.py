@@ -20,6 +20,9 @@ memories = dict(
     stremn_residual=dict(memory=learned, sampling=sampling, residual=True),
     stremn_l2=dict(memory=learned, sampling=sampling, loss=dict(l1=0.0)),
     stremn_carry=dict(memory=learned, sampling=sampling, loss=dict(l1=0.0), carry=True),
+    stremn_carry_local=dict(
+        memory=dict(learned, reader=dict(type='LocalWindowReader', radius=2)), sampling=sampling, loss=dict(l1=0.0), carry=True
+    ),
     convlstm=dict(memory=dict(type='ConvLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
     predrnn=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
     predrnn_v2=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5, decoupling=0.1), **patches)
