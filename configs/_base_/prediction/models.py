@@ -13,17 +13,16 @@ patches = dict(
     value_channels=16,
     sampling=sampling,
 )
+convlstm = dict(memory=dict(type='ConvLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches)
 memories = dict(
     stremn=dict(memory=learned, sampling=sampling),
     stremn_fifo=dict(memory=fifo, sampling=sampling),
     stremn_true_frames=dict(memory=learned),
-    stremn_residual=dict(memory=learned, sampling=sampling, residual=True),
     stremn_l2=dict(memory=learned, sampling=sampling, loss=dict(l1=0.0)),
+    stremn_residual=dict(memory=learned, sampling=sampling, loss=dict(l1=0.0), residual=True),
     stremn_carry=dict(memory=learned, sampling=sampling, loss=dict(l1=0.0), carry=True),
-    stremn_carry_local=dict(
-        memory=dict(learned, reader=dict(type='LocalWindowReader', radius=2)), sampling=sampling, loss=dict(l1=0.0), carry=True
-    ),
-    convlstm=dict(memory=dict(type='ConvLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
+    convlstm=convlstm,
+    convlstm_residual=dict(convlstm, residual=True),
     predrnn=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
     predrnn_v2=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5, decoupling=0.1), **patches)
     | dict(sampling=dict(type='ReverseScheduledSampling', begin_iter=60, end_iter=125, rate=12)),

@@ -20,6 +20,8 @@ memories = dict(
     query_5=dict(base, memory=_slots(), query_frames=5),
     value_last=dict(base, memory=_slots(), value_frame='last'),
     residual=dict(base, memory=_slots(), residual=True),
+    residual_carry_local=dict(base, memory=_slots(reader=local), residual=True, carry=True),
+    residual_carry=dict(base, memory=_slots(), residual=True, carry=True),
     slots_1=dict(base, memory=_slots(number=1)),
     slots_10=dict(base, memory=_slots(number=10)),
     random=dict(base, memory=_slots('RandomSelector')),
