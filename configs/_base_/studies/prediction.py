@@ -12,7 +12,6 @@ memories = dict(
     query_2=dict(base, memory=learned, query_frames=2),
     query_5=dict(base, memory=learned, query_frames=5),
     value_last=dict(base, memory=learned, value_frame='last'),
-    carry=dict(base, memory=learned, carry=True),
     carry_local=dict(base, memory=local, carry=True),
     residual=dict(base, memory=learned, residual=True),
     residual_carry=dict(base, memory=learned, residual=True, carry=True),
