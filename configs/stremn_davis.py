@@ -19,18 +19,27 @@ model = dict(
     value_channels=256,
     short_side=480,
 )
-train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'memory.selector': dict(lr_mult=10)}),
+    paramwise_cfg=dict(
+        custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'memory.selector': dict(lr_mult=10)}
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', by_epoch=False, milestones=[int(max_iters * 0.8), int(max_iters * 0.95)], gamma=0.1),
+    dict(
+        type='MultiStepLR',
+        by_epoch=False,
+        milestones=[int(max_iters * 0.8), int(max_iters * 0.95)],
+        gamma=0.1,
+    ),
 ]
 custom_hooks = [
     dict(type='GumbelTemperatureHook', start=1.0, end=0.3),

@@ -60,7 +60,14 @@ train_dataloader = dict(
         pipeline=[
             dict(type=ClipTransform, name='RandomResizedCrop', size=crop_size, scale=(0.36, 1.0)),
             dict(type=ClipTransform, name='RandomHorizontalFlip'),
-            dict(type=ClipTransform, name='ColorJitter', brightness=0.1, contrast=0.05, saturation=0.05, hue=0.02),
+            dict(
+                type=ClipTransform,
+                name='ColorJitter',
+                brightness=0.1,
+                contrast=0.05,
+                saturation=0.05,
+                hue=0.02,
+            ),
             dict(type=ClipTransform, name='RandomAffine', per_frame=True, degrees=15, shear=10),
             dict(type=PackClip),
         ],
@@ -81,11 +88,15 @@ optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'memory.selector': dict(lr_mult=10)}),
+    paramwise_cfg=dict(
+        custom_keys={'key_encoder.backbone': dict(lr_mult=0.1), 'memory.selector': dict(lr_mult=10)}
+    ),
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=500),
-    dict(type=MultiStepLR, by_epoch=False, milestones=[int(max_iters * 0.8), int(max_iters * 0.95)], gamma=0.1),
+    dict(
+        type=MultiStepLR, by_epoch=False, milestones=[int(max_iters * 0.8), int(max_iters * 0.95)], gamma=0.1
+    ),
 ]
 custom_hooks = [
     dict(type=GumbelTemperatureHook, start=1.0, end=0.3),

@@ -23,22 +23,30 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='IterationSampler'),
-    dataset=dict(type='SyntheticVOSDataset', split='train', size=size, clip_length=7, max_skip=3, max_objects=2),
+    dataset=dict(
+        type='SyntheticVOSDataset', split='train', size=size, clip_length=7, max_skip=3, max_objects=2
+    ),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='SyntheticVOSDataset', split='dev', size=size, num_videos=10, num_frames=30, test_mode=True),
+    dataset=dict(
+        type='SyntheticVOSDataset', split='dev', size=size, num_videos=10, num_frames=30, test_mode=True
+    ),
 )
 test_dataloader = dict(
     batch_size=1,
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='SyntheticVOSDataset', split='test', size=size, num_videos=10, num_frames=40, test_mode=True),
+    dataset=dict(
+        type='SyntheticVOSDataset', split='test', size=size, num_videos=10, num_frames=40, test_mode=True
+    ),
 )
 val_evaluator = test_evaluator = dict(type='DAVISMetric')
-train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -49,6 +57,13 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, T_max=max_iters - 20, eta_min_ratio=0.02),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=20,
+        end=max_iters,
+        T_max=max_iters - 20,
+        eta_min_ratio=0.02,
+    ),
 ]
 default_hooks = dict(checkpoint=dict(interval=100, max_keep_ckpts=1))

@@ -29,16 +29,30 @@ CONFIG = ROOT / 'configs/prediction/stremn_moving_digits.py'
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Predict how a clip goes on')
     parser.add_argument('clip', type=Path, help='video file (mp4, avi, gif, ...) or folder of pictures')
-    parser.add_argument('--config', default=str(CONFIG), help='config of a video predictor (default: %(default)s)')
-    parser.add_argument('--checkpoint', help='default: what tools/train.py left in work_dirs/<name of the config>')
+    parser.add_argument(
+        '--config', default=str(CONFIG), help='config of a video predictor (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--checkpoint', help='default: what tools/train.py left in work_dirs/<name of the config>'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
-    parser.add_argument('--observe', type=int, metavar='N', help="frames the model sees (default: the config's)")
+    parser.add_argument(
+        '--observe', type=int, metavar='N', help="frames the model sees (default: the config's)"
+    )
     parser.add_argument('--steps', type=int, metavar='N', help="frames to predict (default: the config's)")
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help="of the frames (default: the config's)")
-    parser.add_argument('--crop', action='store_true', help='cut frames to the proportions of the size, do not stretch them')
-    parser.add_argument('--out', type=Path, help='folder for the results (default: work_dirs/predict_demo/<clip>)')
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help="of the frames (default: the config's)"
+    )
+    parser.add_argument(
+        '--crop', action='store_true', help='cut frames to the proportions of the size, do not stretch them'
+    )
+    parser.add_argument(
+        '--out', type=Path, help='folder for the results (default: work_dirs/predict_demo/<clip>)'
+    )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU if there is one)')
-    parser.add_argument('--fps', type=int, default=5, help='frames a second of the video (default: %(default)s)')
+    parser.add_argument(
+        '--fps', type=int, default=5, help='frames a second of the video (default: %(default)s)'
+    )
     args = parser.parse_args(argv)
     for name in ('observe', 'steps', 'fps'):
         value = getattr(args, name)
@@ -105,7 +119,9 @@ def open_clip(path: Path) -> FrameSource:
     return pictures
 
 
-def read_clip(source: FrameSource, cfg: Config, args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+def read_clip(
+    source: FrameSource, cfg: Config, args: argparse.Namespace
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Observed frames (T', C, H, W) uint8, and those that follow, as many as there are of the steps.
 
     Raises:
@@ -113,7 +129,9 @@ def read_clip(source: FrameSource, cfg: Config, args: argparse.Namespace) -> tup
     """
     held = len(source.numbers)
     if held < args.observe:
-        raise ValueError(f'{source.path}: {held} frames, expected at least the {args.observe} that the model is to see')
+        raise ValueError(
+            f'{source.path}: {held} frames, expected at least the {args.observe} that the model is to see'
+        )
     length = min(held, args.observe + args.steps)
     clip_format = ClipFormat(length, args.size, cfg.model.get('frame_channels', 1), crop=args.crop)
     frames = as_tensor(clip_format.read(source, int(source.numbers[0]))[1])

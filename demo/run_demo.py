@@ -31,20 +31,31 @@ try:
     from rich.table import Table
 
     from mmstremn.apis import init_segmentor
-    from mmstremn.datasets.video import Video, iterate_frames
     from mmstremn.engine.launch import add_hook, build_runner, load_config, set_max_iters
     from mmstremn.engine.progress import ProgressHook, StagedProgress
     from mmstremn.evaluation import copy_first_mask, evaluate_video, global_measures
-    from mmstremn.models.video_inference import predict_video
+    from mmstremn.models.segmentation.inference import predict_video
     from mmstremn.registry import DATASETS, SCOPE
     from mmstremn.structures import VOSDataSample
+    from mmstremn.structures.video import Video, iterate_frames
     from mmstremn.utils.palette import decode_palette_png
     from mmstremn.visualization import draw_film_strip, draw_slot_timeline, write_overlay_video
 except ImportError as error:
-    sys.exit(f'The demo misses a package: {error}. `make demo` installs it, and so does: pip install -e ".[mm]"')
+    sys.exit(
+        f'The demo misses a package: {error}. `make demo` installs it, and so does: pip install -e ".[mm]"'
+    )
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTPUTS = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'overview.png', 'log.txt', 'runs')
+OUTPUTS = (
+    'stremn.pth',
+    'fifo.pth',
+    'metrics.json',
+    'overlay.mp4',
+    'slots.png',
+    'overview.png',
+    'log.txt',
+    'runs',
+)
 FIFO = {'model.memory.selector._delete_': True, 'model.memory.selector.type': 'FIFOSelector'}
 TRAINED = {'stremn': {}, 'fifo': FIFO}  # checkpoint name: changes of the config
 SHORT_CLIPS = 'short_clips'
@@ -56,14 +67,20 @@ TEST_COST, BASELINE_COST, SHOW_COST = 2.0, 0.1, 2.0
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train, test and show STReMN on synthetic videos')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='folder for all that the demo leaves')
-    parser.add_argument('--config', default=str(ROOT / 'configs/stremn_synthetic.py'), help='config of a SlotMemory')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/demo'), help='folder for all that the demo leaves'
+    )
+    parser.add_argument(
+        '--config', default=str(ROOT / 'configs/stremn_synthetic.py'), help='config of a SlotMemory'
+    )
     parser.add_argument(
         '--short-clips',
         default=str(ROOT / 'configs/vos/synthetic_short_clips.py'),
         help='config of the training that comes first and that both memories start from',
     )
-    parser.add_argument('--iters', type=int, help="iterations of each of the three trainings (default: the configs')")
+    parser.add_argument(
+        '--iters', type=int, help="iterations of each of the three trainings (default: the configs')"
+    )
     parser.add_argument('--seed', type=int, help="of weights, clips and noise (default: the config's)")
     parser.add_argument('--video', type=int, default=0, help='the test video that is shown')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
@@ -112,7 +129,9 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
     cfg = cfgs['stremn']
     videos = build_test_videos(cfg)
     if not 0 <= args.video < len(videos):
-        raise ValueError(f'--video {args.video}: expected 0..{len(videos) - 1}, a test video of {args.config}')
+        raise ValueError(
+            f'--video {args.video}: expected 0..{len(videos) - 1}, a test video of {args.config}'
+        )
     results = {}
     per_run = cfg.train_cfg.max_iters + TEST_COST * len(videos)
     total = short_clips.train_cfg.max_iters + per_run * len(cfgs) + BASELINE_COST * len(videos) + SHOW_COST
@@ -138,7 +157,9 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
 def make_config(args: argparse.Namespace, name: str, path: str) -> Config:
     """The config of one of the trainings."""
     options = {**args.cfg_options, **TRAINED.get(name, {})}
-    options |= {f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')}  # the demo tests, after training
+    options |= {
+        f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')
+    }  # the demo tests, after training
     options['env_cfg.cudnn_benchmark'] = False
     if args.seed is not None:
         options['randomness.seed'] = args.seed
@@ -170,7 +191,11 @@ def train(cfg: Config, checkpoint: Path, report: Callable[[int], None]) -> None:
 def test(cfg: Config, checkpoint: Path, report: Callable[[int], None]) -> dict[str, float]:
     """The measures of a checkpoint on the test videos, as ``tools/test.py`` finds them."""
     cfg = cfg.copy()
-    cfg.load_from, cfg.work_dir, cfg.experiment_name = str(checkpoint), f'{cfg.work_dir}_test', f'{cfg.experiment_name}_test'
+    cfg.load_from, cfg.work_dir, cfg.experiment_name = (
+        str(checkpoint),
+        f'{cfg.work_dir}_test',
+        f'{cfg.experiment_name}_test',
+    )
     add_hook(cfg, type='CheckpointMatchHook', strict=True)
     runner = build_runner(cfg)
     runner.register_hook(ProgressHook(report))
@@ -217,13 +242,19 @@ def captioned(picture: np.ndarray, text: bool = True) -> np.ndarray:
     strip = np.zeros((24, *picture.shape[1:]), np.uint8)
     for place, caption in enumerate(('frame', 'ground truth', 'prediction') if text else ()):
         left = place * (picture.shape[1] + 4) // 3 + 6
-        cv2.putText(strip, caption, (left, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            strip, caption, (left, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+        )
     return np.concatenate([strip, picture])
 
 
 def describe(args: argparse.Namespace, cfgs: list[Config], videos: list[Video]) -> dict:
     """What is needed to run the demo again."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f'CPU, {torch.get_num_threads()} threads'
+    )
     return dict(
         command=args.command,
         configs=[args.short_clips, args.config],
@@ -233,7 +264,8 @@ def describe(args: argparse.Namespace, cfgs: list[Config], videos: list[Video]) 
         test_videos=[video.name for video in videos],
         shown_video=videos[args.video].name,
         device=device,
-        versions=dict(python=platform.python_version()) | {name: import_module(name).__version__ for name in PACKAGES},
+        versions=dict(python=platform.python_version())
+        | {name: import_module(name).__version__ for name in PACKAGES},
     )
 
 

@@ -18,13 +18,13 @@ from PIL import Image
 from rich.console import Console
 
 from mmstremn.apis import init_segmentor
-from mmstremn.datasets.image_io import as_single_object, read_ids
-from mmstremn.datasets.video import Video, iterate_frames, mask_ids
-from mmstremn.datasets.video_file import open_video
+from mmstremn.datasets.io.images import as_single_object, read_ids
+from mmstremn.datasets.io.video_file import open_video
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models import VOSegmentor
-from mmstremn.models.video_inference import slot_stamps
+from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import VOID
+from mmstremn.structures.video import Video, iterate_frames, mask_ids
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 
@@ -35,7 +35,9 @@ CONFIG, WEIGHTS = ROOT / 'configs/vos/shipped_stremn.py', ROOT / 'weights/stremn
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Segment a video from the mask of its first frame')
     parser.add_argument('video', type=Path, help='video file (mp4, avi, gif, ...) or folder of pictures')
-    parser.add_argument('--mask', type=Path, required=True, help='mask of the first frame: palette or grey PNG of ids')
+    parser.add_argument(
+        '--mask', type=Path, required=True, help='mask of the first frame: palette or grey PNG of ids'
+    )
     parser.add_argument(
         '--mask-at',
         type=_frame_and_path,
@@ -47,13 +49,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--config', help='of another model (default: that of the weights in weights/)')
     parser.add_argument('--checkpoint', help="the other model's")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
-    parser.add_argument('--out', type=Path, help='folder for the results (default: work_dirs/vos_demo/<video>)')
-    parser.add_argument('--short-side', type=int, help="compute at this size (default: the config's model.short_side)")
+    parser.add_argument(
+        '--out', type=Path, help='folder for the results (default: work_dirs/vos_demo/<video>)'
+    )
+    parser.add_argument(
+        '--short-side', type=int, help="compute at this size (default: the config's model.short_side)"
+    )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU if there is one)')
-    parser.add_argument('--fps', type=int, help="frames a second of the overlay (default: the video's, 15 for pictures)")
+    parser.add_argument(
+        '--fps', type=int, help="frames a second of the overlay (default: the video's, 15 for pictures)"
+    )
     args = parser.parse_args(argv)
     if (args.config is None) != (args.checkpoint is None):
-        parser.error('--config and --checkpoint belong together: expected both, or none of them for the weights in weights/')
+        parser.error(
+            '--config and --checkpoint belong together: expected both, or none of them for the weights in weights/'
+        )
     if args.config is None:
         args.config, args.checkpoint = str(CONFIG), str(WEIGHTS)
     args.out = args.out or Path('work_dirs/vos_demo') / args.video.stem
@@ -89,10 +99,14 @@ def read_masks(video: Video, files: list[tuple[int, Path]]) -> dict[int, np.ndar
     masks = {}
     for index, path in files:
         if not 0 <= index < video.num_frames:
-            raise ValueError(f'{path}: frame {index}, expected one of 0..{video.num_frames - 1} of {video.name}')
+            raise ValueError(
+                f'{path}: frame {index}, expected one of 0..{video.num_frames - 1} of {video.name}'
+            )
         ids = read_ids(path)
         if ids.shape != video.size:
-            raise ValueError(f'{path}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}')
+            raise ValueError(
+                f'{path}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
+            )
         if mask_ids(ids) <= {0, VOID} and VOID in mask_ids(ids):
             ids = as_single_object(ids)  # black and white
         if not mask_ids(ids) - {0, VOID}:
@@ -115,7 +129,9 @@ def load_model(args: argparse.Namespace) -> VOSegmentor:
     model = init_segmentor(cfg, args.checkpoint, args.device)
     if args.short_side is not None:
         if (model.test_time or {}).get('short_sides'):
-            raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
+            raise ValueError(
+                '--short-side: the config has model.test_time.short_sides, expected one of the two'
+            )
         model.short_side = args.short_side
     return model
 
@@ -130,7 +146,9 @@ def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out:
         write_overlay_video(out / 'overlay.mp4', (f for f, _ in frames), (ids for _, ids in written), fps)
     outputs = ['overlay.mp4', 'masks']
     if stamps[0] is not None:
-        picture = draw_slot_timeline(torch.stack(stamps).cpu().numpy(), f'Which frames the slots held ({video.name})')
+        picture = draw_slot_timeline(
+            torch.stack(stamps).cpu().numpy(), f'Which frames the slots held ({video.name})'
+        )
         Image.fromarray(picture).save(out / 'slots.png')
         outputs.append('slots.png')
     rate = video.num_frames / max(progress.seconds[video.name], 1e-3)
@@ -139,7 +157,11 @@ def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out:
 
 
 def segmented(
-    model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], stamps: list, report: Callable[[int], None]
+    model: VOSegmentor,
+    video: Video,
+    masks: dict[int, np.ndarray],
+    stamps: list,
+    report: Callable[[int], None],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each frame (H, W, 3) with its ids (H, W); what the slots hold after it is appended to ``stamps``."""
     stream = None
@@ -165,7 +187,11 @@ def saved(
 def frame_names(video: Video) -> list[str]:
     """Names of the frames: of their files, else their numbers."""
     files = getattr(video, 'files', None)
-    return [Path(file).stem for file in files] if files else [f'{index:05d}' for index in range(video.num_frames)]
+    return (
+        [Path(file).stem for file in files]
+        if files
+        else [f'{index:05d}' for index in range(video.num_frames)]
+    )
 
 
 def source_fps(path: Path, default: int = 15) -> int:

@@ -38,7 +38,10 @@ def _versions() -> Iterator[tuple[str, str | None]]:
     yield 'python', platform.python_version()
     yield 'torch', torch.__version__
     yield 'CUDA of torch', torch.version.cuda
-    for package, names in (('mmengine', ('onedl-mmengine', 'mmengine')), ('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite'))):
+    for package, names in (
+        ('mmengine', ('onedl-mmengine', 'mmengine')),
+        ('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite')),
+    ):
         name = next((name for name in names if installed_version(name)), package)
         yield name, installed_version(name)
     for package in ('mmseg', 'mmdet'):
@@ -58,12 +61,18 @@ def parts_table() -> Table:
 
 def _parts() -> Iterator[tuple[str, bool, str]]:
     has_mmengine, has_mmcv = (find_spec(name) is not None for name in ('mmengine', 'mmcv'))
-    compiled = has_mmengine and has_mmcv and find_spec('mmcv._ext') is not None  # which imports mmcv, and that mmengine
+    compiled = (
+        has_mmengine and has_mmcv and find_spec('mmcv._ext') is not None
+    )  # which imports mmcv, and that mmengine
     yield 'mmengine: configs, training, testing', has_mmengine, INSTALL['mmengine']
     yield 'mmengine that can resume runs', installed_version('mmengine') is None, FIX
     yield 'mmcv, as a Python library', has_mmcv, INSTALL['mmengine']
     yield 'compiled ops of mmcv', compiled, OPS
-    yield 'GPU', torch.cuda.is_available(), 'everything runs on CPUs too; see pytorch.org for builds with CUDA'
+    yield (
+        'GPU',
+        torch.cuda.is_available(),
+        'everything runs on CPUs too; see pytorch.org for builds with CUDA',
+    )
     yield 'mmseg: memories in segmentors', find_spec('mmseg') is not None, INSTALL['mmseg']
     yield 'mmdet: memories in trackers', find_spec('mmdet') is not None, INSTALL['mmdet']
     tracking = all(find_spec(name) is not None for name in ('trackeval', 'lap'))

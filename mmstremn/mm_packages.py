@@ -54,7 +54,9 @@ def register_mm_packages() -> None:
     from mmengine.config import config, utils
 
     for package, names in DISTRIBUTIONS.items():
-        absent = package if find_spec(package) else names[0]  # on sys.path without being installed: by its own name
+        absent = (
+            package if find_spec(package) else names[0]
+        )  # on sys.path without being installed: by its own name
         utils.MODULE2PACKAGE[package] = distribution_of(package) or absent
     mmengines = inspect.unwrap(utils._get_package_and_cfg_path)
 

@@ -65,7 +65,9 @@ def _unknown(key: str, registry: Registry) -> str:
     names = {name: entry.scope for entry in reversed(lineage) for name in entry.module_dict}
     close = difflib.get_close_matches(name, names)
     hint = f' Did you mean {", ".join(close)}?' if close else ''
-    groups = [f'{entry.scope}: {", ".join(sorted(entry.module_dict))}' for entry in lineage if entry.module_dict]
+    groups = [
+        f'{entry.scope}: {", ".join(sorted(entry.module_dict))}' for entry in lineage if entry.module_dict
+    ]
     where = lineage[0].scope if lineage else scope
     return f"'{key}' is not registered as a {registry.name} of {where}.{hint} Registered: {'; '.join(groups) or 'nothing'}"
 
@@ -84,7 +86,9 @@ LOOPS = _child('loop', MMENGINE_LOOPS, 'mmstremn.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', MMENGINE_OPTIM_WRAPPERS, 'mmstremn.engine')
 # Nothing of our own in these: without them mmengine warns that our scope has none.
 OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'mmstremn.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmstremn.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmstremn.engine'
+)
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'mmstremn.engine')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'mmstremn.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'mmstremn.engine')

@@ -17,7 +17,9 @@ def check_versions() -> None:
             stacklevel=3,
         )
     elif installed_version('onedl-mmengine') is None:
-        warnings.warn('only mmstremn.memory works without mmengine. Fix: pip install onedl-mmengine', stacklevel=3)
+        warnings.warn(
+            'only mmstremn.memory works without mmengine. Fix: pip install onedl-mmengine', stacklevel=3
+        )
     for name, tested in TESTED.items():
         found = installed_version(name)
         if found is not None and found.split('.')[:2] != tested.split('.'):

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-from runs import ROOT
+from helpers.runs import ROOT
 
 import mmstremn
 from mmstremn.mm_packages import INSTALL
@@ -51,8 +51,12 @@ def test_parts_that_are_there_and_not(about, monkeypatch):
     """Every fix is named where all is missing, none where all is there."""
     globals_of_parts = about['_parts'].__globals__
     for there in (True, False):
-        monkeypatch.setitem(globals_of_parts, 'find_spec', lambda name, there=there: object() if there else None)
-        monkeypatch.setitem(globals_of_parts, 'installed_version', lambda name, there=there: None if there else '0.10.7')
+        monkeypatch.setitem(
+            globals_of_parts, 'find_spec', lambda name, there=there: object() if there else None
+        )
+        monkeypatch.setitem(
+            globals_of_parts, 'installed_version', lambda name, there=there: None if there else '0.10.7'
+        )
         monkeypatch.setattr('torch.cuda.is_available', lambda there=there: there)
         assert {found for _, found, _ in about['_parts']()} == {there}
     fixes = {fix for _, _, fix in about['_parts']()}
@@ -78,7 +82,9 @@ def test_components_by_kind(kind, name, text):
 
 def test_it_runs_without_mmengine():
     """In a process that finds none: ``mmstremn.memory`` works there, and the fix is named."""
-    program = "import runpy, sys; sys.modules['mmengine'] = None; runpy.run_module('mmstremn', run_name='__main__')"
+    program = (
+        "import runpy, sys; sys.modules['mmengine'] = None; runpy.run_module('mmstremn', run_name='__main__')"
+    )
     environment = dict(os.environ, PYTHONPATH=str(ROOT), COLUMNS='2000')
     result = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from helpers.runs import ROOT, run_tool
 from mmengine.config import Config, utils
 from mmengine.hub import get_config
 from mmengine.utils import package_utils
-from runs import ROOT, run_tool
 
 import mmstremn
 from mmstremn import mm_packages
@@ -99,8 +99,13 @@ def test_configs_of_the_installed_forks_are_found(package, name, tmp_path):
 @pytest.mark.parametrize('package', ['mmseg', 'mmdet'])
 def test_what_is_missing_is_named_instead_of_installed(package, monkeypatch, tmp_path):
     monkeypatch.setattr(mm_packages, 'find_spec', lambda name: None)
-    for load in (get_config, lambda name: Config.fromfile(write(tmp_path / 'mine.py', f"_base_ = '{name}'\n"))):
-        with pytest.raises(ModuleNotFoundError, match=f'{package} is not installed. Fix: pip install onedl-') as error:
+    for load in (
+        get_config,
+        lambda name: Config.fromfile(write(tmp_path / 'mine.py', f"_base_ = '{name}'\n")),
+    ):
+        with pytest.raises(
+            ModuleNotFoundError, match=f'{package} is not installed. Fix: pip install onedl-'
+        ) as error:
             load(f'{package}::fcn/fcn.py')
         assert INSTALL[package] in str(error.value)
 
@@ -145,7 +150,9 @@ def test_other_packages_are_left_to_mmengine():
         utils._get_package_and_cfg_path('nobody::a/b.py')
 
 
-@pytest.mark.parametrize('name, error', [('', ValueError), ('a::b.py', ValueError), ('none.py', FileNotFoundError)])
+@pytest.mark.parametrize(
+    'name, error', [('', ValueError), ('a::b.py', ValueError), ('none.py', FileNotFoundError)]
+)
 def test_a_config_that_is_none_is_named(name, error):
     with pytest.raises(error, match=name or 'expected'):
         get_config(f'mmstremn::{name}')

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import setuptools
-from runs import ROOT
+from helpers.runs import ROOT
 
 from mmstremn.mm_packages import INSTALL
 
@@ -49,13 +49,18 @@ def wheel(tmp_path_factory):
     run([sys.executable, '-c', program.format('sdist')], source)
     archive = next(folder.glob('*.tar.gz'))
     shutil.unpack_archive(archive, folder)
-    run([sys.executable, '-c', program.format('wheel')], archive.with_name(archive.name.removesuffix('.tar.gz')))
+    run(
+        [sys.executable, '-c', program.format('wheel')],
+        archive.with_name(archive.name.removesuffix('.tar.gz')),
+    )
     return next(folder.glob('*.whl'))
 
 
 def run(command: list, folder: Path) -> str:
     """The output of a command that must succeed, in a process that does not see the repository."""
-    environment = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PIP_CONSTRAINT')}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PIP_CONSTRAINT')
+    }
     command = [str(part) for part in command]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, f'{command}: {result.stdout[-3000:]}{result.stderr[-3000:]}'
@@ -81,8 +86,15 @@ def test_no_mm_package_is_required(arguments):
 
 
 def test_tested_versions_are_of_packages_that_are_required_and_meet_their_bounds(arguments):
-    required = {*arguments['install_requires'], *(r for extra in arguments['extras_require'].values() for r in extra)}
-    pins = dict(line.split('==') for line in (ROOT / 'requirements/tested.txt').read_text().splitlines() if '==' in line)
+    required = {
+        *arguments['install_requires'],
+        *(r for extra in arguments['extras_require'].values() for r in extra),
+    }
+    pins = dict(
+        line.split('==')
+        for line in (ROOT / 'requirements/tested.txt').read_text().splitlines()
+        if '==' in line
+    )
     assert pins.keys() <= names(required)
     for requirement in required:
         name, bound, lowest = requirement.partition('>=')
@@ -93,7 +105,9 @@ def test_tested_versions_are_of_packages_that_are_required_and_meet_their_bounds
 @pytest.mark.parametrize('package, extra', [('mmengine', 'mm'), ('mmseg', 'mmseg'), ('mmdet', 'tracking')])
 def test_what_we_tell_users_to_install_is_what_the_extras_install(package, extra, arguments):
     packages = INSTALL[package].removeprefix('pip install ').split()
-    new = names(arguments['extras_require'][extra]) - (names(arguments['extras_require']['mm']) if extra != 'mm' else set())
+    new = names(arguments['extras_require'][extra]) - (
+        names(arguments['extras_require']['mm']) if extra != 'mm' else set()
+    )
     assert names(packages) == new
     pins = (ROOT / 'requirements/tested.txt').read_text().split()
     assert all(package in pins for package in packages if '==' in package)
@@ -130,18 +144,33 @@ def environment_of_mim(wheel, tmp_path_factory):
 @pytest.mark.slow
 def test_mim_trains_and_tests_the_wheel(environment_of_mim, tmp_path):
     python, mim = (environment_of_mim / 'bin' / name for name in ('python', 'mim'))
-    place = run([python, '-W', 'ignore', '-c', 'import mmstremn, torch; print(mmstremn.__file__)'], tmp_path).strip()
+    place = run(
+        [python, '-W', 'ignore', '-c', 'import mmstremn, torch; print(mmstremn.__file__)'], tmp_path
+    ).strip()
     assert place.startswith(str(environment_of_mim))
-    small = ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False', 'param_scheduler=None']
-    small += ['train_dataloader.dataset.size=(48,48)', 'train_dataloader.batch_size=1', 'train_cfg.max_iters=2']
+    small = [
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'param_scheduler=None',
+    ]
+    small += [
+        'train_dataloader.dataset.size=(48,48)',
+        'train_dataloader.batch_size=1',
+        'train_cfg.max_iters=2',
+    ]
     small += ['train_cfg.val_begin=9', 'train_cfg.val_interval=9', 'test_dataloader.num_workers=0']
     small += [f'test_dataloader.dataset.{key}' for key in ('size=(48,48)', 'num_videos=1', 'num_frames=4')]
     options = ['--work-dir', tmp_path / 'work', '--cfg-options', *small]
     log = run([mim, 'train', 'mmstremn', 'stremn_synthetic.py', '--gpus', '0', *options], tmp_path)
     assert 'Training finished successfully' in log and f'{environment_of_mim}/lib' in log
     checkpoint = ['--checkpoint', tmp_path / 'work/iter_2.pth']
-    log = run([mim, 'test', 'mmstremn', 'stremn_synthetic.py', *checkpoint, '--gpus', '0', *options], tmp_path)
+    log = run(
+        [mim, 'test', 'mmstremn', 'stremn_synthetic.py', *checkpoint, '--gpus', '0', *options], tmp_path
+    )
     assert 'DAVIS/J&F' in log and 'Testing finished successfully' in log
     assert 'SlotMemory' in run([python, '-m', 'mmstremn'], tmp_path)
     run([mim, 'search', 'mmstremn', '--model', 'stremn', '--json', 'found.json'], tmp_path)
-    assert json.loads((tmp_path / 'found.json').read_text())['config']['stremn_synthetic'] == 'configs/stremn_synthetic.py'
+    assert (
+        json.loads((tmp_path / 'found.json').read_text())['config']['stremn_synthetic']
+        == 'configs/stremn_synthetic.py'
+    )

@@ -123,7 +123,9 @@ def test_what_mmengine_has_is_found_too():
     assert find('CheckpointHook', HOOKS).__name__ == 'CheckpointHook'
 
 
-@pytest.mark.parametrize('registry, name', [(MODELS, 'VOSegmentor'), (DATASETS, 'DAVISDataset'), (METRICS, 'DAVISMetric')])
+@pytest.mark.parametrize(
+    'registry, name', [(MODELS, 'VOSegmentor'), (DATASETS, 'DAVISDataset'), (METRICS, 'DAVISMetric')]
+)
 def test_registries_fill_themselves(registry, name):
     assert registry.scope == SCOPE
     assert isinstance(registry, Registry)
@@ -153,18 +155,25 @@ def test_mmengines_own_build_names_the_choices_too(root, name, close, listed):
 
 
 def test_another_scope_that_names_ours_gets_the_choices():
-    with DefaultScope.overwrite_default_scope('mmengine'), pytest.raises(KeyError, match='Did you mean SlotMemory, '):
+    with (
+        DefaultScope.overwrite_default_scope('mmengine'),
+        pytest.raises(KeyError, match='Did you mean SlotMemory, '),
+    ):
         MMENGINE_MODELS.build(dict(type='mmstremn.SlotMemry'))
 
 
 def test_a_scope_that_is_not_installed_is_named():
-    with pytest.raises(KeyError, match=r"'mmnothing\.Net' was not found: No module named 'mmnothing'.*python -m mmstremn"):
+    with pytest.raises(
+        KeyError, match=r"'mmnothing\.Net' was not found: No module named 'mmnothing'.*python -m mmstremn"
+    ):
         MODELS.build(dict(type='mmnothing.Net'))
 
 
 def test_another_librarys_choices_are_named():
     pytest.importorskip('mmseg')
-    with pytest.raises(KeyError, match=r"'mmseg\.FCNHed' is not registered as a model of mmseg\. Did you mean FCNHead"):
+    with pytest.raises(
+        KeyError, match=r"'mmseg\.FCNHed' is not registered as a model of mmseg\. Did you mean FCNHead"
+    ):
         MODELS.build(dict(type='mmseg.FCNHed'))
 
 

@@ -36,7 +36,10 @@ def main(argv: list[str] | None = None) -> dict:
     cfg.model = without_backbone_weights(cfg.model)
     add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=True)
     if args.show_dir is not None:
-        for hook in ('mmstremn.VOSVisualizationHook', 'mmstremn.PredictionVisualizationHook'):  # each takes what is its own
+        for hook in (
+            'mmstremn.VOSVisualizationHook',
+            'mmstremn.PredictionVisualizationHook',
+        ):  # each takes what is its own
             add_hook(cfg, type=hook, out_dir=args.show_dir)
     metrics = build_runner(cfg).test()
     if args.out is not None and is_main_process():

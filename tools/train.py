@@ -26,7 +26,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='go on from a checkpoint; without a value, from the latest of the work folder, if there is one',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision in bfloat16')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
+    )
     return parser.parse_args(argv)
 
 

@@ -18,7 +18,14 @@ train_dataloader = dict(
         pipeline=[
             dict(type='ClipTransform', name='RandomResizedCrop', size=crop_size, scale=(0.36, 1.0)),
             dict(type='ClipTransform', name='RandomHorizontalFlip'),
-            dict(type='ClipTransform', name='ColorJitter', brightness=0.1, contrast=0.05, saturation=0.05, hue=0.02),
+            dict(
+                type='ClipTransform',
+                name='ColorJitter',
+                brightness=0.1,
+                contrast=0.05,
+                saturation=0.05,
+                hue=0.02,
+            ),
             dict(type='ClipTransform', name='RandomAffine', per_frame=True, degrees=15, shear=10),
             dict(type='PackClip'),
         ],

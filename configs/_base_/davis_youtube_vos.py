@@ -11,7 +11,9 @@ davis_youtube_vos_dataloader = dict(
         type='WeightedVOSDataset',
         datasets=[
             dict(type='DAVISDataset', data_root='{{$MMSTREMN_DAVIS:data/DAVIS}}', split='train'),
-            dict(type='YouTubeVOSDataset', data_root='{{$MMSTREMN_YOUTUBE_VOS:data/YouTubeVOS}}', split='train'),
+            dict(
+                type='YouTubeVOSDataset', data_root='{{$MMSTREMN_YOUTUBE_VOS:data/YouTubeVOS}}', split='train'
+            ),
         ],
         weights=[5, 1],
         clip_length=8,

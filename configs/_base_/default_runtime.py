@@ -1,7 +1,9 @@
 default_scope = 'mmstremn'
 randomness = dict(seed=0)
 env_cfg = dict(
-    cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
 )
 # Without a GPU device_ids must be None and the backend gloo; the tools see to both.
 model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False)

@@ -14,7 +14,11 @@ selectors = dict(
 )
 memories = {
     name + suffix: dict(
-        type='SlotMemory', num_slots=4, train_slots=4, selector=dict(type=selector), gates=[*protect, *cadence]
+        type='SlotMemory',
+        num_slots=4,
+        train_slots=4,
+        selector=dict(type=selector),
+        gates=[*protect, *cadence],
     )
     for suffix, cadence in (('', []), ('_every_5th', [dict(type='EveryN', n=5)]))
     for name, selector in selectors.items()

@@ -26,7 +26,9 @@ test_dataloader = dict(
     dataset=dict(type='SyntheticActionDataset', split='test', num_clips=600),
 )
 val_evaluator = test_evaluator = dict(type='ClipAccuracy')
-train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -36,5 +38,12 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, T_max=max_iters - 20, eta_min_ratio=0.02),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=20,
+        end=max_iters,
+        T_max=max_iters - 20,
+        eta_min_ratio=0.02,
+    ),
 ]

@@ -1,1 +1,5 @@
-_base_ = ['../_base_/prediction/runtime.py', '../_base_/prediction/e3d_lstm.py', '../_base_/prediction/kth_40.py']
+_base_ = [
+    '../_base_/prediction/runtime.py',
+    '../_base_/prediction/e3d_lstm.py',
+    '../_base_/prediction/kth_40.py',
+]

@@ -1,2 +1,6 @@
-_base_ = ['../_base_/prediction/runtime.py', '../_base_/prediction/predrnn.py', '../_base_/prediction/human36m.py']
+_base_ = [
+    '../_base_/prediction/runtime.py',
+    '../_base_/prediction/predrnn.py',
+    '../_base_/prediction/human36m.py',
+]
 model = dict(frame_channels=3, value_channels=48)

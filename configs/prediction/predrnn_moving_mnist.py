@@ -1,1 +1,5 @@
-_base_ = ['../_base_/prediction/runtime.py', '../_base_/prediction/predrnn.py', '../_base_/prediction/moving_mnist.py']
+_base_ = [
+    '../_base_/prediction/runtime.py',
+    '../_base_/prediction/predrnn.py',
+    '../_base_/prediction/moving_mnist.py',
+]

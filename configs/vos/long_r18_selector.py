@@ -12,7 +12,14 @@ train_dataloader = dict(dataset=dict(clip_length=16, max_skip=20))
 train_cfg = dict(max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=10),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=10, end=max_iters, T_max=max_iters - 10, eta_min_ratio=0.05),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=10,
+        end=max_iters,
+        T_max=max_iters - 10,
+        eta_min_ratio=0.05,
+    ),
 ]
 optim_wrapper = dict(optimizer=dict(lr=2e-4))
 default_hooks = dict(checkpoint=dict(interval=40, max_keep_ckpts=1))

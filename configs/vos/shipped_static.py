@@ -18,9 +18,22 @@ train_dataloader = dict(
         clip_length=3,
         max_objects=2,
         pipeline=[
-            dict(type='ClipTransform', name='RandomResizedCrop', size=(208, 208), scale=(0.3, 1.0), ratio=(0.75, 1.33)),
+            dict(
+                type='ClipTransform',
+                name='RandomResizedCrop',
+                size=(208, 208),
+                scale=(0.3, 1.0),
+                ratio=(0.75, 1.33),
+            ),
             dict(type='ClipTransform', name='RandomHorizontalFlip'),
-            dict(type='ClipTransform', name='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.03),
+            dict(
+                type='ClipTransform',
+                name='ColorJitter',
+                brightness=0.2,
+                contrast=0.2,
+                saturation=0.2,
+                hue=0.03,
+            ),
             dict(type='ClipTransform', name='RandomGrayscale', p=0.05),
             dict(
                 type='ClipTransform',
@@ -32,21 +45,39 @@ train_dataloader = dict(
                 translate=(0.12, 0.12),
             ),
             dict(type='ThinPlateWarp', scale=0.02, p=0.33),
-            dict(type='ClipTransform', name='ColorJitter', per_frame=True, brightness=0.1, contrast=0.1, saturation=0.1),
+            dict(
+                type='ClipTransform',
+                name='ColorJitter',
+                per_frame=True,
+                brightness=0.1,
+                contrast=0.1,
+                saturation=0.1,
+            ),
             dict(type='PackClip'),
         ],
     ),
 )
 val_dataloader = dict(dataset=dict(split='dev', short_side=240))
-train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters, T_max=max_iters - 50, eta_min_ratio=0.05),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=50,
+        end=max_iters,
+        T_max=max_iters - 50,
+        eta_min_ratio=0.05,
+    ),
 ]
 optim_wrapper = dict(
     optimizer=dict(lr=3e-4),
-    paramwise_cfg=dict(custom_keys={'key_encoder.backbone': dict(lr_mult=0.2), 'value_encoder.backbone': dict(lr_mult=0.5)}),
+    paramwise_cfg=dict(
+        custom_keys={'key_encoder.backbone': dict(lr_mult=0.2), 'value_encoder.backbone': dict(lr_mult=0.5)}
+    ),
 )
 default_hooks = dict(checkpoint=dict(interval=200, max_keep_ckpts=1))

@@ -22,10 +22,21 @@ train_dataloader = dict(
                 max_skip=10,
                 pipeline=[
                     dict(
-                        type='ClipTransform', name='RandomResizedCrop', size=(208, 208), scale=(0.3, 1.0), ratio=(0.75, 1.33)
+                        type='ClipTransform',
+                        name='RandomResizedCrop',
+                        size=(208, 208),
+                        scale=(0.3, 1.0),
+                        ratio=(0.75, 1.33),
                     ),
                     dict(type='ClipTransform', name='RandomHorizontalFlip'),
-                    dict(type='ClipTransform', name='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.03),
+                    dict(
+                        type='ClipTransform',
+                        name='ColorJitter',
+                        brightness=0.2,
+                        contrast=0.2,
+                        saturation=0.2,
+                        hue=0.03,
+                    ),
                     dict(type='ClipTransform', name='RandomAffine', per_frame=True, degrees=10, shear=5),
                     dict(type='PackClip'),
                 ],
@@ -40,6 +51,13 @@ train_dataloader = dict(
 train_cfg = dict(max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=20, end=max_iters, T_max=max_iters - 20, eta_min_ratio=0.05),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=20,
+        end=max_iters,
+        T_max=max_iters - 20,
+        eta_min_ratio=0.05,
+    ),
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-4))

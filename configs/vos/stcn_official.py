@@ -7,7 +7,9 @@ model = dict(
     backbone=dict(type='TimmBackbone', model_name='resnet50'),
     value_backbone=dict(type='TimmBackbone', model_name='resnet18'),
     value_encoder=dict(type='STCNValueEncoder'),
-    memory=dict(type='GrowingMemory', reader=dict(type='TopKReader', affinity=dict(type='L2Affinity'), k=20), every=5),
+    memory=dict(
+        type='GrowingMemory', reader=dict(type='TopKReader', affinity=dict(type='L2Affinity'), k=20), every=5
+    ),
     decoder=dict(type='STCNDecoder', channels=(512, 256, 256)),
     key_channels=64,
     value_channels=512,

@@ -14,9 +14,22 @@ train_dataloader = dict(
         data_root=static_root,
         clip_length=3,
         pipeline=[
-            dict(type='ClipTransform', name='RandomResizedCrop', size=(192, 192), scale=(0.5, 1.0), ratio=(0.8, 1.25)),
+            dict(
+                type='ClipTransform',
+                name='RandomResizedCrop',
+                size=(192, 192),
+                scale=(0.5, 1.0),
+                ratio=(0.8, 1.25),
+            ),
             dict(type='ClipTransform', name='RandomHorizontalFlip'),
-            dict(type='ClipTransform', name='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.03),
+            dict(
+                type='ClipTransform',
+                name='ColorJitter',
+                brightness=0.2,
+                contrast=0.2,
+                saturation=0.2,
+                hue=0.03,
+            ),
             dict(
                 type='ClipTransform',
                 name='RandomAffine',
@@ -32,12 +45,21 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(split='dev', short_side=240))
-train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 test_dataloader = val_dataloader
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters, T_max=max_iters - 50, eta_min_ratio=0.05),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=50,
+        end=max_iters,
+        T_max=max_iters - 50,
+        eta_min_ratio=0.05,
+    ),
 ]
 default_hooks = dict(checkpoint=dict(interval=200, max_keep_ckpts=1))

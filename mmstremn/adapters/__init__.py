@@ -2,5 +2,5 @@
 
 Each module imports its library; a config names the modules it needs::
 
-    custom_imports = dict(imports=['mmstremn.adapters.mmseg_'])
+    custom_imports = dict(imports=['mmstremn.adapters.mmseg'])
 """

@@ -67,7 +67,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     return torchvision.ops.nms(corners, scores, iou_threshold)
 
 
-def roi_align_forward(features: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, **how) -> None:
+def roi_align_forward(
+    features: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, **how
+) -> None:
     """Fill ``output`` (K, C, h, w) from ``features`` (N, C, H, W) and ``rois`` (K, 5); averages only."""
     output.copy_(_roi_align(features, rois, **how))
 
@@ -93,9 +95,13 @@ def _roi_align(
     aligned: bool,
 ) -> Tensor:
     if pool_mode == 0:
-        raise NotImplementedError(f"roi_align with pool_mode 'max' needs mmcv with compiled ops. Build them: {BUILD}")
+        raise NotImplementedError(
+            f"roi_align with pool_mode 'max' needs mmcv with compiled ops. Build them: {BUILD}"
+        )
     size = (aligned_height, aligned_width)
-    return torchvision.ops.roi_align(features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned)
+    return torchvision.ops.roi_align(
+        features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned
+    )
 
 
 def sigmoid_focal_loss_forward(
@@ -117,7 +123,9 @@ def sigmoid_focal_loss_backward(
 
 def _sigmoid_focal_loss(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
     if weight.numel():
-        raise NotImplementedError(f'sigmoid_focal_loss with class weights needs mmcv with compiled ops. Build them: {BUILD}')
+        raise NotImplementedError(
+            f'sigmoid_focal_loss with class weights needs mmcv with compiled ops. Build them: {BUILD}'
+        )
     one_hot = F.one_hot(target, logits.shape[1] + 1)[:, :-1].to(logits.dtype)
     return torchvision.ops.sigmoid_focal_loss(logits, one_hot, alpha, gamma)
 

@@ -7,14 +7,16 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmstremn.engine.checkpoint import checkpoint_weights, differences_to_model
+from mmstremn.engine.hooks.checkpoint import checkpoint_weights, differences_to_model
 from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
 from mmstremn.models import VideoPredictor, VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
 
 
 def init_segmentor(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
 ) -> VOSegmentor:
     """Build a model, load its weights and make it ready to segment.
 
@@ -36,7 +38,9 @@ def init_segmentor(
 
 
 def init_predictor(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
 ) -> VideoPredictor:
     """Build a model, load its weights and make it ready to predict frames.
 
@@ -78,6 +82,10 @@ def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
     message, _ = differences_to_model(weights, model)
     if message:
         of_segmentor = any(key.startswith('value_encoder.') for key in weights)
-        kind = 'it is the checkpoint of a segmentor; ' if of_segmentor and not isinstance(model, VOSegmentor) else ''
+        kind = (
+            'it is the checkpoint of a segmentor; '
+            if of_segmentor and not isinstance(model, VOSegmentor)
+            else ''
+        )
         raise RuntimeError(f'{checkpoint}: {kind}{message}')
     model.load_state_dict(weights)

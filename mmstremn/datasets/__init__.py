@@ -1,7 +1,6 @@
 """Data sets, transforms and samplers; importing this package registers them."""
 
-from mmstremn.datasets.base import VOSDataset
-from mmstremn.datasets.davis import DAVISDataset, DAVISVideo
+from mmstremn.datasets.io.video_file import ImageFolder, VideoFile, open_video
 from mmstremn.datasets.prediction import (
     FolderVideoDataset,
     Human36MDataset,
@@ -11,16 +10,17 @@ from mmstremn.datasets.prediction import (
     PredictionDataset,
 )
 from mmstremn.datasets.samplers import IterationSampler, SampleRequest
-from mmstremn.datasets.static_clips import StaticClipDataset
-from mmstremn.datasets.static_image import StaticImageDataset
-from mmstremn.datasets.synthetic import SyntheticVOSDataset
-from mmstremn.datasets.synthetic_actions import SyntheticActionDataset
-from mmstremn.datasets.synthetic_long import LongSyntheticVOSDataset
-from mmstremn.datasets.transforms import ClipTransform, PackClip, ThinPlateWarp
-from mmstremn.datasets.video import VOID, Video, iterate_frames
-from mmstremn.datasets.video_file import ImageFolder, VideoFile, open_video
-from mmstremn.datasets.weighting import WeightedVOSDataset
-from mmstremn.datasets.youtube_vos import YouTubeVOSDataset
+from mmstremn.datasets.synthetic.actions import SyntheticActionDataset
+from mmstremn.datasets.synthetic.long_videos import LongSyntheticVOSDataset
+from mmstremn.datasets.synthetic.short_videos import SyntheticVOSDataset
+from mmstremn.datasets.vos.base import VOSDataset
+from mmstremn.datasets.vos.davis import DAVISDataset, DAVISVideo
+from mmstremn.datasets.vos.static_clips import StaticClipDataset
+from mmstremn.datasets.vos.static_image import StaticImageDataset
+from mmstremn.datasets.vos.transforms import ClipTransform, PackClip, ThinPlateWarp
+from mmstremn.datasets.vos.weighting import WeightedVOSDataset
+from mmstremn.datasets.vos.youtube_vos import YouTubeVOSDataset
+from mmstremn.structures.video import VOID, Video, iterate_frames
 
 __all__ = [
     'VOID',

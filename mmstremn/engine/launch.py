@@ -8,8 +8,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmstremn.checkpoints.weight_files import SAFETENSORS, opened_safetensors
 from mmstremn.engine.distributed import init_cpu_processes
-from mmstremn.engine.weight_files import SAFETENSORS, opened_safetensors
 from mmstremn.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -26,7 +26,9 @@ from mmstremn.registry import (
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that ``tools/train.py`` and ``tools/test.py`` have in common, named as in every MM project."""
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: ./work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--work-dir', help='folder for logs and checkpoints (default: ./work_dirs/<name of the config>)'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -34,7 +36,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override settings of the config: a.b=1 list="[1,2]" (no spaces inside)',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by old launchers')
 
 
@@ -143,7 +147,9 @@ def check_checkpoint_file(path: str) -> None:
     with open(path, 'rb') as file:
         is_old_format = file.read(1) == b'\x80'
     if not (is_old_format or zipfile.is_zipfile(path)):
-        raise ValueError(f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else')
+        raise ValueError(
+            f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else'
+        )
 
 
 def use_bfloat16(cfg: Config) -> None:
@@ -163,7 +169,9 @@ def without_backbone_weights(model: dict) -> dict:
     """The config of a model whose backbones are not loaded first, for a model that gets all weights from a checkpoint."""
     model = model.copy()
     for name in {'backbone', 'value_backbone'} & model.keys():
-        model[name] = {key: value for key, value in model[name].items() if key not in ('checkpoint', 'pretrained')}
+        model[name] = {
+            key: value for key, value in model[name].items() if key not in ('checkpoint', 'pretrained')
+        }
     return model
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmstremn.datasets.video import VOID, Video
+from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.palette import encode_palette_png
 
 

@@ -26,7 +26,9 @@ class ClipAccuracy(BaseMetric):
         for sample in data_samples:
             missing = {'gt_label', 'pred_label'} - set(sample.keys())
             if missing:
-                raise ValueError(f'expected data samples with gt_label and pred_label, {sorted(missing)} is missing')
+                raise ValueError(
+                    f'expected data samples with gt_label and pred_label, {sorted(missing)} is missing'
+                )
             self.results.append((int(sample['gt_label']), int(sample['pred_label'])))
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:

@@ -144,7 +144,9 @@ def _check_masks(gt, pred, void):
         if mask is None and name == 'void':
             continue
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise ValueError(f'{name}: expected a bool numpy array, got {getattr(mask, "dtype", type(mask).__name__)}')
+            raise ValueError(
+                f'{name}: expected a bool numpy array, got {getattr(mask, "dtype", type(mask).__name__)}'
+            )
         if mask.ndim != 3 or 0 in mask.shape[1:]:
             raise ValueError(f'{name}: expected masks of shape (T, H, W), got {mask.shape}')
         if mask.shape != gt.shape:

@@ -9,9 +9,9 @@ from mmengine.logging import print_log
 from rich.console import Console
 from rich.table import Table
 
-from mmstremn.datasets.video import Video
 from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
 from mmstremn.registry import METRICS
+from mmstremn.structures.video import Video
 
 
 @METRICS.register_module()
@@ -56,7 +56,9 @@ class DAVISMetric(BaseMetric):
         """
         for video, sample in zip(data_batch['inputs'], data_samples, strict=True):
             if 'pred_masks' not in sample:
-                raise ValueError(f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}")
+                raise ValueError(
+                    f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}"
+                )
             scores = evaluate_video(video, sample['pred_masks'])
             seconds = sample.get('frame_seconds')
             if seconds:

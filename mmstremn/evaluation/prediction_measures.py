@@ -188,8 +188,14 @@ def _pictures(pred, true, rules):
 
 def _check_frames(pred, true):
     if true.dtype != np.uint8 or pred.dtype.kind != 'f':
-        raise ValueError(f'expected float predictions and uint8 true frames, got {pred.dtype} and {true.dtype}')
+        raise ValueError(
+            f'expected float predictions and uint8 true frames, got {pred.dtype} and {true.dtype}'
+        )
     if pred.ndim != 4 or pred.shape != true.shape:
-        raise ValueError(f'expected predicted and true frames of one shape (T, C, H, W), got {pred.shape} and {true.shape}')
+        raise ValueError(
+            f'expected predicted and true frames of one shape (T, C, H, W), got {pred.shape} and {true.shape}'
+        )
     if min(pred.shape[2:]) < MIN_SIDE:
-        raise ValueError(f'frames of {pred.shape[2]} x {pred.shape[3]} pixels, expected {MIN_SIDE} or more for SSIM')
+        raise ValueError(
+            f'frames of {pred.shape[2]} x {pred.shape[3]} pixels, expected {MIN_SIDE} or more for SSIM'
+        )

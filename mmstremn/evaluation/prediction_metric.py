@@ -53,7 +53,9 @@ class VideoPredictionMetric(BaseMetric):
         self.description = find_protocol(protocol).description
         unknown = [name for name in measures if name not in MEASURES]
         if unknown or not measures:
-            raise ValueError(f'measures must be some of {", ".join(MEASURES)}, got {", ".join(measures) or "none"}')
+            raise ValueError(
+                f'measures must be some of {", ".join(MEASURES)}, got {", ".join(measures) or "none"}'
+            )
         self.protocol = protocol
         self.measures = tuple(measures)
         self.out_file = out_file
@@ -79,11 +81,15 @@ class VideoPredictionMetric(BaseMetric):
         name = sample['clip_name']
         missing = {'pred_frames', 'true_frames'} - set(sample)
         if missing:
-            raise ValueError(f"clip '{name}': expected pred_frames and true_frames, {' and '.join(sorted(missing))} missing")
+            raise ValueError(
+                f"clip '{name}': expected pred_frames and true_frames, {' and '.join(sorted(missing))} missing"
+            )
         pred, true = _as_array(sample['pred_frames']), _as_array(sample['true_frames'])
         broken = ~np.isfinite(pred).reshape(len(pred), -1).all(axis=1)
         if broken.any():
-            raise ValueError(f"clip '{name}': predicted frame {broken.argmax()} is not finite, expected numbers")
+            raise ValueError(
+                f"clip '{name}': predicted frame {broken.argmax()} is not finite, expected numbers"
+            )
         last = _as_array(frames)[sample['input_frames'] - 1]
         copies = np.broadcast_to(last, (len(true), *last.shape)) / np.float32(255)
         try:
@@ -107,12 +113,16 @@ class VideoPredictionMetric(BaseMetric):
             raise ValueError('expected the results of at least one clip, got none')
         per_frame = frame_means(results)
         metrics = {
-            key: float(mean_over_frames(key.rpartition('/')[2], values, self.protocol)) for key, values in per_frame.items()
+            key: float(mean_over_frames(key.rpartition('/')[2], values, self.protocol))
+            for key, values in per_frame.items()
         }
         if not self._described:
             print_log(f"protocol '{self.protocol}': {self.description}", logger='current')
             self._described = True
-        print_log('\n' + horizon_table(per_frame, metrics, f'{len(results)} clips, {self.protocol}'), logger='current')
+        print_log(
+            '\n' + horizon_table(per_frame, metrics, f'{len(results)} clips, {self.protocol}'),
+            logger='current',
+        )
         if self.out_file is not None:
             per_frame = {key: values.tolist() for key, values in per_frame.items()}
             path = Path(self.out_file)

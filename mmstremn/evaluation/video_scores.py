@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmstremn.datasets.video import VOID, Video
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
+from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.palette import decode_palette_png
 
 MEASURES = ('J&F', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')

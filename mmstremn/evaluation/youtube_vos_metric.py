@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmstremn.datasets.youtube_vos import YouTubeVOSVideo, read_meta
+from mmstremn.datasets.vos.youtube_vos import YouTubeVOSVideo, read_meta
 from mmstremn.evaluation.video_scores import evaluate_video
 from mmstremn.registry import METRICS
 from mmstremn.utils.palette import DAVIS_PALETTE, decode_palette_png, encode_palette_png
@@ -52,7 +52,9 @@ class YouTubeVOSMetric(BaseMetric):
     ):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if isinstance(seen_categories, str):
-            objects = [entry for video in read_meta(Path(seen_categories)).values() for entry in video.values()]
+            objects = [
+                entry for video in read_meta(Path(seen_categories)).values() for entry in video.values()
+            ]
             seen_categories = {entry.category for entry in objects}
         self.seen_categories = frozenset(seen_categories)
         if zip_file is not None and Path(zip_file).suffix != '.zip':
@@ -74,9 +76,13 @@ class YouTubeVOSMetric(BaseMetric):
         """
         for video, sample in zip(data_batch['inputs'], data_samples, strict=True):
             if not isinstance(video, YouTubeVOSVideo):
-                raise ValueError(f"video '{video.name}': expected one of YouTubeVOSDataset, got a {type(video).__name__}")
+                raise ValueError(
+                    f"video '{video.name}': expected one of YouTubeVOSDataset, got a {type(video).__name__}"
+                )
             if 'pred_masks' not in sample:
-                raise ValueError(f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}")
+                raise ValueError(
+                    f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}"
+                )
             result = dict(name=video.name, objects=score_objects(video, sample['pred_masks']))
             if self.zip_file is not None:
                 result['pngs'] = self._submission(video, sample['pred_masks'])
@@ -91,8 +97,14 @@ class YouTubeVOSMetric(BaseMetric):
         if not results:
             raise ValueError('expected the results of at least one video, got none')
         if self.zip_file is not None:
-            write_zip(Path(self.zip_file), {name: png for result in results for name, png in result.pop('pngs').items()})
-            print_log(f'YouTubeVOSMetric: {self.zip_file} holds the masks of {len(results)} videos', logger='current')
+            write_zip(
+                Path(self.zip_file),
+                {name: png for result in results for name, png in result.pop('pngs').items()},
+            )
+            print_log(
+                f'YouTubeVOSMetric: {self.zip_file} holds the masks of {len(results)} videos',
+                logger='current',
+            )
         metrics = self._means([scores for result in results for scores in result['objects'].values()])
         if self.out_file is not None:
             path = Path(self.out_file)
@@ -103,18 +115,23 @@ class YouTubeVOSMetric(BaseMetric):
     def _means(self, objects: list[dict]) -> dict[str, float]:
         metrics = {}
         for group, is_seen in (('Seen', True), ('Unseen', False)):
-            members = [scores for scores in objects if (scores['category'] in self.seen_categories) == is_seen]
+            members = [
+                scores for scores in objects if (scores['category'] in self.seen_categories) == is_seen
+            ]
             for letter in 'JF' if members else '':
-                metrics[f'{letter}-{group}'] = float(np.mean([scores[f'{letter}-Mean'] for scores in members]))
-            if objects and not members:
-                message = (
-                    f'YouTubeVOSMetric: no object of {group.lower()} categories was scored, G is the mean of the others'
+                metrics[f'{letter}-{group}'] = float(
+                    np.mean([scores[f'{letter}-Mean'] for scores in members])
                 )
+            if objects and not members:
+                message = f'YouTubeVOSMetric: no object of {group.lower()} categories was scored, G is the mean of the others'
                 print_log(message, logger='current', level=30)
         if metrics:
             metrics['G'] = float(np.mean(list(metrics.values())))
         else:
-            print_log('YouTubeVOSMetric: no video has masks besides its prompts, so there are no figures', logger='current')
+            print_log(
+                'YouTubeVOSMetric: no video has masks besides its prompts, so there are no figures',
+                logger='current',
+            )
         return metrics
 
     def _submission(self, video: YouTubeVOSVideo, pred_masks: Sequence[bytes]) -> dict[str, bytes]:
@@ -128,7 +145,9 @@ class YouTubeVOSMetric(BaseMetric):
                     f"video '{video.name}': expected masks of the size of its frames (H, W) {video.source_size} for "
                     f"{self.zip_file}, got {ids.shape}: set the model's short_side, not the data set's"
                 )
-            files[f'Annotations/{video.name}/{video.frame_names[index]}.png'] = encode_palette_png(ids, palette)
+            files[f'Annotations/{video.name}/{video.frame_names[index]}.png'] = encode_palette_png(
+                ids, palette
+            )
         return files
 
 
@@ -144,9 +163,14 @@ def score_objects(video: YouTubeVOSVideo, pred_masks: Sequence[bytes]) -> dict[i
     scored = evaluate_video(video, pred_masks, frames)['objects']
     for k in scored:
         if not video.objects[k].category:
-            raise ValueError(f"video '{video.name}': object {k} has no category in meta.json: is it seen or unseen?")
+            raise ValueError(
+                f"video '{video.name}': object {k} has no category in meta.json: is it seen or unseen?"
+            )
     keys = ('J-Mean', 'F-Mean', 'num_scored')
-    return {k: dict(category=video.objects[k].category) | {key: scores[key] for key in keys} for k, scores in scored.items()}
+    return {
+        k: dict(category=video.objects[k].category) | {key: scores[key] for key in keys}
+        for k, scores in scored.items()
+    }
 
 
 def read_palette(path: str) -> np.ndarray:

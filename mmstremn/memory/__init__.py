@@ -10,27 +10,28 @@ A memory holds weights; what it remembers is a state that is passed in and retur
 import torch
 
 from mmstremn.memory.affinity import AnisotropicL2Affinity, CosineAffinity, DotAffinity, L2Affinity
-from mmstremn.memory.align import DeformableAlign
 from mmstremn.memory.base import Memory
-from mmstremn.memory.blended import BlendedMemory
-from mmstremn.memory.compressive import CompressiveMemory
-from mmstremn.memory.diversity import DiversitySelector
-from mmstremn.memory.fusion import SlotFusion
-from mmstremn.memory.gated_linear import GatedLinearMemory
-from mmstremn.memory.gated_slots import GatedSlotMemory
-from mmstremn.memory.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, Skip
-from mmstremn.memory.global_context import GlobalContextMemory
-from mmstremn.memory.graph import GraphMemory
-from mmstremn.memory.growing import GrowingMemory, GrowingState
-from mmstremn.memory.gumbel import GumbelSelector, gumbel_softmax
 from mmstremn.memory.local_reader import LocalWindowReader
-from mmstremn.memory.merging import MergingMemory
-from mmstremn.memory.ntm import NTMMemory
+from mmstremn.memory.published.afb_urr import MergingMemory
+from mmstremn.memory.published.blended import BlendedMemory
+from mmstremn.memory.published.compressive_transformer import CompressiveMemory
+from mmstremn.memory.published.egm import GraphMemory
+from mmstremn.memory.published.global_context import GlobalContextMemory
+from mmstremn.memory.published.livos import GatedLinearMemory
+from mmstremn.memory.published.mart import GatedSlotMemory
+from mmstremn.memory.published.ntm import NTMMemory
+from mmstremn.memory.published.rde import RecurrentEmbeddingMemory
+from mmstremn.memory.published.sam2 import RecentPromptedMemory
+from mmstremn.memory.published.stm_stcn import GrowingMemory, GrowingState
+from mmstremn.memory.published.xmem import TwoLevelMemory
 from mmstremn.memory.readers import DenseReader, TopKReader
-from mmstremn.memory.recent_prompted import RecentPromptedMemory
-from mmstremn.memory.recurrent_embedding import RecurrentEmbeddingMemory
-from mmstremn.memory.recurrent_memory import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
-from mmstremn.memory.selectors import (
+from mmstremn.memory.recurrent.memories import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
+from mmstremn.memory.slots.align import DeformableAlign
+from mmstremn.memory.slots.diversity import DiversitySelector
+from mmstremn.memory.slots.fusion import SlotFusion
+from mmstremn.memory.slots.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, Skip
+from mmstremn.memory.slots.gumbel import GumbelSelector, gumbel_softmax
+from mmstremn.memory.slots.selectors import (
     FIFOSelector,
     LFUSelector,
     LIFOSelector,
@@ -40,9 +41,8 @@ from mmstremn.memory.selectors import (
     Selector,
     UCBSelector,
 )
-from mmstremn.memory.slot_memory import SlotMemory
+from mmstremn.memory.slots.slot_memory import SlotMemory
 from mmstremn.memory.state import Entry, MemoryState, Query, SlotState
-from mmstremn.memory.two_level import TwoLevelMemory
 
 AFFINITIES = (DotAffinity, CosineAffinity, L2Affinity, AnisotropicL2Affinity)
 READERS = (DenseReader, TopKReader, LocalWindowReader)
@@ -78,7 +78,11 @@ MEMORIES = (
     E3DLSTMMemory,
 )
 
-for _data in (Query, Entry, *{memory.state_class for memory in MEMORIES}):  # pytrees: torch.export, tree_map see tensors
+for _data in (
+    Query,
+    Entry,
+    *{memory.state_class for memory in MEMORIES},
+):  # pytrees: torch.export, tree_map see tensors
     torch.export.register_dataclass(_data)
 
 __all__ = [

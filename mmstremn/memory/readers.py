@@ -69,10 +69,16 @@ class DenseReader(nn.Module):
         with torch.autocast(key.device.type, enabled=False):
             return self.affinity(query, key.flatten(2, 3).float(), shrinkage)
 
-    def _augment(self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor) -> tuple[Tensor, Tensor]:
+    def _augment(
+        self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable slots."""
         q, k = self._vectors(query, key, shrinkage)
-        bar = torch.zeros_like(usable, dtype=k.dtype).masked_fill(~usable, BARRED).repeat_interleave(key.shape[3], -1)
+        bar = (
+            torch.zeros_like(usable, dtype=k.dtype)
+            .masked_fill(~usable, BARRED)
+            .repeat_interleave(key.shape[3], -1)
+        )
         padding = _missing(k.shape[-1] + 1)
         q = torch.cat([q, torch.ones_like(q[..., :1]), q.new_zeros(*q.shape[:-1], padding)], -1)
         k = torch.cat([k, bar[..., None], k.new_zeros(*k.shape[:-1], padding)], -1)
@@ -115,7 +121,9 @@ class TopKReader(DenseReader):
             affinity = q @ k.transpose(-1, -2)
             top, index = affinity.topk(min(self.k, affinity.shape[-1]), -1)
             weight = top.softmax(-1)  # (B, G, P, k); softmax subtracts the maximum
-            table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (slots * positions)
+            table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (
+                slots * positions
+            )
             readout = F.embedding_bag(
                 (index + table).flatten(0, 2),
                 value.float().reshape(-1, width),

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmstremn.memory.buffers import append_objects, empty_slots
 
 if TYPE_CHECKING:
-    from mmstremn.memory.history import History
+    from mmstremn.memory.slots.history import History
 
 
 @dataclass
@@ -70,7 +70,9 @@ class MemoryState:
 
     def map(self, function) -> 'MemoryState':
         """A state whose tensors are ``function`` of these."""
-        return dataclasses.replace(self, **{name: function(tensor) for name, tensor in self.tensors().items()})
+        return dataclasses.replace(
+            self, **{name: function(tensor) for name, tensor in self.tensors().items()}
+        )
 
     def clone(self) -> 'MemoryState':
         """A fork: writing to one state leaves the other alone."""

@@ -2,21 +2,21 @@
 
 from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, SLOT_OPTIONS
 from mmstremn.models.backbone import TimmBackbone
-from mmstremn.models.data_preprocessor import VOSDataPreprocessor
-from mmstremn.models.decoder import MaskDecoder, aggregate
 from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
-from mmstremn.models.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
-from mmstremn.models.given_masks import GivenMasks
-from mmstremn.models.losses import BootstrappedCEDiceLoss
-from mmstremn.models.merged_stream import MergedStream
-from mmstremn.models.prediction_loss import PredictionLoss
-from mmstremn.models.published_decoders import STCNDecoder, STMDecoder, XMemDecoder
-from mmstremn.models.published_encoders import STCNValueEncoder, STMValueEncoder
-from mmstremn.models.sampling import ReverseScheduledSampling, ScheduledSampling
-from mmstremn.models.stream import VOSStream
+from mmstremn.models.prediction.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
+from mmstremn.models.prediction.losses import PredictionLoss
+from mmstremn.models.prediction.predictor import PredictionStream, VideoPredictor
+from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling
+from mmstremn.models.segmentation.decoder import MaskDecoder, aggregate
+from mmstremn.models.segmentation.given_masks import GivenMasks
+from mmstremn.models.segmentation.losses import BootstrappedCEDiceLoss
+from mmstremn.models.segmentation.merged_stream import MergedStream
+from mmstremn.models.segmentation.preprocessor import VOSDataPreprocessor
+from mmstremn.models.segmentation.published_decoders import STCNDecoder, STMDecoder, XMemDecoder
+from mmstremn.models.segmentation.published_encoders import STCNValueEncoder, STMValueEncoder
+from mmstremn.models.segmentation.segmentor import VOSegmentor
+from mmstremn.models.segmentation.stream import VOSStream
 from mmstremn.models.token_classifier import TokenClassifier
-from mmstremn.models.video_predictor import PredictionStream, VideoPredictor
-from mmstremn.models.vos_segmentor import VOSegmentor
 from mmstremn.registry import MODELS
 
 for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTIONS):

@@ -112,10 +112,14 @@ class TimmBackbone(nn.Module):
         Some of timm's models keep their deepest layers, which would cost time and get no gradient.
         """
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        maps = self.eval()(torch.zeros(1, 3, *(max(1, n // self.divisor) * self.divisor for n in (height, width))))
+        maps = self.eval()(
+            torch.zeros(1, 3, *(max(1, n // self.divisor) * self.divisor for n in (height, width)))
+        )
         parameters = list(self.parameters())
         gradients = torch.autograd.grad(sum(x.sum() for x in maps), parameters, allow_unused=True)
-        unused = {parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+        unused = {
+            parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is None
+        }
         for sequence in [m for m in self.modules() if isinstance(m, nn.Sequential)]:
             for name, layer in sequence.named_children():
                 own = set(layer.parameters())
@@ -144,14 +148,18 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
     if checkpoint is None:
         return _create(model_name, kwargs, pretrained=pretrained)
     if checkpoint.startswith(('http://', 'https://')):
-        return _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(url=checkpoint, hf_hub_id=None))
+        return _create(
+            model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(url=checkpoint, hf_hub_id=None)
+        )
     checkpoint = checkpoint.removeprefix('file://')
     try:
         names = {_plain(name) for name in load_state_dict(checkpoint)}
     except FileNotFoundError:
         raise FileNotFoundError(f"backbone checkpoint '{checkpoint}' of '{model_name}' not found") from None
     except Exception as error:  # whatever unpickling meets
-        raise ValueError(f"backbone checkpoint '{checkpoint}' cannot be read: expected a state dict ({error!r})") from error
+        raise ValueError(
+            f"backbone checkpoint '{checkpoint}' cannot be read: expected a state dict ({error!r})"
+        ) from error
     try:
         model = _create(model_name, kwargs, pretrained=True, pretrained_cfg_overlay=dict(file=checkpoint))
     except RuntimeError as error:
@@ -164,7 +172,10 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
             f'missing, such as {", ".join(missing[:3])}'
         )
     if missing:
-        print_log(f"'{checkpoint}' lacks {len(missing)} weights of '{model_name}': {', '.join(missing[:5])}", 'current')
+        print_log(
+            f"'{checkpoint}' lacks {len(missing)} weights of '{model_name}': {', '.join(missing[:5])}",
+            'current',
+        )
     return model
 
 

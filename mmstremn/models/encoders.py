@@ -129,7 +129,9 @@ class ValueEncoder(nn.Module):
         self.out = ResidualBlock(value_channels, value_channels, hidden_channels=hidden_channels)
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 
-    def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Encode.
 
         Args:

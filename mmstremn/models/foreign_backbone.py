@@ -51,7 +51,9 @@ class StridedBackbone(nn.Module):
         out = []
         for pick, stride, same in zip(self.picks, self.strides, self.same, strict=True):
             size = (height // stride, width // stride)
-            out.append(maps[pick] if same else F.interpolate(maps[pick], size, mode='bilinear', align_corners=False))
+            out.append(
+                maps[pick] if same else F.interpolate(maps[pick], size, mode='bilinear', align_corners=False)
+            )
         return tuple(out)
 
     @torch.no_grad()
@@ -59,7 +61,9 @@ class StridedBackbone(nn.Module):
         self.model.eval()  # some backbones return None from it
         maps = self.model(torch.zeros(1, 3, PROBE, PROBE))
         self.model.train()
-        if not isinstance(maps, (list, tuple)) or not all(isinstance(x, Tensor) and x.dim() == 4 for x in maps):
+        if not isinstance(maps, (list, tuple)) or not all(
+            isinstance(x, Tensor) and x.dim() == 4 for x in maps
+        ):
             raise TypeError(
                 f'{type(self.model).__name__}: expected a backbone that gives a list of maps (N, C, h, w), got {type(maps)}'
             )

@@ -15,12 +15,16 @@ class ResidualBlock(nn.Module):
         hidden_channels: Between the two convolutions; C' if None.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, shortcut_size: int = 1, hidden_channels: int | None = None):
+    def __init__(
+        self, in_channels: int, out_channels: int, shortcut_size: int = 1, hidden_channels: int | None = None
+    ):
         super().__init__()
         hidden = hidden_channels or out_channels
         same = in_channels == out_channels
         padding = shortcut_size // 2
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, shortcut_size, padding=padding)
+        self.shortcut = (
+            nn.Identity() if same else nn.Conv2d(in_channels, out_channels, shortcut_size, padding=padding)
+        )
         self.conv1 = nn.Conv2d(in_channels, hidden, 3, padding=1)
         self.conv2 = nn.Conv2d(hidden, out_channels, 3, padding=1)
 
@@ -47,7 +51,9 @@ def convolve_joined(conv: nn.Module, x: Tensor, shared: Tensor) -> Tensor:
     if isinstance(conv, nn.Identity):
         return torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)
     own, common = conv.weight.split([x.shape[1], shared.shape[1]], 1)
-    return add_shared(F.conv2d(x, own, padding=conv.padding), F.conv2d(shared, common, conv.bias, padding=conv.padding))
+    return add_shared(
+        F.conv2d(x, own, padding=conv.padding), F.conv2d(shared, common, conv.bias, padding=conv.padding)
+    )
 
 
 def add_shared(x: Tensor, shared: Tensor) -> Tensor:

@@ -56,11 +56,18 @@ class TokenClassifier(BaseModel):
         init_cfg: dict | None = None,
     ):
         super().__init__(build(data_preprocessor or dict(type='VOSDataPreprocessor')), init_cfg)
-        widths = dict(key_channels=key_channels, value_channels=value_channels, decoder_channels=value_channels)
+        widths = dict(
+            key_channels=key_channels, value_channels=value_channels, decoder_channels=value_channels
+        )
         self.memory = build(memory, **widths)
         self.backbone = build(backbone)
         flat = self.backbone.channels[0] * grid[0] * grid[1]
-        pool = [nn.AdaptiveAvgPool2d(grid), nn.Flatten(), nn.Linear(flat, value_channels), nn.LayerNorm(value_channels)]
+        pool = [
+            nn.AdaptiveAvgPool2d(grid),
+            nn.Flatten(),
+            nn.Linear(flat, value_channels),
+            nn.LayerNorm(value_channels),
+        ]
         self.to_token = nn.Sequential(*pool)
         self.to_key = nn.Linear(value_channels, key_channels)
         self.to_weights = None  # of the anisotropic L2 affinity: a selection of channels, and a shrinkage
@@ -97,13 +104,17 @@ class TokenClassifier(BaseModel):
 
     # mmengine's interface.
 
-    def forward(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'):
+    def forward(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
+    ):
         """``loss``: dict of losses; ``predict``: the samples with ``pred_label`` and ``pred_scores``; ``tensor``: logits."""
         logits = self.logits(inputs, data_samples)
         if mode == 'tensor':
             return logits
         if mode == 'loss':
-            return dict(loss=F.cross_entropy(logits, torch.stack([sample.gt_label for sample in data_samples])))
+            return dict(
+                loss=F.cross_entropy(logits, torch.stack([sample.gt_label for sample in data_samples]))
+            )
         if mode == 'predict':
             for sample, scores in zip(data_samples, logits.softmax(-1), strict=True):
                 sample.pred_scores, sample.pred_label = scores, scores.argmax()
@@ -114,7 +125,9 @@ class TokenClassifier(BaseModel):
         """Logits (B, classes) of clips (B, T, 3, H, W), normalised; T is at least 2."""
         length = inputs.shape[1]
         if length < 2:
-            raise ValueError(f'TokenClassifier: the last frame reads of those before it: expected 2 or more, got {length}')
+            raise ValueError(
+                f'TokenClassifier: the last frame reads of those before it: expected 2 or more, got {length}'
+            )
         tokens = self.to_token(self.backbone(inputs.flatten(0, 1))[0]).unflatten(0, (-1, length))
         if self.memory is None:
             mean = tokens.mean(1)

@@ -36,7 +36,9 @@ def encode_palette_png(ids: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> 
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or ids.dtype != np.uint8 or ids.size == 0:
-        raise ValueError(f'expected a non-empty (H, W) uint8 array of object ids, got {ids.shape} {ids.dtype}')
+        raise ValueError(
+            f'expected a non-empty (H, W) uint8 array of object ids, got {ids.shape} {ids.dtype}'
+        )
     image = Image.fromarray(ids)
     image.putpalette(np.asarray(palette, dtype=np.uint8).tobytes())
     buffer = io.BytesIO()

@@ -29,7 +29,9 @@ def elapsed(begin: float, device: torch.device) -> float:
     return start_clock(device) - begin
 
 
-def time_alternately(functions: dict[str, Callable], turns: int, device: torch.device) -> dict[str, list[float]]:
+def time_alternately(
+    functions: dict[str, Callable], turns: int, device: torch.device
+) -> dict[str, list[float]]:
     """Milliseconds of each function in each turn, by name; a first turn is not counted.
 
     Every turn calls each function once, in changing order: whatever else the machine does meets all of them alike.
@@ -65,7 +67,9 @@ def describe_device(device: torch.device) -> str:
 def describe(args: argparse.Namespace, device: str, options: tuple[str, ...]) -> dict:
     """What is needed to measure again: ``options`` of the arguments, the device and the versions."""
     modules = (mmstremn, torch, timm, mmengine, np)
-    versions = dict(python=platform.python_version()) | {module.__name__: module.__version__ for module in modules}
+    versions = dict(python=platform.python_version()) | {
+        module.__name__: module.__version__ for module in modules
+    }
     return {name: getattr(args, name) for name in options} | dict(device=device, versions=versions)
 
 

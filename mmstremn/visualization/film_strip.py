@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mmstremn.datasets.video import Video
+from mmstremn.structures.video import Video
 from mmstremn.visualization.overlay import overlay
 
 
@@ -26,8 +26,12 @@ def draw_film_strip(
     strips = []
     for masks in rows:
         pictures = [overlay(video.frame(index), masks[index]) for index in indices]
-        padded = [np.pad(picture, ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for picture in pictures]
+        padded = [
+            np.pad(picture, ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for picture in pictures
+        ]
         strips.append(np.concatenate(padded, 1))
     strip = np.concatenate(strips)
     height = round(strip.shape[0] * width / strip.shape[1])
-    return cv2.resize(strip, (width, height), interpolation=cv2.INTER_AREA if width < strip.shape[1] else cv2.INTER_LINEAR)
+    return cv2.resize(
+        strip, (width, height), interpolation=cv2.INTER_AREA if width < strip.shape[1] else cv2.INTER_LINEAR
+    )

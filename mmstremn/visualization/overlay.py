@@ -39,7 +39,11 @@ def overlay(frame: np.ndarray, ids: np.ndarray, alpha: float = 0.5) -> np.ndarra
 
 
 def write_overlay_video(
-    path: str | Path, frames: Iterable[np.ndarray], masks: Iterable[np.ndarray], fps: int = 15, alpha: float = 0.5
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    masks: Iterable[np.ndarray],
+    fps: int = 15,
+    alpha: float = 0.5,
 ) -> None:
     """Write an mp4 of a video with its masks; one frame at a time is in memory.
 

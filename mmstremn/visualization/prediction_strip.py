@@ -47,7 +47,10 @@ def draw_prediction_strip(true, predicted, columns: int = 10) -> np.ndarray:
     true, predicted = as_pictures(true), as_pictures(predicted)
     places = np.linspace(0, len(predicted) - 1, min(columns, len(predicted))).round().astype(int)
     white = np.full(predicted.shape[1:], 255, np.uint8)
-    rows = [[true[place] if place < len(true) else white for place in places], [predicted[place] for place in places]]
+    rows = [
+        [true[place] if place < len(true) else white for place in places],
+        [predicted[place] for place in places],
+    ]
     pad = ((GAP, GAP), (GAP, GAP), (0, 0))
     strips = [np.concatenate([np.pad(frame, pad, constant_values=255) for frame in row], 1) for row in rows]
     return np.concatenate(strips)

@@ -18,7 +18,13 @@ model = dict(
 )
 train_dataloader = dict(
     dataset=dict(
-        type='SyntheticVOSDataset', split='train', size=(48, 48), num_frames=8, clip_length=6, max_skip=2, max_objects=2
+        type='SyntheticVOSDataset',
+        split='train',
+        size=(48, 48),
+        num_frames=8,
+        clip_length=6,
+        max_skip=2,
+        max_objects=2,
     ),
     sampler=dict(type='IterationSampler'),
     batch_size=2,

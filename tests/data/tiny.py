@@ -2,7 +2,9 @@ default_scope = 'mmstremn'
 custom_imports = dict(imports=['tiny_modules'])
 randomness = dict(seed=0)
 model = dict(type='TinySegmentor')
-train_dataloader = dict(dataset=dict(type='TinyDataset'), sampler=dict(type='IterationSampler'), batch_size=2, num_workers=0)
+train_dataloader = dict(
+    dataset=dict(type='TinyDataset'), sampler=dict(type='IterationSampler'), batch_size=2, num_workers=0
+)
 test_dataloader = dict(
     dataset=dict(type='TinyDataset', length=3, test_mode=True),
     sampler=dict(type='DefaultSampler', shuffle=False),
@@ -21,7 +23,12 @@ log_processor = dict(by_epoch=False)
 custom_hooks = [dict(type='SlotTimelineHook')]
 default_hooks = dict(
     checkpoint=dict(
-        type='AtomicCheckpointHook', interval=3, by_epoch=False, max_keep_ckpts=1, save_best='DAVIS/J&F', rule='greater'
+        type='AtomicCheckpointHook',
+        interval=3,
+        by_epoch=False,
+        max_keep_ckpts=1,
+        save_best='DAVIS/J&F',
+        rule='greater',
     ),
     logger=dict(type='LoggerHook', interval=3),
 )

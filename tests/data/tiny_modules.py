@@ -8,9 +8,9 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.nn import functional as F
 
-from mmstremn.datasets.video import Video
 from mmstremn.registry import DATASETS, MODELS
 from mmstremn.structures import VOSDataSample
+from mmstremn.structures.video import Video
 from mmstremn.utils.palette import encode_palette_png
 
 SIZE = 8
@@ -82,7 +82,9 @@ class TinySegmentor(BaseModel):
     def predict(self, inputs, data_samples):
         torch.rand(1)  # a prediction that draws must not change training
         for video, sample in zip(inputs, data_samples, strict=True):
-            frames = torch.stack([torch.from_numpy(video.frame(i)).permute(2, 0, 1) for i in range(video.num_frames)])
+            frames = torch.stack(
+                [torch.from_numpy(video.frame(i)).permute(2, 0, 1) for i in range(video.num_frames)]
+            )
             ids = self.logits(frames).argmax(1).to(torch.uint8).numpy()
             sample.pred_masks = [encode_palette_png(i) for i in ids]
             sample.set_metainfo(dict(slot_timeline=np.tril(np.ones((video.num_frames, 2), int)) - 1))

@@ -26,7 +26,14 @@ from mmstremn.apis import init_segmentor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.memory import MEMORIES, SELECTORS
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.timing import command_line, describe_device, elapsed, median_ratio, save_figures, start_clock
+from mmstremn.utils.timing import (
+    command_line,
+    describe_device,
+    elapsed,
+    median_ratio,
+    save_figures,
+    start_clock,
+)
 
 SELECTOR_NAMES = [cls.__name__ for cls in SELECTORS]
 MEMORY_NAMES = [cls.__name__ for cls in MEMORIES]
@@ -38,8 +45,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Speed and size of a memory as the video grows')
     parser.add_argument('config', help='config file of a VOSegmentor')
     parser.add_argument('--checkpoint', help="weights for the config's own memory (default: random weights)")
-    parser.add_argument('--frames', type=int, nargs='+', default=[50, 2000], metavar='N', help='marks, ascending')
-    parser.add_argument('--size', type=int, nargs=2, default=[240, 427], metavar=('H', 'W'), help='of the frames')
+    parser.add_argument(
+        '--frames', type=int, nargs='+', default=[50, 2000], metavar='N', help='marks, ascending'
+    )
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=[240, 427], metavar=('H', 'W'), help='of the frames'
+    )
     parser.add_argument('--objects', type=int, default=1, metavar='O')
     parser.add_argument(
         '--memories',
@@ -51,10 +62,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         f'memory ({", ".join(MEMORY_NAMES)})',
     )
     parser.add_argument('--all-selectors', action='store_true', help='all selectors instead of --memories')
-    parser.add_argument('--all-memories', action='store_true', help='all selectors and memories instead of --memories')
-    parser.add_argument('--window', type=int, default=5, help='frames of a turn (STM and STCN store every 5th)')
+    parser.add_argument(
+        '--all-memories', action='store_true', help='all selectors and memories instead of --memories'
+    )
+    parser.add_argument(
+        '--window', type=int, default=5, help='frames of a turn (STM and STCN store every 5th)'
+    )
     parser.add_argument('--turns', type=int, default=40, help='timed turns of every mark')
-    parser.add_argument('--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down')
+    parser.add_argument(
+        '--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
@@ -66,11 +83,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     elif args.all_selectors:
         args.memories = SELECTOR_NAMES
     if args.frames != sorted(set(args.frames)) or args.frames[0] <= args.window:
-        parser.error(f'--frames: expected ascending numbers above --window ({args.window}), got {args.frames}')
+        parser.error(
+            f'--frames: expected ascending numbers above --window ({args.window}), got {args.frames}'
+        )
     if not 1 <= args.objects <= min(254, args.size[1]):
         parser.error(f'--objects: expected 1..{min(254, args.size[1])}, got {args.objects}')
     if args.checkpoint and args.memories != [OWN]:
-        parser.error("--checkpoint fits the config's own memory only: leave the options that choose memories out")
+        parser.error(
+            "--checkpoint fits the config's own memory only: leave the options that choose memories out"
+        )
     return args
 
 
@@ -202,13 +223,17 @@ def grown(results: dict) -> list[str]:
         for what, bound in (('bytes', MAX_BYTES_RATIO), ('time', MAX_TIME_RATIO)):
             ratio = result[f'{what}_ratio']
             if result['fixed'] and ratio > bound:
-                lines.append(f'benchmark: {name}: {what} of last mark / first mark is {ratio:.3f}, expected at most {bound}')
+                lines.append(
+                    f'benchmark: {name}: {what} of last mark / first mark is {ratio:.3f}, expected at most {bound}'
+                )
     return lines
 
 
 def result_table(results: dict, args: argparse.Namespace, device: str) -> Table:
     """A row for every memory and mark."""
-    table = Table(title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}', box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}', box=box.SIMPLE_HEAD
+    )
     table.add_column('memory', no_wrap=True)
     for name in ('frame', 'ms a frame', 'fps', 'state MB', 'peak MB', 'time ratio', 'bytes ratio'):
         table.add_column(name, justify='right')

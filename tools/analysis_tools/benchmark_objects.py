@@ -42,13 +42,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Time a frame against the number of objects')
     parser.add_argument('config', help='config file of a VOSegmentor; its weights are not loaded')
     parser.add_argument('--objects', type=int, nargs='+', default=[4, 8], metavar='O')
-    parser.add_argument('--size', type=int, nargs=2, default=[240, 427], metavar=('H', 'W'), help='of the frames')
-    parser.add_argument('--warm-up', type=int, default=8, help='frames before the first turn: they fill the memory')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=[240, 427], metavar=('H', 'W'), help='of the frames'
+    )
+    parser.add_argument(
+        '--warm-up', type=int, default=8, help='frames before the first turn: they fill the memory'
+    )
     parser.add_argument('--window', type=int, default=2, help='frames of a turn')
     parser.add_argument('--turns', type=int, default=20)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}')
+    parser.add_argument(
+        '--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
@@ -69,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     result = measure(model, args)
     device = describe_device(next(model.parameters()).device)
     Console(file=sys.stdout).print(result_table(result, args, device))
-    save_figures(args, device, ('command', 'config', 'objects', 'size', 'warm_up', 'window', 'turns', 'seed'), result)
+    save_figures(
+        args, device, ('command', 'config', 'objects', 'size', 'warm_up', 'window', 'turns', 'seed'), result
+    )
     return int(args.check and result['ratio'] > MAX_RATIO)
 
 
@@ -138,7 +146,9 @@ def measure(model: VOSegmentor, args: argparse.Namespace) -> dict:
         dict(
             objects=number,
             ms_per_frame=statistics.median(turns[number]) / args.window,
-            ms_per_step={step: statistics.median(row[step] for row in steps[number]) / args.window for step in STEPS},
+            ms_per_step={
+                step: statistics.median(row[step] for row in steps[number]) / args.window for step in STEPS
+            },
             ms_per_turn=[round(value, 3) for value in turns[number]],
         )
         for number in streams
@@ -146,7 +156,9 @@ def measure(model: VOSegmentor, args: argparse.Namespace) -> dict:
     return dict(results=results, ratio=median_ratio(turns[args.objects[-1]], turns[args.objects[0]]))
 
 
-def begin_stream(model: VOSegmentor, objects: int, frames: list[np.ndarray], args: argparse.Namespace) -> VOSStream:
+def begin_stream(
+    model: VOSegmentor, objects: int, frames: list[np.ndarray], args: argparse.Namespace
+) -> VOSStream:
     """A stream past its warm-up; the first frame's masks are ``objects`` upright stripes."""
     stripes = np.arange(args.size[1]) * (objects + 1) // args.size[1]
     stream = model.start(frames[0], np.broadcast_to(stripes.astype(np.uint8), tuple(args.size)))

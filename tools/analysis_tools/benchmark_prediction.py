@@ -28,7 +28,7 @@ from rich.table import Table
 
 from mmstremn.apis import init_predictor
 from mmstremn.engine.progress import StagedProgress
-from mmstremn.models.video_predictor import PredictionStream
+from mmstremn.models.prediction.predictor import PredictionStream
 from mmstremn.structures import PredictionDataSample
 from mmstremn.utils.timing import command_line, describe_device, median_ratio, save_figures, time_alternately
 
@@ -37,14 +37,24 @@ MAX_RATIOS = dict(bytes=1.02, time=1.10)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Time and memory of training steps and long rollouts of video predictors')
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files of VideoPredictors; weights are random')
+    parser = argparse.ArgumentParser(
+        description='Time and memory of training steps and long rollouts of video predictors'
+    )
+    parser.add_argument(
+        'configs', nargs='+', metavar='CONFIG', help='config files of VideoPredictors; weights are random'
+    )
     parser.add_argument('--batch', type=int, default=4, help='clips of a training step')
     parser.add_argument('--turns', type=int, default=3, help='timed training steps of every config; 0: none')
     parser.add_argument(
-        '--rollout', type=int, default=0, metavar='N', help=f'frames to predict, more than {FIRST_MARK}; 0: none (default)'
+        '--rollout',
+        type=int,
+        default=0,
+        metavar='N',
+        help=f'frames to predict, more than {FIRST_MARK}; 0: none (default)',
     )
-    parser.add_argument('--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down')
+    parser.add_argument(
+        '--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down'
+    )
     parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
@@ -52,14 +62,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='of all configs'
     )
-    parser.add_argument('--peak-only', action='store_true', help=argparse.SUPPRESS)  # what this tool starts itself with
+    parser.add_argument(
+        '--peak-only', action='store_true', help=argparse.SUPPRESS
+    )  # what this tool starts itself with
     args = parser.parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
     args.command = command_line('tools/analysis_tools/benchmark_prediction.py', argv)
     if args.rollout and args.rollout <= FIRST_MARK:
         parser.error(f'--rollout: expected 0 or more than {FIRST_MARK}, got {args.rollout}')
     if args.batch < 1 or args.turns < 0:
-        parser.error(f'expected --batch of at least 1 and --turns of at least 0, got {args.batch} and {args.turns}')
+        parser.error(
+            f'expected --batch of at least 1 and --turns of at least 0, got {args.batch} and {args.turns}'
+        )
     if not args.turns and not args.rollout:
         parser.error('nothing to do: --turns 0 without --rollout')
     missing = [config for config in args.configs if not Path(config).is_file()]
@@ -87,7 +101,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.turns:
             with progress.stage('training steps') as report:
                 for name, times in time_steps(configs, args).items():
-                    results[name] |= dict(ms_per_step=statistics.median(times), ms_per_turn=[round(t, 1) for t in times])
+                    results[name] |= dict(
+                        ms_per_step=statistics.median(times), ms_per_turn=[round(t, 1) for t in times]
+                    )
                 report(1)
         for path, (name, cfg) in zip(args.configs, configs.items(), strict=True):
             with progress.stage(name) as report:
@@ -99,7 +115,9 @@ def main(argv: list[str] | None = None) -> int:
                 report(1)
     device = describe_device(torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu')))
     console.print(result_table(results, device))
-    save_figures(args, device, ('command', 'configs', 'batch', 'turns', 'rollout', 'seed'), dict(results=results))
+    save_figures(
+        args, device, ('command', 'configs', 'batch', 'turns', 'rollout', 'seed'), dict(results=results)
+    )
     failures = grown(results)
     if args.check and failures:
         print('\n'.join(failures), file=sys.stderr)
@@ -123,10 +141,17 @@ class TrainingStep:
         self.device = next(self.model.parameters()).device
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
         data = cfg.train_dataloader.dataset
-        shape = data.input_frames + data.output_frames, cfg.model.get('frame_channels', 1), data.size, data.size
+        shape = (
+            data.input_frames + data.output_frames,
+            cfg.model.get('frame_channels', 1),
+            data.size,
+            data.size,
+        )
         self.frames = torch.rand(args.batch, *shape, device=self.device)
         self.samples = [
-            PredictionDataSample(metainfo=dict(clip_name=f'clip{i}', input_frames=data.input_frames, sample_seed=i))
+            PredictionDataSample(
+                metainfo=dict(clip_name=f'clip{i}', input_frames=data.input_frames, sample_seed=i)
+            )
             for i in range(args.batch)
         ]
 
@@ -177,7 +202,9 @@ def measure_rollout(cfg: Config, args: argparse.Namespace) -> dict:
             held = torch.cuda.memory_allocated(device) if device.type == 'cuda' else resident_bytes()
             marks.append(dict(frame=index, state_bytes=stream.state.nbytes, held_bytes=held))
             forks[index] = fork(stream)
-    turns = time_alternately({index: partial(advance, forked) for index, forked in forks.items()}, ROLLOUT_TURNS, device)
+    turns = time_alternately(
+        {index: partial(advance, forked) for index, forked in forks.items()}, ROLLOUT_TURNS, device
+    )
     for mark in marks:
         mark['ms_per_frame'] = statistics.median(turns[mark['frame']]) / WINDOW
     return dict(
@@ -219,7 +246,9 @@ def grown(results: dict) -> list[str]:
         for what, most in MAX_RATIOS.items():
             ratio = result.get(f'{what}_ratio', 0)
             if ratio > most and result['bounded']:
-                lines.append(f'benchmark_prediction: {name}: {what} of last / first is {ratio:.3f}, expected at most {most}')
+                lines.append(
+                    f'benchmark_prediction: {name}: {what} of last / first is {ratio:.3f}, expected at most {most}'
+                )
     return lines
 
 
@@ -227,11 +256,22 @@ def result_table(results: dict, device: str) -> Table:
     """A row for every config."""
     table = Table(title=f'training step and rollout, {device}', box=box.SIMPLE_HEAD)
     table.add_column('config', no_wrap=True)
-    for name in ('step ms', 'peak MB', 'frames', 'state MB', 'held MB', 'ms a frame', 'time ratio', 'bytes ratio'):
+    for name in (
+        'step ms',
+        'peak MB',
+        'frames',
+        'state MB',
+        'held MB',
+        'ms a frame',
+        'time ratio',
+        'bytes ratio',
+    ):
         table.add_column(name, justify='right')
     for name, result in results.items():
         cells = (
-            [f'{result["ms_per_step"]:.0f}', f'{result["peak_bytes"] / 1e6:.0f}'] if 'ms_per_step' in result else ['', '']
+            [f'{result["ms_per_step"]:.0f}', f'{result["peak_bytes"] / 1e6:.0f}']
+            if 'ms_per_step' in result
+            else ['', '']
         )
         if 'marks' in result:
             cells.append(' '.join(str(mark['frame']) for mark in result['marks']))

@@ -22,7 +22,9 @@ MAX_RATIO = 1.2
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='A read of a full memory beside bare attention of the same sizes')
+    parser = argparse.ArgumentParser(
+        description='A read of a full memory beside bare attention of the same sizes'
+    )
     parser.add_argument('--reader', default='DenseReader', choices=READER_BY_NAME)
     parser.add_argument('--slots', type=int, default=8, metavar='S')
     parser.add_argument('--grid', type=int, nargs=2, default=[30, 54], metavar=('h', 'w'))
@@ -33,7 +35,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, nargs='+', metavar='N', help='of the CPU, in this order')
     parser.add_argument('--device', help='default: the GPU if there is one')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}')
+    parser.add_argument(
+        '--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     args = parser.parse_args(argv)
     args.command = command_line('tools/analysis_tools/benchmark_read.py', argv)
@@ -55,7 +59,17 @@ def main(argv: list[str] | None = None) -> int:
                 f'{describe_device(device)}: {args.reader} {result["read_ms"]:.2f} ms, '
                 f'bare attention {result["bare_ms"]:.2f} ms, ratio {result["ratio"]:.3f} (median of {args.turns} turns)'
             )
-    options = ('command', 'reader', 'slots', 'grid', 'key_channels', 'value_channels', 'objects', 'turns', 'seed')
+    options = (
+        'command',
+        'reader',
+        'slots',
+        'grid',
+        'key_channels',
+        'value_channels',
+        'objects',
+        'turns',
+        'seed',
+    )
     save_figures(args, device.type, options, dict(results=results))
     return int(args.check and any(result['ratio'] > MAX_RATIO for result in results))
 

@@ -24,13 +24,22 @@ from rich.console import Console
 from mmstremn.engine.launch import check_types, use_bfloat16
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.registry import MODELS, SCOPE
-from mmstremn.utils.timing import command_line, describe_device, elapsed, median_ratio, save_figures, start_clock
+from mmstremn.utils.timing import (
+    command_line,
+    describe_device,
+    elapsed,
+    median_ratio,
+    save_figures,
+    start_clock,
+)
 
 MAX_RATIO = 1.05
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Training steps on loaded data against steps on cached batches')
+    parser = argparse.ArgumentParser(
+        description='Training steps on loaded data against steps on cached batches'
+    )
     parser.add_argument('config', help='config file; the model starts from its own weights')
     parser.add_argument('--steps', type=int, default=8, help='timed steps of a turn')
     parser.add_argument('--warm-up', type=int, default=2, help='steps before them')
@@ -39,7 +48,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}')
+    parser.add_argument(
+        '--check', action='store_true', help=f'exit with 1 where the ratio exceeds {MAX_RATIO}'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
@@ -75,9 +86,14 @@ def main(argv: list[str] | None = None) -> int:
         f'the loader alone: {result["ms_per_batch"]:.0f} ms a batch ({result["workers"]} workers)',
         soft_wrap=True,
     )
-    save_figures(args, device, ('command', 'config', 'cfg_options', 'steps', 'warm_up', 'turns', 'amp', 'seed'), result)
+    save_figures(
+        args, device, ('command', 'config', 'cfg_options', 'steps', 'warm_up', 'turns', 'amp', 'seed'), result
+    )
     if args.check and result['ratio'] > MAX_RATIO:
-        print(f'benchmark_training: the ratio is {result["ratio"]:.3f}, expected at most {MAX_RATIO}', file=sys.stderr)
+        print(
+            f'benchmark_training: the ratio is {result["ratio"]:.3f}, expected at most {MAX_RATIO}',
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -17,13 +17,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mmstremn.analysis.failures import frame_scores
-from mmstremn.analysis.headroom import Frames, Told, segment
-from mmstremn.analysis.rows import file_sha256
-from mmstremn.analysis.studies import add_study_arguments, model_with_memory, read_arguments
-from mmstremn.datasets.video import Video
+from mmstremn.comparison.failures import frame_scores
+from mmstremn.comparison.headroom import Frames, Told, segment
+from mmstremn.comparison.rows import file_sha256
+from mmstremn.comparison.studies import add_study_arguments, model_with_memory, read_arguments
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.models import VOSegmentor
+from mmstremn.structures.video import Video
 from mmstremn.utils.timing import command_line, describe
 
 OPTIONS = ('command', 'config', 'checkpoint', 'split', 'horizon')
@@ -34,7 +34,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_study_arguments(parser, split='dev')
     parser.set_defaults(memories=['fifo'])
     parser.add_argument('--videos', type=int, metavar='N', help='the first N of the split (default: all)')
-    parser.add_argument('--horizon', type=int, default=30, metavar='H', help='frames played forward (default: %(default)s)')
+    parser.add_argument(
+        '--horizon', type=int, default=30, metavar='H', help='frames played forward (default: %(default)s)'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
     args = parser.parse_args(argv)
     for name in ('videos', 'horizon'):
@@ -81,7 +83,9 @@ def follow_orders(model: VOSegmentor, name: str) -> None:
 def row_of(model: VOSegmentor, video: Video, horizon: int, console: Console) -> dict:
     """J&F of a video each way, and how many choices differ from the rule's."""
     row = dict(video=video.name)
-    for way, options in dict(rule={}, foresight=dict(horizon=horizon), true_masks=dict(true_masks=True)).items():
+    for way, options in dict(
+        rule={}, foresight=dict(horizon=horizon), true_masks=dict(true_masks=True)
+    ).items():
         frames = Frames(model, video, held=horizon + 2)
         masks, changed = zip(*segment(model, frames, **options), strict=True)
         row[way] = float(np.nanmean(frame_scores(video, masks)))
@@ -98,7 +102,11 @@ def table_of(name: str, rows: list[dict], horizon: int) -> Table:
         table.add_column(column, justify='left' if column == 'video' else 'right')
     for row in rows:
         table.add_row(
-            row['video'], f'{row["rule"]:.3f}', f'{row["foresight"]:.3f}', str(row['changed']), f'{row["true_masks"]:.3f}'
+            row['video'],
+            f'{row["rule"]:.3f}',
+            f'{row["foresight"]:.3f}',
+            str(row['changed']),
+            f'{row["true_masks"]:.3f}',
         )
     means = [f'{np.mean([row[way] for row in rows]):.3f}' for way in ('rule', 'foresight', 'true_masks')]
     table.add_row('mean', means[0], means[1], '', means[2], style='bold')

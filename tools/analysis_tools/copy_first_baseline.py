@@ -14,7 +14,9 @@ from mmstremn.registry import DATASETS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate copying the first mask on the test videos of a config')
+    parser = argparse.ArgumentParser(
+        description='Evaluate copying the first mask on the test videos of a config'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the measures as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')

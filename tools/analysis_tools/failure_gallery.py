@@ -13,8 +13,8 @@ from pathlib import Path
 try:
     import numpy as np
 
-    from mmstremn.analysis.failures import Failure, draw_gallery, frame_scores, worst_stretch
-    from mmstremn.analysis.studies import add_study_arguments, model_with_memory, predicted, read_arguments
+    from mmstremn.comparison.failures import Failure, draw_gallery, frame_scores, worst_stretch
+    from mmstremn.comparison.studies import add_study_arguments, model_with_memory, predicted, read_arguments
     from mmstremn.utils.palette import decode_palette_png
 except ImportError as error:
     sys.exit(f'The gallery misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
@@ -28,8 +28,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_study_arguments(parser, split='test')
     parser.add_argument('--videos', type=int, default=4, metavar='N', help='shown (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=6, metavar='N', help='of each stretch (default: %(default)s)')
-    parser.add_argument('--step', type=int, default=5, metavar='N', help='from frame to frame (default: %(default)s)')
+    parser.add_argument(
+        '--frames', type=int, default=6, metavar='N', help='of each stretch (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--step', type=int, default=5, metavar='N', help='from frame to frame (default: %(default)s)'
+    )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='picture, e.g. a .png')
     args = parser.parse_args(argv)
     for name in ('videos', 'frames', 'step'):

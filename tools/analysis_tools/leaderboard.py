@@ -10,8 +10,8 @@ from pathlib import Path
 try:
     from rich.console import Console
 
-    from mmstremn.analysis.leaderboard import index_columns, main_figure, rich_table, write_table
-    from mmstremn.analysis.metafiles import read_index
+    from mmstremn.comparison.leaderboard import index_columns, main_figure, rich_table, write_table
+    from mmstremn.comparison.metafiles import read_index
 except ImportError as error:
     sys.exit(f'The leaderboard misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
@@ -22,7 +22,9 @@ PRINTED = ('model', 'dataset', 'J', 'F', 'J&F', 'PSNR', 'SSIM', 'log')  # what f
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='The results of the model index')
-    parser.add_argument('--index', type=Path, default=ROOT / 'model-index.yml', help='default: model-index.yml')
+    parser.add_argument(
+        '--index', type=Path, default=ROOT / 'model-index.yml', help='default: model-index.yml'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the table as .md, .html or .json')
     parser.add_argument('--check', action='store_true', help='only check')
     args = parser.parse_args(argv)
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     elif args.out:
         write_table(rows, index_columns(rows), args.out, TITLE)
     else:
-        Console(file=sys.stdout).print(rich_table(rows, index_columns(rows, PRINTED), f'{TITLE}, J and F in percent'))
+        Console(file=sys.stdout).print(
+            rich_table(rows, index_columns(rows, PRINTED), f'{TITLE}, J and F in percent')
+        )
     return 0
 
 

@@ -40,7 +40,9 @@ FRAMES_TIMED = 8
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='What a memory adds to an FCN of mmsegmentation')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of weights and clips')
-    parser.add_argument('--split', default='test', choices=['dev', 'test'], help='videos to test on; tune on dev')
+    parser.add_argument(
+        '--split', default='test', choices=['dev', 'test'], help='videos to test on; tune on dev'
+    )
     parser.add_argument('--iterations', type=int, help='of each training (default: those of the configs)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/mmseg_memory'))
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.json')
@@ -54,7 +56,9 @@ def load(model: str, seed: int, args: argparse.Namespace) -> Config:
     if model == PLAIN:
         cfg.model.decode_head = cfg.model.decode_head.head
     if args.iterations:
-        cfg.train_cfg.max_iters = cfg.param_scheduler[0].end = cfg.default_hooks.checkpoint.interval = args.iterations
+        cfg.train_cfg.max_iters = cfg.param_scheduler[0].end = cfg.default_hooks.checkpoint.interval = (
+            args.iterations
+        )
     cfg.randomness = dict(seed=seed)
     name = f'{model.lower().replace(" + ", "_")}_{seed}'
     cfg.work_dir, cfg.experiment_name = str(args.work_dir / name), f'{name}_{time.time_ns()}'
@@ -104,11 +108,15 @@ def summarise(rows: list[dict]) -> list[dict]:
     for condition in CONDITIONS:
         for metric in METRICS:
             values = {
-                model: [row['results'][condition][metric] for row in rows if row['model'] == model] for model in MODELS
+                model: [row['results'][condition][metric] for row in rows if row['model'] == model]
+                for model in MODELS
             }
             plain, memory = values.values()
             values['gain'] = [b - a for a, b in zip(plain, memory, strict=True)]
-            figures = {name: (statistics.mean(x), statistics.stdev(x) if len(x) > 1 else 0.0) for name, x in values.items()}
+            figures = {
+                name: (statistics.mean(x), statistics.stdev(x) if len(x) > 1 else 0.0)
+                for name, x in values.items()
+            }
             table.append(dict(condition=condition, metric=metric, **figures))
     return table
 
@@ -137,7 +145,10 @@ def cost(args: argparse.Namespace) -> dict:
         model.parse_losses(model(**data, mode='loss'))[0].backward()
 
     ratios, milliseconds = {}, {}
-    for name, step, frames in (('testing', tested, FRAMES_TIMED), ('training', trained, len(batch['inputs']))):
+    for name, step, frames in (
+        ('testing', tested, FRAMES_TIMED),
+        ('training', trained, len(batch['inputs'])),
+    ):
         times = time_alternately({m: partial(step, models[m]) for m in models}, 9, torch.device('cpu'))
         plain, memory = times.values()
         ratios[name] = median_ratio(memory, plain)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 try:
-    from mmstremn.analysis.plots import KINDS, read_boards
+    from mmstremn.comparison.plots import KINDS, read_boards
 except ImportError as error:
     sys.exit(f'The plots miss a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 

@@ -24,14 +24,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmstremn.analysis.headroom import repeat_entry, repeat_features
-from mmstremn.analysis.rows import file_sha256
 from mmstremn.apis import init_segmentor
+from mmstremn.comparison.headroom import repeat_entry, repeat_features
+from mmstremn.comparison.rows import file_sha256
 from mmstremn.datasets import SampleRequest
 from mmstremn.memory import Entry, FIFOSelector, SlotMemory, SlotState
-from mmstremn.memory.selectors import one_hot_max
-from mmstremn.models.given_masks import GivenMasks
-from mmstremn.models.vos_segmentor import VOSegmentor, stack_masks
+from mmstremn.memory.slots.selectors import one_hot_max
+from mmstremn.models.segmentation.given_masks import GivenMasks
+from mmstremn.models.segmentation.segmentor import VOSegmentor, stack_masks
 from mmstremn.registry import DATASETS
 from mmstremn.utils.timing import command_line, describe
 
@@ -82,7 +82,9 @@ METHODS = dict(blending=BlendingMemory, history=SlotMemory)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The gradient of a selector's choices beside their true effects")
+    parser = argparse.ArgumentParser(
+        description="The gradient of a selector's choices beside their true effects"
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--clips', type=int, default=100, metavar='N')
@@ -154,7 +156,9 @@ def measure(model: VOSegmentor, cfg: Config, args: argparse.Namespace, console: 
     with console.status('') as status:
         for clip in range(args.clips):
             status.update(f'Clip {clip + 1} of {args.clips}')
-            item = dataset[SampleRequest(clip, args.seed * 1_000_000 + 10 * clip)]  # a seed may be followed by two others
+            item = dataset[
+                SampleRequest(clip, args.seed * 1_000_000 + 10 * clip)
+            ]  # a seed may be followed by two others
             frames = encode(model, item)
             for step in steps:
                 decisions.append(dict(clip=clip, step=step) | decide(model, frames, step, args.horizon))
@@ -164,14 +168,20 @@ def measure(model: VOSegmentor, cfg: Config, args: argparse.Namespace, console: 
 @torch.no_grad()
 def encode(model: VOSegmentor, item: dict) -> dict:
     """A clip once through the encoders: its frames' features and entries, and what the loss needs."""
-    data = model.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[item['data_samples']]), training=True)
+    data = model.data_preprocessor(
+        dict(inputs=[item['inputs']], data_samples=[item['data_samples']]), training=True
+    )
     inputs, samples = data['inputs'], data['data_samples']
     target, present = stack_masks(samples, inputs.shape[-2:])
     ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
     clip = dataclasses.replace(model.encode_frame(inputs.flatten(0, 1)), present=present)
     features = [clip.frame(index, inputs.shape[1]) for index in range(inputs.shape[1])]
-    truth = [model.accept(None, GivenMasks(target[:, index, None] == ids)) for index in range(inputs.shape[1])]
-    entries = [model.encode_value(f, t, index == 0) for index, (f, t) in enumerate(zip(features, truth, strict=True))]
+    truth = [
+        model.accept(None, GivenMasks(target[:, index, None] == ids)) for index in range(inputs.shape[1])
+    ]
+    entries = [
+        model.encode_value(f, t, index == 0) for index, (f, t) in enumerate(zip(features, truth, strict=True))
+    ]
     return dict(features=features, entries=entries, target=target, present=present)
 
 
@@ -204,7 +214,9 @@ def losses_after(model: VOSegmentor, memory: SlotMemory, frames: dict, step: int
     """(S + 1,) the loss summed over the ``horizon`` frames after ``step``, for each alternative."""
     rows = memory.num_slots + 1
     state, logits = None, []
-    for index, (entry, features) in enumerate(zip(frames['entries'][: step + horizon], frames['features'], strict=False)):
+    for index, (entry, features) in enumerate(
+        zip(frames['entries'][: step + horizon], frames['features'], strict=False)
+    ):
         if index > step:
             state = read_and_decode(model, memory, state, features, logits)
         entry = repeat_entry(entry, rows)
@@ -216,7 +228,9 @@ def losses_after(model: VOSegmentor, memory: SlotMemory, frames: dict, step: int
     return horizon * torch.stack([sum(loss.values()) for loss in losses])
 
 
-def read_and_decode(model: VOSegmentor, memory: SlotMemory, state: SlotState, features, logits: list) -> SlotState:
+def read_and_decode(
+    model: VOSegmentor, memory: SlotMemory, state: SlotState, features, logits: list
+) -> SlotState:
     """Append a frame's logits (S + 1, 1 + O, H, W), one row for each alternative; the state after the read."""
     features = repeat_features(features, memory.num_slots + 1)
     readout, state = memory.read(state, features.query)
@@ -233,7 +247,9 @@ def summarise(decisions: list[dict], at_stake: float = NOTHING_AT_STAKE) -> dict
     spreads = np.array([np.ptp(decision['effects']) for decision in decisions])
     counted = [decision for decision, spread in zip(decisions, spreads, strict=True) if spread >= at_stake]
     if not counted:
-        raise ValueError(f'no decision changes the loss by {at_stake} or more: take more clips or another model')
+        raise ValueError(
+            f'no decision changes the loss by {at_stake} or more: take more clips or another model'
+        )
     summary = dict(
         decisions=len(counted),
         nothing_at_stake=len(decisions) - len(counted),
@@ -244,10 +260,14 @@ def summarise(decisions: list[dict], at_stake: float = NOTHING_AT_STAKE) -> dict
         methods={},
     )
     for name in METHODS:
-        pairs = [(np.array(decision['effects']), np.array(decision['gradients'][name])) for decision in counted]
+        pairs = [
+            (np.array(decision['effects']), np.array(decision['gradients'][name])) for decision in counted
+        ]
         summary['methods'][name] = dict(
             correlation=mean_and_error([correlation(*pair) for pair in pairs]),
-            finds_best=mean_and_error([float(effects.argmin() == gradient.argmin()) for effects, gradient in pairs]),
+            finds_best=mean_and_error(
+                [float(effects.argmin() == gradient.argmin()) for effects, gradient in pairs]
+            ),
             gain=mean_and_error([effects.mean() - effects[gradient.argmin()] for effects, gradient in pairs]),
         )
     return summary
@@ -267,16 +287,26 @@ def mean_and_error(values) -> dict:
 
 def table_of(summary: dict, horizon: int) -> Table:
     """For the terminal."""
-    spread, loss = (f'{summary[name]["mean"]:.3f} ± {summary[name]["error"]:.3f}' for name in ('spread', 'loss'))
+    spread, loss = (
+        f'{summary[name]["mean"]:.3f} ± {summary[name]["error"]:.3f}' for name in ('spread', 'loss')
+    )
     title = (
         f'{summary["decisions"]} decisions in {summary["clips"]} clips; loss of {horizon} frames {loss}, '
         f'spread over the alternatives {spread}'
     )
     table = Table(title=title)
-    for column in ('gradient of', 'correlation with the effects', 'finds the best', 'loss below the mean alternative'):
+    for column in (
+        'gradient of',
+        'correlation with the effects',
+        'finds the best',
+        'loss below the mean alternative',
+    ):
         table.add_column(column, justify='left' if column == 'gradient of' else 'right')
     for name, row in summary['methods'].items():
-        cells = (f'{row[key]["mean"]:.3f} ± {row[key]["error"]:.3f}' for key in ('correlation', 'finds_best', 'gain'))
+        cells = (
+            f'{row[key]["mean"]:.3f} ± {row[key]["error"]:.3f}'
+            for key in ('correlation', 'finds_best', 'gain')
+        )
         table.add_row(name, *cells)
     table.add_row('chance', '0', f'{summary["chance_of_best"]:.3f}', '0', style='dim')
     return table
@@ -292,7 +322,9 @@ def plot(decisions: list[dict], summary: dict, file: Path, at_stake: float = NOT
         effects = np.concatenate([standard(decision['effects']) for decision in counted])
         gradient = np.concatenate([standard(decision['gradients'][name]) for decision in counted])
         axis.plot(effects, gradient, '.', ms=4, alpha=0.35)
-        axis.set_title(f'{name}: correlation {row["correlation"]["mean"]:.2f} ± {row["correlation"]["error"]:.2f}')
+        axis.set_title(
+            f'{name}: correlation {row["correlation"]["mean"]:.2f} ± {row["correlation"]["error"]:.2f}'
+        )
         axis.set_xlabel('effect on the loss, in units of the decision')
         axis.grid(alpha=0.3)
     axes[0].set_ylabel('gradient, in units of the decision')

@@ -33,8 +33,8 @@ from mmdet.evaluation import MOTChallengeMetric  # noqa: E402
 from mmdet.models.trackers import MaskTrackRCNNTracker, QuasiDenseTracker  # noqa: E402
 from mmdet.structures import DetDataSample, TrackDataSample  # noqa: E402
 
-from mmstremn.adapters.tracking import MemoryTracker, MemoryTrackHead  # noqa: E402
-from mmstremn.analysis.tracking_scenes import SIZE, make_video  # noqa: E402
+from mmstremn.adapters.mmdet import MemoryTracker, MemoryTrackHead  # noqa: E402
+from mmstremn.comparison.tracking_scenes import SIZE, make_video  # noqa: E402
 from mmstremn.registry import build  # noqa: E402
 
 RETAIN = 40  # frames after which a track is forgotten, for all trackers
@@ -67,7 +67,9 @@ HEADS = {
             fc_out_channels=CHANNELS,
             embed_channels=CHANNELS,
             loss_track=dict(type='MultiPosCrossEntropyLoss', loss_weight=0.25),
-            loss_track_aux=dict(type='MarginL2Loss', neg_pos_ub=3, pos_margin=0, neg_margin=0.1, hard_mining=True),
+            loss_track_aux=dict(
+                type='MarginL2Loss', neg_pos_ub=3, pos_margin=0, neg_margin=0.1, hard_mining=True
+            ),
         ),
         train_cfg=TRAIN,
     ),
@@ -147,7 +149,9 @@ def _pair(rng, video: list) -> tuple:
 def _repaint(rng):
     """A change of colours, the same for both frames of a pair: channels in another order, some of them inverted."""
     order, inverted = rng.permutation(3), rng.random(3) < 0.5
-    return lambda image: np.where(inverted, 240 - image[..., order].astype(np.float32), image[..., order]).astype(np.float32)
+    return lambda image: np.where(
+        inverted, 240 - image[..., order].astype(np.float32), image[..., order]
+    ).astype(np.float32)
 
 
 def _boxes(seen) -> torch.Tensor:
@@ -177,7 +181,9 @@ def trackers_of(kind: str, model: Embedder):
             model.track_head.memory.memory = learned
         else:
             memory = dict(type='SlotMemory', num_slots=slots, selector=dict(type=selector))
-            model.track_head.memory.memory = build(memory, key_channels=CHANNELS, value_channels=CHANNELS).eval()
+            model.track_head.memory.memory = build(
+                memory, key_channels=CHANNELS, value_channels=CHANNELS
+            ).eval()
         yield name, MemoryTracker(num_frames_retain=RETAIN)
     model.track_head.memory.memory = learned
 
@@ -221,7 +227,9 @@ def _follow(model, tracker, number: int, index: int, video: list, maps) -> DetDa
             ],
         )
     )
-    masks = torch.zeros(len(found), 1, 1, dtype=torch.bool)  # MaskTrackRCNNTracker wants masks; nobody looks at them
+    masks = torch.zeros(
+        len(found), 1, 1, dtype=torch.bool
+    )  # MaskTrackRCNNTracker wants masks; nobody looks at them
     labels = torch.zeros(len(found), dtype=torch.long)
     sample.pred_instances = InstanceData(bboxes=found[:, :4], scores=found[:, 4], labels=labels, masks=masks)
     model = SimpleNamespace(track_head=model.track_head)
@@ -232,7 +240,9 @@ def _follow(model, tracker, number: int, index: int, video: list, maps) -> DetDa
 def unique(found: InstanceData) -> InstanceData:
     """The surest box of each identity: MaskTrackRCNNTracker may give two boxes the same one, which TrackEval refuses."""
     found, seen = found[found.scores.argsort(descending=True)], set()
-    first = [place for place, one in enumerate(found.instances_id.tolist()) if not (one in seen or seen.add(one))]
+    first = [
+        place for place, one in enumerate(found.instances_id.tolist()) if not (one in seen or seen.add(one))
+    ]
     return found[torch.tensor(first, dtype=torch.long)]
 
 
@@ -269,7 +279,9 @@ def run_seed(kind: str, seed: int, args) -> list[dict]:
     print(f'{kind}, seed {seed}: trained in {time.process_time() - begin:.0f} s of CPU time', flush=True)
     rows = []
     for returns in ('earlier', 'last'):
-        videos = [make_video(100 * seed + index, args.frames, returns=returns) for index in range(args.videos)]
+        videos = [
+            make_video(100 * seed + index, args.frames, returns=returns) for index in range(args.videos)
+        ]
         with torch.no_grad():
             features = [[model(seen.image[None]) for seen in video] for video in videos]
         for name, tracker in trackers_of(kind, model):
@@ -297,11 +309,17 @@ def summarise(rows: list[dict]) -> list[dict]:
 
 def markdown(summary: list[dict], head: str, returns: str) -> str:
     """One table."""
-    lines = ['| tracker | identity switches | IDF1 | AssA | kept on return | ms a frame |', '|---|---|---|---|---|---|']
+    lines = [
+        '| tracker | identity switches | IDF1 | AssA | kept on return | ms a frame |',
+        '|---|---|---|---|---|---|',
+    ]
     for line in summary:
         if (line['head'], line['returns']) == (head, returns):
             cells = [f'{line["IDSW"]:.1f} ± {line["IDSW_std"]:.1f}']
-            cells += [f'{100 * line[name]:.1f} ± {100 * line[f"{name}_std"]:.1f}' for name in ('IDF1', 'AssA', 'kept')]
+            cells += [
+                f'{100 * line[name]:.1f} ± {100 * line[f"{name}_std"]:.1f}'
+                for name in ('IDF1', 'AssA', 'kept')
+            ]
             lines.append(f'| {line["tracker"]} | {" | ".join(cells)} | {line["milliseconds"]:.1f} |')
     return '\n'.join(lines)
 
@@ -341,7 +359,9 @@ def main(argv: list[str] | None = None) -> dict:
     summary = summarise(rows)
     packages = ('torch', 'onedl-mmdetection', 'onedl-mmcv', 'trackeval')
     settings = {name: value for name, value in vars(args).items() if not isinstance(value, Path)}
-    report = dict(settings=settings, versions={name: version(name) for name in packages}, summary=summary, rows=rows)
+    report = dict(
+        settings=settings, versions={name: version(name) for name in packages}, summary=summary, rows=rows
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=1) + '\n')
     if args.plot is not None:

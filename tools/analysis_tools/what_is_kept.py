@@ -17,12 +17,19 @@ try:
     from PIL import Image
     from rich.console import Console
 
-    from mmstremn.analysis.kept import TRAITS, kept_frames, observed, offered_frames, rank_correlation, trait_values
-    from mmstremn.analysis.leaderboard import Column, rich_table, write_table
-    from mmstremn.analysis.plots import draw_correlations
-    from mmstremn.analysis.rows import file_sha256, write_json
-    from mmstremn.analysis.studies import add_study_arguments, model_with_memory, predicted, read_arguments
-    from mmstremn.memory.gates import EveryN
+    from mmstremn.comparison.kept import (
+        TRAITS,
+        kept_frames,
+        observed,
+        offered_frames,
+        rank_correlation,
+        trait_values,
+    )
+    from mmstremn.comparison.leaderboard import Column, rich_table, write_table
+    from mmstremn.comparison.plots import draw_correlations
+    from mmstremn.comparison.rows import file_sha256, write_json
+    from mmstremn.comparison.studies import add_study_arguments, model_with_memory, predicted, read_arguments
+    from mmstremn.memory.slots.gates import EveryN
     from mmstremn.visualization import draw_slot_timeline
 except ImportError as error:
     sys.exit(f'The study misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
@@ -38,10 +45,14 @@ COLUMNS = {
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Measure what memories of slots keep in long synthetic videos')
+    parser = argparse.ArgumentParser(
+        description='Measure what memories of slots keep in long synthetic videos'
+    )
     add_study_arguments(parser, split='dev')
     parser.add_argument('--video', metavar='NAME', help='whose slots are drawn (default: the first)')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of tables and pictures')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='folder of tables and pictures'
+    )
     return parser.parse_args(argv)
 
 
@@ -66,9 +77,13 @@ def study(args: argparse.Namespace) -> None:
     cfg, memories, videos = read_arguments(args)
     drawn = args.video or videos[0].name
     if not all(hasattr(video, 'truth') for video in videos):
-        raise ValueError(f'{args.config}: expected LongSyntheticVOSDataset as test data, whose truth is known')
+        raise ValueError(
+            f'{args.config}: expected LongSyntheticVOSDataset as test data, whose truth is known'
+        )
     if drawn not in {video.name for video in videos}:
-        raise ValueError(f"--video: '{drawn}' is unknown; there are: {', '.join(video.name for video in videos)}")
+        raise ValueError(
+            f"--video: '{drawn}' is unknown; there are: {', '.join(video.name for video in videos)}"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     results = {}
     for name, entry in memories.items():
@@ -78,7 +93,9 @@ def study(args: argparse.Namespace) -> None:
             timeline = slot_timeline(model, video, name)
             measured.append(measure(video, timeline, cadence(model.memory)))
             if video.name == drawn:
-                Image.fromarray(draw_slot_timeline(timeline, f'{name}, {drawn}')).save(args.out / f'slots_{name}.png')
+                Image.fromarray(draw_slot_timeline(timeline, f'{name}, {drawn}')).save(
+                    args.out / f'slots_{name}.png'
+                )
         results[name] = summarise(measured) | dict(missing_keys=missing, memory_config=entry)
     write_results(args, results)
 
@@ -96,7 +113,9 @@ def slot_timeline(model, video, name: str) -> np.ndarray:
     """
     timeline = predicted(model, video).get('slot_timeline')
     if timeline is None:
-        raise ValueError(f"'{name}': expected a memory of slots that hold a frame each, got {type(model.memory).__name__}")
+        raise ValueError(
+            f"'{name}': expected a memory of slots that hold a frame each, got {type(model.memory).__name__}"
+        )
     return timeline
 
 
@@ -114,7 +133,12 @@ def summarise(measured: list[dict]) -> dict:
     """Of one memory: how much it kept, and for each trait ``spearman`` and the ``offers`` that have it."""
     kept = np.concatenate([video['kept'] for video in measured])
     stored = kept[kept > 0]
-    result = dict(offers=len(kept), stored=len(stored), kept=float(np.median(stored)) if len(stored) else None, traits={})
+    result = dict(
+        offers=len(kept),
+        stored=len(stored),
+        kept=float(np.median(stored)) if len(stored) else None,
+        traits={},
+    )
     for trait in TRAITS:
         spearman, offers = rank_correlation([(video[trait], video['kept']) for video in measured])
         result['traits'][trait] = dict(spearman=spearman, offers=offers)

@@ -53,15 +53,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='folder for JPEGImages, Annotations and ImageSets')
-    parser.add_argument('--split', choices=('train', 'dev', 'test'), default='test', help='whose photographs and seeds')
-    parser.add_argument('--list-name', help="name of the list in ImageSets/2017, such as 'val' (default: the split)")
+    parser.add_argument(
+        '--split', choices=('train', 'dev', 'test'), default='test', help='whose photographs and seeds'
+    )
+    parser.add_argument(
+        '--list-name', help="name of the list in ImageSets/2017, such as 'val' (default: the split)"
+    )
     parser.add_argument('--num-videos', type=int, default=20)
     parser.add_argument('--num-frames', type=int, default=40)
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), default=(480, 854))
     parser.add_argument('--max-objects', type=int, default=3)
-    parser.add_argument('--late-objects', type=float, default=0.0, help='probability that an object appears late')
+    parser.add_argument(
+        '--late-objects', type=float, default=0.0, help='probability that an object appears late'
+    )
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--force', action='store_true', help='replace the data set in a folder that is not empty')
+    parser.add_argument(
+        '--force', action='store_true', help='replace the data set in a folder that is not empty'
+    )
     return parser.parse_args(argv)
 
 

@@ -16,7 +16,9 @@ from mmstremn.datasets.conversion import READERS, find_videos, write_davis
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert frames and masks to the DAVIS layout')
     parser.add_argument('format', choices=list(READERS), help='what the annotations are')
-    parser.add_argument('frames', type=Path, help='folder of pictures, or folder with one such folder a video')
+    parser.add_argument(
+        'frames', type=Path, help='folder of pictures, or folder with one such folder a video'
+    )
     parser.add_argument('out', type=Path, help='a new folder')
     parser.add_argument(
         '--annotations',
@@ -24,8 +26,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='PATH',
         help='JSON file (coco) or folder (labelme: default FRAMES; masks); of several videos, with one folder each',
     )
-    parser.add_argument('--labels', nargs='+', metavar='LABEL', help='the labels that are expected; another one is an error')
-    parser.add_argument('--val', nargs='+', metavar='VIDEO', help='videos for testing alone (default: all train and test)')
+    parser.add_argument(
+        '--labels', nargs='+', metavar='LABEL', help='the labels that are expected; another one is an error'
+    )
+    parser.add_argument(
+        '--val', nargs='+', metavar='VIDEO', help='videos for testing alone (default: all train and test)'
+    )
     args = parser.parse_args(argv)
     if args.annotations is None:
         if args.format != 'labelme':
@@ -46,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     for name, labels in ids.items():
         objects = ', '.join(f'{k} {label}' for label, k in labels.items())
-        print(f'{name}: {len(annotations[name])} of {len(videos[name].frames)} frames are annotated; objects: {objects}')
+        print(
+            f'{name}: {len(annotations[name])} of {len(videos[name].frames)} frames are annotated; objects: {objects}'
+        )
     left_out = sorted(videos.keys() - ids.keys())
     if left_out:
         print(f'Not annotated, left out: {", ".join(left_out)}')

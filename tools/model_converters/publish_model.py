@@ -4,12 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmstremn.engine.weight_files import publish
+from mmstremn.checkpoints.weight_files import publish
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; the exit code."""
-    parser = argparse.ArgumentParser(description='Write the weights of a checkpoint without what only training needs')
+    parser = argparse.ArgumentParser(
+        description='Write the weights of a checkpoint without what only training needs'
+    )
     parser.add_argument('src', type=Path, help='checkpoint of a training')
     parser.add_argument('dst', type=Path, help='file to write, .safetensors or .pth')
     parser.add_argument('--half', action='store_true', help='in half precision')

@@ -24,7 +24,9 @@ memories = dict(
     convlstm=convlstm,
     convlstm_residual=dict(convlstm, residual=True),
     predrnn=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5), **patches),
-    predrnn_v2=dict(memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5, decoupling=0.1), **patches)
+    predrnn_v2=dict(
+        memory=dict(type='STLSTMMemory', hidden_channels=48, layers=2, kernel=5, decoupling=0.1), **patches
+    )
     | dict(sampling=dict(type='ReverseScheduledSampling', begin_iter=60, end_iter=125, rate=12)),
     e3d_lstm=dict(memory=dict(type='E3DLSTMMemory', hidden_channels=24, layers=2, kernel=5), **patches),
 )

@@ -6,7 +6,14 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='IterationSampler'),
-    dataset=dict(type='MovingMNISTDataset', data_root=data_root, split='train', input_frames=10, output_frames=10, size=64),
+    dataset=dict(
+        type='MovingMNISTDataset',
+        data_root=data_root,
+        split='train',
+        input_frames=10,
+        output_frames=10,
+        size=64,
+    ),
 )
 val_dataloader = dict(
     batch_size=16,
@@ -26,11 +33,20 @@ test_dataloader = dict(
     batch_size=16,
     num_workers=2,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MovingMNISTDataset', data_root=data_root, split='test', input_frames=10, output_frames=10, size=64),
+    dataset=dict(
+        type='MovingMNISTDataset',
+        data_root=data_root,
+        split='test',
+        input_frames=10,
+        output_frames=10,
+        size=64,
+    ),
 )
 val_evaluator = test_evaluator = dict(type='VideoPredictionMetric')
 train_cfg = dict(type='SeekingIterTrainLoop', max_iters=max_iters, val_interval=10000)
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.0005, weight_decay=0.0), clip_grad=dict(max_norm=5.0)
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=0.0005, weight_decay=0.0),
+    clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [dict(type='OneCycleLR', eta_max=0.0005, total_steps=max_iters, by_epoch=False)]

@@ -1,8 +1,14 @@
 # From a memory that grows to fixed slots, one change at a time: what is read, how often a frame is stored, how many stay.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 top, every_5th = dict(reader=dict(type='TopKReader')), dict(gates=[*protect, dict(type='EveryN', n=5)])
-growing, slots = dict(type='GrowingMemory'), dict(type='SlotMemory', num_slots=5, train_slots=3, gates=protect)
-learned, fifo = dict(slots, selector=dict(type='GumbelSelector')), dict(slots, selector=dict(type='FIFOSelector'))
+growing, slots = (
+    dict(type='GrowingMemory'),
+    dict(type='SlotMemory', num_slots=5, train_slots=3, gates=protect),
+)
+learned, fifo = (
+    dict(slots, selector=dict(type='GumbelSelector')),
+    dict(slots, selector=dict(type='FIFOSelector')),
+)
 memories = dict(
     stcn=growing,
     stcn_dense=dict(growing, reader=dict(type='DenseReader')),

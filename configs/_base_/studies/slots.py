@@ -1,6 +1,8 @@
 # How many slots are needed: 1 to 16, offered every frame. A slot alone cannot keep the first frame.
 rules = dict(
-    fifo=dict(type='FIFOSelector'), most_similar=dict(type='MostSimilarSelector'), learned=dict(type='GumbelSelector')
+    fifo=dict(type='FIFOSelector'),
+    most_similar=dict(type='MostSimilarSelector'),
+    learned=dict(type='GumbelSelector'),
 )
 memories = {
     f'{rule}_{number}': dict(

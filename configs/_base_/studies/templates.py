@@ -1,5 +1,7 @@
 # Several frames or their average: for videos with look-alikes, which an average of the looks of an object resembles.
-slots = dict(type='SlotMemory', num_slots=4, train_slots=4, gates=[dict(type='EmptyFirst'), dict(type='KeepFirst')])
+slots = dict(
+    type='SlotMemory', num_slots=4, train_slots=4, gates=[dict(type='EmptyFirst'), dict(type='KeepFirst')]
+)
 memories = dict(
     learned=dict(slots, selector=dict(type='GumbelSelector')),
     fifo=dict(slots, selector=dict(type='FIFOSelector')),

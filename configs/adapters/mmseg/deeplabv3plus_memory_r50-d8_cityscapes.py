@@ -1,5 +1,8 @@
 # DeepLabV3+ that remembers; starts from any checkpoint of its base (load_from).
-_base_ = ['mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py', './_base_/cityscapes_video.py']
+_base_ = [
+    'mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024.py',
+    './_base_/cityscapes_video.py',
+]
 model = dict(
     data_preprocessor=dict(size=_base_.video_crop),
     decode_head=dict(

@@ -1,12 +1,17 @@
 # A small FCN on the embedded videos, frame by frame: what fcn_memory_synthetic.py starts from.
 _base_ = 'mmseg::_base_/default_runtime.py'
-custom_imports = dict(imports=['mmstremn.adapters.mmseg_'])
+custom_imports = dict(imports=['mmstremn.adapters.mmseg'])
 iterations, size, noise, hidden = 600, (64, 64), 100.0, 0.4
 norm_cfg = dict(type='BN')
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
-        type='SegDataPreProcessor', mean=[128.0] * 3, std=[64.0] * 3, bgr_to_rgb=True, size=size, seg_pad_val=255
+        type='SegDataPreProcessor',
+        mean=[128.0] * 3,
+        std=[64.0] * 3,
+        bgr_to_rgb=True,
+        size=size,
+        seg_pad_val=255,
     ),
     backbone=dict(
         type='ResNetV1c',
@@ -67,7 +72,9 @@ test_dataloader = dict(
 )
 test_evaluator = dict(type='mmstremn.VideoSegMetric', windows=(8,))
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01), clip_grad=dict(max_norm=5.0)
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01),
+    clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [dict(type='PolyLR', power=0.9, begin=0, end=iterations, by_epoch=False)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)

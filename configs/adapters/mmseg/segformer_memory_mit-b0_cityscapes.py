@@ -1,5 +1,8 @@
 # SegFormer that remembers; starts from any checkpoint of its base (load_from). Its sliding windows are given up.
-_base_ = ['mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py', './_base_/cityscapes_video.py']
+_base_ = [
+    'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
+    './_base_/cityscapes_video.py',
+]
 model = dict(
     data_preprocessor=dict(size=_base_.video_crop),
     decode_head=dict(

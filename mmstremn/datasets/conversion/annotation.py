@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage.draw import polygon2mask
 
-from mmstremn.datasets.davis_layout import FRAME_SUFFIXES
+from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
 
 
 class Region(NamedTuple):
@@ -70,7 +70,9 @@ class FrameFolder:
             FileNotFoundError: There is no such frame.
         """
         if stem not in self.places:
-            raise FileNotFoundError(f"{source}: no frame '{stem}' in {self.path}, expected e.g. {self.frames[0].name}")
+            raise FileNotFoundError(
+                f"{source}: no frame '{stem}' in {self.path}, expected e.g. {self.frames[0].name}"
+            )
         return self.places[stem]
 
 
@@ -83,9 +85,15 @@ def find_videos(root: Path) -> dict[str, FrameFolder]:
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected the frames of a video, or folders of them')
-    folders = [root] if _pictures(root) else sorted(path for path in root.iterdir() if path.is_dir() and _pictures(path))
+    folders = (
+        [root]
+        if _pictures(root)
+        else sorted(path for path in root.iterdir() if path.is_dir() and _pictures(path))
+    )
     if not folders:
-        raise ValueError(f'{root}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files, or folders of them')
+        raise ValueError(
+            f'{root}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files, or folders of them'
+        )
     return {video.name: video for video in map(FrameFolder, folders)}
 
 
@@ -135,7 +143,11 @@ def polygon_region(points: Sequence[Sequence[float]], size: tuple[int, int]) -> 
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith('.')]
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith('.')
+    ]
 
 
 def _natural(name: str) -> list:

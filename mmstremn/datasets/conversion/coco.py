@@ -48,7 +48,9 @@ def read_coco(
     try:
         return _read(path, data, videos, labels)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path}: expected {FORM}; a field is missing or of another kind ({error!r})') from error
+        raise ValueError(
+            f'{path}: expected {FORM}; a field is missing or of another kind ({error!r})'
+        ) from error
 
 
 def _read(path, data, videos, labels):
@@ -57,7 +59,9 @@ def _read(path, data, videos, labels):
         frames = _vis_frames(path, data, videos)
         regions = _vis_regions(path, data, frames)
     elif 'images' in data:
-        frames = {image['id']: (*_find(path, image['file_name'], videos), _size(image)) for image in data['images']}
+        frames = {
+            image['id']: (*_find(path, image['file_name'], videos), _size(image)) for image in data['images']
+        }
         regions = _coco_regions(path, data, frames)
     else:
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}')
@@ -76,7 +80,9 @@ def _coco_regions(path, data, frames):
     for annotation in data['annotations']:
         source = f'{path}: annotation {annotation.get("id")}'
         if annotation.get('image_id') not in frames:
-            raise ValueError(f"{source}: image_id {annotation.get('image_id')}, expected the id of one of 'images'")
+            raise ValueError(
+                f"{source}: image_id {annotation.get('image_id')}, expected the id of one of 'images'"
+            )
         yield annotation['image_id'], annotation, source, annotation.get('segmentation')
 
 
@@ -109,7 +115,9 @@ def _find(path: Path, file_name: str, videos: dict[str, FrameFolder]) -> tuple[s
     folders = {video.path.name: video for video in videos.values()}
     video = next(iter(videos.values())) if len(videos) == 1 else folders.get(name.parent.name)
     if video is None:
-        raise FileNotFoundError(f"{path}: file_name '{file_name}', expected <video>/<frame> of one of {', '.join(folders)}")
+        raise FileNotFoundError(
+            f"{path}: file_name '{file_name}', expected <video>/<frame> of one of {', '.join(folders)}"
+        )
     return video.name, video.place(name.stem, f"{path}: file_name '{file_name}'")
 
 
@@ -120,16 +128,22 @@ def _size(entry: dict) -> tuple[int, int] | None:
 def _region(annotation, segmentation, categories, source, labels) -> Region:
     if annotation.get('category_id') not in categories:
         known = ', '.join(map(str, categories))
-        raise ValueError(f'{source}: unknown category_id {annotation.get("category_id")}, expected one of {known}')
+        raise ValueError(
+            f'{source}: unknown category_id {annotation.get("category_id")}, expected one of {known}'
+        )
     category = categories[annotation['category_id']]
     check_label(category, labels, source)
     track = _track(annotation)
     label = None if annotation.get('iscrowd') else category if track is None else f'{category}_{track}'
     if not segmentation:
-        raise ValueError(f'{source}: no segmentation, expected polygons or run lengths (a box alone is no mask)')
+        raise ValueError(
+            f'{source}: no segmentation, expected polygons or run lengths (a box alone is no mask)'
+        )
     if isinstance(segmentation, dict):
         return Region(label, partial(_draw_rle, segmentation, source))
-    if not all(isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation):
+    if not all(
+        isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation
+    ):
         raise ValueError(f'{source}: expected polygons [[x1, y1, x2, y2, x3, y3, ...], ...] as segmentation')
     return Region(label, partial(_draw_polygons, segmentation))
 
@@ -158,6 +172,8 @@ def _draw_rle(rle: dict, source: str, size: tuple[int, int]) -> np.ndarray:
     except ImportError as error:
         raise ImportError(f'{source}: run lengths need pycocotools: pip install pycocotools') from error
     if tuple(rle.get('size', ())) != tuple(size):
-        raise ValueError(f'{source}: run lengths of size {rle.get("size")}, expected {list(size)} (H, W) like the frame')
+        raise ValueError(
+            f'{source}: run lengths of size {rle.get("size")}, expected {list(size)} (H, W) like the frame'
+        )
     coded = mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
     return mask.decode(coded).astype(bool)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder
-from mmstremn.datasets.image_io import read_header
-from mmstremn.datasets.video import VOID, mask_ids
+from mmstremn.datasets.io.images import read_header
+from mmstremn.structures.video import VOID, mask_ids
 from mmstremn.utils.palette import encode_palette_png
 
 RESOLUTION = '480p'  # only the folder's name: frames keep their size
@@ -76,8 +76,14 @@ def _write_video(root: Path, video: FrameFolder, frames: dict[int, AnnotatedFram
         )
     hidden = [label for label, k in ids.items() if k not in shown]
     if hidden:
-        source = next(frame.source for frame in frames.values() if hidden[0] in {region.label for region in frame.regions})
-        raise ValueError(f"{source}: no pixel of '{hidden[0]}' is to be seen: it lies outside the picture or is covered")
+        source = next(
+            frame.source
+            for frame in frames.values()
+            if hidden[0] in {region.label for region in frame.regions}
+        )
+        raise ValueError(
+            f"{source}: no pixel of '{hidden[0]}' is to be seen: it lies outside the picture or is covered"
+        )
     begin = next(place for place in sorted(masks) if mask_ids(masks[place]) - {0, VOID})
     names = {}
     for index, frame in enumerate(video.frames[begin:]):
@@ -98,7 +104,9 @@ def _draw(frame: AnnotatedFrame, size: tuple[int, int], ids: dict[str, int]) -> 
     for region in frame.regions:
         k = VOID if region.label is None else ids.setdefault(region.label, len(ids) + 1)
         if region.label is not None and k >= VOID:
-            raise ValueError(f'{frame.source}: more than {VOID - 1} objects in a video, an id must fit 8 bits')
+            raise ValueError(
+                f'{frame.source}: more than {VOID - 1} objects in a video, an id must fit 8 bits'
+            )
         mask[region.draw(size)] = k
     return mask
 
@@ -107,10 +115,14 @@ def _check_sizes(video: FrameFolder, frames: dict[int, AnnotatedFrame]) -> None:
     size = read_header(video.frames[0])
     for path in video.frames:
         if read_header(path) != size:
-            raise ValueError(f'{path}: {_pixels(read_header(path))}, expected {_pixels(size)} like {video.frames[0]}')
+            raise ValueError(
+                f'{path}: {_pixels(read_header(path))}, expected {_pixels(size)} like {video.frames[0]}'
+            )
     for place, frame in frames.items():
         if frame.size not in (None, size):
-            raise ValueError(f'{frame.source}: {_pixels(frame.size)}, expected {_pixels(size)} like {video.frames[place]}')
+            raise ValueError(
+                f'{frame.source}: {_pixels(frame.size)}, expected {_pixels(size)} like {video.frames[place]}'
+            )
 
 
 def _pixels(size: tuple[int, int]) -> str:

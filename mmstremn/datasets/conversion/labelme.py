@@ -73,7 +73,9 @@ def _region(shape: dict, source: str, labels: Sequence[str] | None) -> Region:
     if kind not in LEAST_POINTS:
         raise ValueError(f'{source}: a {kind} has no area, expected one of {", ".join(LEAST_POINTS)}')
     if len(points) < LEAST_POINTS[kind]:
-        raise ValueError(f'{source}: expected at least {LEAST_POINTS[kind]} points of a {kind}, found {len(points)}')
+        raise ValueError(
+            f'{source}: expected at least {LEAST_POINTS[kind]} points of a {kind}, found {len(points)}'
+        )
     group = shape.get('group_id')
     name = label if group is None else f'{label}_{group}'
     if kind == 'mask':

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder, Region, annotation_folders, check_label
-from mmstremn.datasets.image_io import as_single_object, read_ids
-from mmstremn.datasets.video import VOID, mask_ids
+from mmstremn.datasets.conversion.annotation import (
+    AnnotatedFrame,
+    FrameFolder,
+    Region,
+    annotation_folders,
+    check_label,
+)
+from mmstremn.datasets.io.images import as_single_object, read_ids
+from mmstremn.structures.video import VOID, mask_ids
 
 
 def read_masks(

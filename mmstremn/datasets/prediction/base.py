@@ -43,7 +43,9 @@ class PredictionDataset(BaseDataset):
     ):
         if split not in SPLITS:
             raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")
-        for name, value in dict(input_frames=input_frames, output_frames=output_frames, max_clips=max_clips).items():
+        for name, value in dict(
+            input_frames=input_frames, output_frames=output_frames, max_clips=max_clips
+        ).items():
             if value is not None and value < 1:
                 raise ValueError(f'{name} must be 1 or more, got {value}')
         self.split = split

@@ -68,7 +68,9 @@ class FixedWindows(Clips):
         clip_format: How frames become a clip.
     """
 
-    def __init__(self, sources: Sequence[FrameSource], windows: Sequence[tuple[int, int]], clip_format: ClipFormat):
+    def __init__(
+        self, sources: Sequence[FrameSource], windows: Sequence[tuple[int, int]], clip_format: ClipFormat
+    ):
         self.sources = list(sources)
         self.windows = np.array(windows, dtype=np.int64).reshape(-1, 2)
         self.clip_format = clip_format

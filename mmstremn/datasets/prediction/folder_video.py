@@ -115,7 +115,9 @@ def find_videos(root: Path) -> dict[str, Path]:
         if found.setdefault(key, video) != video:
             raise ValueError(f'{video}: differs from {found[key]} in its suffix alone, expected one of them')
     if not found:
-        raise FileNotFoundError(f'{root}: no videos, expected {", ".join(VIDEO_SUFFIXES)} files or folders of pictures')
+        raise FileNotFoundError(
+            f'{root}: no videos, expected {", ".join(VIDEO_SUFFIXES)} files or folders of pictures'
+        )
     return found
 
 

@@ -95,11 +95,15 @@ def find_subjects(root: Path, subjects: Sequence[int]) -> list[FrameSource]:
         flat |= _flat_pictures(folder) if folder.is_dir() else {}
     sources = []
     for subject in subjects:
-        folders = [folder for folder in (root / f'S{subject}', root / 'images' / f'S{subject}') if folder.is_dir()]
+        folders = [
+            folder for folder in (root / f'S{subject}', root / 'images' / f'S{subject}') if folder.is_dir()
+        ]
         mine = [source for name, source in flat.items() if name.startswith(f'S{subject}_')]
         for folder in folders:
             paths = {f'{folder.name}/{name}': path for name, path in find_videos(folder).items()}
-            mine += open_videos({name: path for name, path in paths.items() if '/_' not in name}, numbered=True)
+            mine += open_videos(
+                {name: path for name, path in paths.items() if '/_' not in name}, numbered=True
+            )
         if not mine:
             raise FileNotFoundError(
                 f'{root}: no videos of subject {subject}, expected a folder S{subject} or pictures such as '

@@ -102,7 +102,11 @@ def find_kth_videos(root: Path, persons: Sequence[int]) -> dict[str, Path]:
         )
     if missing:
         names = ', '.join(map(str, missing))
-        print_log(f'{root}: no video of persons {names}: this is not all of KTH', logger='current', level=logging.WARNING)
+        print_log(
+            f'{root}: no video of persons {names}: this is not all of KTH',
+            logger='current',
+            level=logging.WARNING,
+        )
     return found
 
 
@@ -111,7 +115,11 @@ def _holds_pictures(path: Path) -> bool:
 
 
 def _open(path: Path, name: str) -> FrameSource:
-    return picture_folder(path, name, numbered=True, first=1) if path.is_dir() else VideoFrames(path, name, first=1)
+    return (
+        picture_folder(path, name, numbered=True, first=1)
+        if path.is_dir()
+        else VideoFrames(path, name, first=1)
+    )
 
 
 def _cut(source: FrameSource, sequences: dict[str, list[tuple[int, int]]], list_file: str) -> FrameSource:

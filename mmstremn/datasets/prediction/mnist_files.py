@@ -35,14 +35,18 @@ class SequenceFile:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f'{path}: no such file, expected the clips of Moving MNIST (.npy or .npz)')
+            raise FileNotFoundError(
+                f'{path}: no such file, expected the clips of Moving MNIST (.npy or .npz)'
+            )
         self._array, self._first = None, None
         try:
             if self.path.suffix == '.npz':
                 self._read_npz()
             shape = self._frames().shape
         except UNREADABLE as error:
-            raise ValueError(f'{path}: expected the clips of Moving MNIST, cannot read them ({error})') from error
+            raise ValueError(
+                f'{path}: expected the clips of Moving MNIST, cannot read them ({error})'
+            ) from error
         if self._first is None:
             if len(shape) != 4:
                 raise ValueError(f'{path}: an array of shape {shape}, expected (T, N, H, W)')
@@ -78,7 +82,9 @@ class SequenceFile:
         if self._first is not None:
             self._array = self._array.reshape(-1, *self._array.shape[-2:])
             if self._first.max() + self.num_frames > len(self._array):
-                raise ValueError(f'clips end at frame {self._first.max() + self.num_frames} of {len(self._array)}')
+                raise ValueError(
+                    f'clips end at frame {self._first.max() + self.num_frames} of {len(self._array)}'
+                )
 
     def __getstate__(self) -> dict:
         """An .npy is opened again in another process."""
@@ -114,7 +120,9 @@ def read_npz_frames(path: Path, name: str) -> np.ndarray:
     """An array of an .npz as uint8, decompressed bit by bit: floats are taken as 0..1 and need no room of their own."""
     with zipfile.ZipFile(path) as archive, archive.open(f'{name}.npy') as member:
         version = np.lib.format.read_magic(member)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran_order, dtype = read_header(member)
         if fortran_order or dtype.hasobject:
             raise ValueError(f'{name} is no plain array')
@@ -155,7 +163,9 @@ def read_idx_images(path: str | Path) -> np.ndarray:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == '.gz' else path.read_bytes()
     except (gzip.BadGzipFile, EOFError) as error:
-        raise ValueError(f'{path}: expected a gzipped IDX file of images, cannot read it ({error})') from error
+        raise ValueError(
+            f'{path}: expected a gzipped IDX file of images, cannot read it ({error})'
+        ) from error
     header = np.frombuffer(data[:16], dtype='>u4')
     if len(header) < 4 or header[0] != IDX_IMAGES or len(data) != 16 + np.prod(header[1:].astype(np.int64)):
         raise ValueError(f'{path}: expected a whole IDX file of images such as train-images-idx3-ubyte')

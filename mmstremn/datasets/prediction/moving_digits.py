@@ -8,7 +8,7 @@ import numpy as np
 
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import Clips, resize
-from mmstremn.datasets.synthetic import scene_seed
+from mmstremn.datasets.synthetic.short_videos import scene_seed
 from mmstremn.registry import DATASETS
 
 DIGIT_SIDE = 28 / 64
@@ -59,7 +59,9 @@ class MovingDigitsDataset(PredictionDataset):
         """Clips of the digits of the split."""
         num_clips = NUM_CLIPS[self.split] if self.num_clips is None else self.num_clips
         seeds = ClipSeeds(self.split, self.version, self.seed)
-        return DigitClips(load_digit_images(self.split), num_clips, self.num_frames, self.size, self.num_digits, seeds)
+        return DigitClips(
+            load_digit_images(self.split), num_clips, self.num_frames, self.size, self.num_digits, seeds
+        )
 
 
 class ClipSeeds(NamedTuple):

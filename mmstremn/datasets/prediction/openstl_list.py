@@ -28,7 +28,9 @@ def read_openstl_list(root: Path, split: str, clip_format: ClipFormat) -> FixedW
         if split == 'test' or (split_of(prefix, DEV_SHARE, 0) == split)
     ]
     if not windows:
-        raise ValueError(f"{path}: no clips in the '{split}' split, expected lines such as images/S1_Eating.54138969_,1")
+        raise ValueError(
+            f"{path}: no clips in the '{split}' split, expected lines such as images/S1_Eating.54138969_,1"
+        )
     numbers = {}
     for prefix, first in windows:
         span = range(first, first + clip_format.length * clip_format.step, clip_format.step)

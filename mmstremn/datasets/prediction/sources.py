@@ -11,9 +11,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from mmstremn.datasets.davis_layout import FRAME_SUFFIXES
-from mmstremn.datasets.image_io import read_rgb
-from mmstremn.datasets.video_file import VideoFile
+from mmstremn.datasets.io.images import read_rgb
+from mmstremn.datasets.io.video_file import VideoFile
+from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
 
 PICTURE_SUFFIXES = (*FRAME_SUFFIXES, '.bmp', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
@@ -67,7 +67,11 @@ class VideoFrames(FrameSource):
     @property
     def channels(self) -> int:
         with av.open(self.path) as container:
-            return 1 if (container.streams.video[0].codec_context.pix_fmt or '').startswith(('gray', 'mono')) else 3
+            return (
+                1
+                if (container.streams.video[0].codec_context.pix_fmt or '').startswith(('gray', 'mono'))
+                else 3
+            )
 
     def _check_complete(self) -> None:
         with av.open(self.path) as container:
@@ -75,16 +79,22 @@ class VideoFrames(FrameSource):
             told = stream.frames  # 0 where the format does not tell
             if told <= self.video.num_frames:
                 return
-            held = sum(packet.dts is not None for packet in container.demux(stream))  # those that repeat a frame too
+            held = sum(
+                packet.dts is not None for packet in container.demux(stream)
+            )  # those that repeat a frame too
         if held < told:
-            raise ValueError(f'{self.path}: holds {held} frames, its header tells of {told}: the file is damaged')
+            raise ValueError(
+                f'{self.path}: holds {held} frames, its header tells of {told}: the file is damaged'
+            )
 
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         video = copy.copy(self.video)  # its decoder ends with this reading, so no file stays open
         for number in numbers:
             frame = video.frame(number - self.first)
             if frame.shape[:2] != video.size:
-                raise ValueError(f'{self.path}: frame {number} has size {frame.shape[:2]}, expected {video.size}')
+                raise ValueError(
+                    f'{self.path}: frame {number} has size {frame.shape[:2]}, expected {video.size}'
+                )
             yield frame
 
 

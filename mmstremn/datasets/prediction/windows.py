@@ -42,7 +42,9 @@ def drop_short(sources: Sequence[FrameSource], clip_format: ClipFormat) -> list[
     Raises:
         ValueError: None does; the message names the first.
     """
-    long_enough = [source for source in sources if len(find_starts(source.numbers, clip_format.length, clip_format.step))]
+    long_enough = [
+        source for source in sources if len(find_starts(source.numbers, clip_format.length, clip_format.step))
+    ]
     if sources and not long_enough:
         check_starts(sources[0], clip_format)
     if len(long_enough) < len(sources):

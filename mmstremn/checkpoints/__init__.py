@@ -1,0 +1,1 @@
+"""Files of weights: reading, matching to a model, converting from public code, publishing."""

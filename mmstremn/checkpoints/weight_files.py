@@ -1,0 +1,136 @@
+"""Files of weights: written whole or not at all, read as safetensors, published without what only training needs."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+import mmstremn
+from mmstremn.engine.hooks.checkpoint import checkpoint_weights
+from mmstremn.utils.atomic import write_atomically
+
+SAFETENSORS = '.safetensors'
+
+
+@CheckpointLoader.register_scheme(prefixes=r'(?!\w+://).*\.safetensors$')
+def load_from_safetensors(filename: str, map_location=None) -> dict:
+    """Read a local safetensors file; ``load_from``, the test tool and ``init_segmentor`` take one through mmengine.
+
+    Returns:
+        ``dict(state_dict=..., meta=...)``, as a checkpoint of mmengine.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is damaged or something else.
+    """
+    with opened_safetensors(filename, 'cpu' if map_location is None else str(map_location)) as file:
+        meta = json.loads((file.metadata() or {}).get('meta', '{}'))
+        return dict(meta=meta, state_dict={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
+@contextmanager
+def opened_safetensors(filename: str, device: str = 'cpu') -> Iterator[safe_open]:
+    """The open file; its header is checked against its length, no tensor is read.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is damaged or something else.
+    """
+    filename = os.path.expanduser(filename)
+    if not os.path.isfile(filename):
+        raise FileNotFoundError(f'checkpoint {filename}: no such file')
+    try:
+        with safe_open(filename, 'pt', device=device) as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f'checkpoint {filename}: expected a safetensors file; it is damaged ({error})'
+        ) from error
+
+
+def write_weights(path: Path, weights: dict[str, Tensor], meta: dict) -> str:
+    """Write a checkpoint, ``.safetensors`` or ``.pth`` by the file's suffix; half of it is never seen.
+
+    Args:
+        path: The folder is made if need be.
+        weights: The state dict.
+        meta: Plain values; safetensors files hold them as JSON under 'meta'.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        ValueError: Another suffix.
+    """
+    check_suffix(path)
+    if path.suffix == SAFETENSORS:
+        contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+        data = to_safetensors(contiguous, {'format': 'pt', 'meta': json.dumps(meta)})
+    else:
+        buffer = io.BytesIO()
+        torch.save(dict(meta=meta, state_dict=weights), buffer)
+        data = buffer.getvalue()
+    write_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_suffix(path: Path) -> None:
+    """Raise a ValueError unless the suffix is one that :func:`write_weights` writes."""
+    if path.suffix not in ('.pth', SAFETENSORS):
+        raise ValueError(f"{path}: expected a file name that ends in '.pth' or '{SAFETENSORS}'")
+
+
+def publish(source: Path, target: Path, half: bool = False) -> str:
+    """Write the weights of a training's checkpoint without its optimizer, schedules, random state and config.
+
+    The averaged weights are taken where the training had an ``EMAHook``.
+
+    Args:
+        source: A checkpoint.
+        target: ``.safetensors`` or ``.pth``.
+        half: Store numbers in half precision; models load them into their own.
+
+    Returns:
+        What was written, in words.
+
+    Raises:
+        FileNotFoundError: No source.
+        FileExistsError: The target exists.
+        ValueError: The source holds no weights or a weight that is not finite (in half precision, where asked for), or the
+            target has another suffix.
+    """
+    check_suffix(target)
+    if target.exists():
+        raise FileExistsError(f'{target}: the file exists')
+    if not source.is_file():
+        raise FileNotFoundError(f'{source}: no such file')
+    checkpoint = _load_checkpoint(str(source), map_location='cpu')
+    weights = checkpoint_weights(checkpoint) if isinstance(checkpoint, dict) else {}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(
+            f"{source}: expected a checkpoint with weights (names and tensors) under 'state_dict'"
+        )
+    if half:
+        weights = {
+            name: value.half() if value.is_floating_point() else value for name, value in weights.items()
+        }
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f'{source}: {name} is not finite{" in half precision" if half else ""}')
+    meta = dict(
+        mmstremn_version=mmstremn.__version__,
+        source_sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        iterations=checkpoint.get('meta', {}).get('iter'),
+    )
+    digest = write_weights(target, weights, meta)
+    numbers = sum(value.numel() for value in weights.values())
+    return f'{len(weights)} tensors, {numbers:,} numbers\n{target}: {target.stat().st_size:,} bytes, SHA-256 {digest}'

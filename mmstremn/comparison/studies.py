@@ -1,0 +1,99 @@
+"""What the studies of trained models share: their arguments, the videos, and one model with several memories."""
+
+import argparse
+import copy
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from mmstremn.apis import init_segmentor
+from mmstremn.comparison.rows import MEMORY_FILE, choose, load_base, load_memories, set_memory
+from mmstremn.comparison.run_row import fitting_weights
+from mmstremn.engine.hooks.checkpoint import checkpoint_weights
+from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
+from mmstremn.models import VOSegmentor
+from mmstremn.models.segmentation.inference import predict_video
+from mmstremn.registry import DATASETS
+from mmstremn.structures import VOSDataSample
+from mmstremn.structures.video import Video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def add_study_arguments(parser: argparse.ArgumentParser, split: str) -> None:
+    """The model, its memories and the videos; ``split`` is the default one."""
+    parser.add_argument('config', help='config of a model with a memory')
+    parser.add_argument('checkpoint', help='weights of the model; a memory takes those that it shares')
+    parser.add_argument(
+        '--memories', nargs='+', default=['all'], metavar='NAME', help="names of the memory file, or 'all'"
+    )
+    parser.add_argument(
+        '--memory-file',
+        default=str(ROOT / MEMORY_FILE),
+        help=f'config with a dict `memories` (default: {MEMORY_FILE})',
+    )
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='parameters that the checkpoint lacks stay random and are named',
+    )
+    parser.add_argument('--split', default=split, help='of test_dataloader.dataset (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+
+
+def read_arguments(args: argparse.Namespace) -> tuple[Config, dict[str, dict], list[Video]]:
+    """The base config, the chosen entries of the memory file by name, and the videos.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: A file or a name is unknown or not what it should be.
+    """
+    cfg, memories = (
+        load_base(args.config, args.cfg_options),
+        choose(load_memories(args.memory_file), args.memories),
+    )
+    check_checkpoint_file(args.checkpoint)
+    return cfg, memories, study_videos(cfg, args.split)
+
+
+def study_videos(cfg: Config, split: str) -> list[Video]:
+    """The whole videos of a split of the config's test data."""
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, split=split, test_mode=True))
+    return [dataset[index]['inputs'] for index in range(len(dataset))]
+
+
+def model_with_memory(
+    cfg: Config, entry: dict, checkpoint: str, allow_missing: bool = False
+) -> tuple[VOSegmentor, list[str]]:
+    """A config's model with another memory and the weights of a checkpoint that was trained with any.
+
+    Args:
+        cfg: Of the model; it is left as it is.
+        entry: Of the memory file.
+        checkpoint: File or URL.
+        allow_missing: Parameters that it lacks stay random.
+
+    Returns:
+        The model in evaluation mode, and the names of the parameters that the checkpoint lacks or has in another shape.
+
+    Raises:
+        RuntimeError: Parameters are missing.
+    """
+    cfg = copy.deepcopy(cfg)
+    set_memory(cfg, entry)
+    cfg.model = without_backbone_weights(cfg.model)
+    model = init_segmentor(cfg)
+    weights, missing = fitting_weights(
+        checkpoint_weights(_load_checkpoint(checkpoint, map_location='cpu')), model, allow_missing
+    )
+    model.load_state_dict(weights, strict=False)
+    return model, missing
+
+
+def predicted(model: VOSegmentor, video: Video) -> VOSDataSample:
+    """What ``predict_video`` says of a video."""
+    sample = VOSDataSample(metainfo=dict(video_name=video.name))
+    predict_video(model, video, sample)
+    return sample

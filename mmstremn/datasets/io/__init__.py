@@ -1,0 +1,1 @@
+"""Pictures, masks, videos and folders from files."""

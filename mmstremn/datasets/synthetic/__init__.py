@@ -1,0 +1,1 @@
+"""Embedded videos with exact masks, rendered when they are asked for."""

@@ -1,0 +1,165 @@
+"""DAVIS 2016 and 2017, and any data in their layout.
+
+Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation, CVPR 2016;
+Pont-Tuset et al., The 2017 DAVIS Challenge on Video Object Segmentation, arXiv 1704.00675.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from mmstremn.datasets.io.images import (
+    as_single_object,
+    read_ids,
+    read_rgb,
+    resize_ids,
+    resize_rgb,
+    scaled_size,
+)
+from mmstremn.datasets.samplers import SampleRequest
+from mmstremn.datasets.vos.base import VOSDataset
+from mmstremn.datasets.vos.davis_layout import read_sequence, read_sequence_names
+from mmstremn.registry import DATASETS
+from mmstremn.structures.video import VOID, Video, mask_ids
+
+
+class DAVISVideo(Video):
+    """One sequence; holds paths alone, frames and masks are decoded when asked for.
+
+    Args:
+        name: The sequence.
+        frame_files: Path of every frame.
+        mask_files: Path of the mask of every annotated frame.
+        size: (H, W) of the files.
+        single_object: All ids above 0 are object 1 (DAVIS 2016).
+        short_side: Frames (area) and masks (nearest) are resized to this many pixels on the shorter side.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frame_files: Sequence[str],
+        mask_files: dict[int, str],
+        size: tuple[int, int],
+        single_object: bool = False,
+        short_side: int | None = None,
+    ):
+        self.name = name
+        self.frame_files = list(frame_files)
+        self.mask_files = dict(sorted(mask_files.items()))
+        self.size = scaled_size(size, short_side)
+        self.single_object = single_object
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frame_files)
+
+    @property
+    def annotated(self) -> list[int]:
+        return list(self.mask_files)
+
+    @property
+    def frame_names(self) -> list[str]:
+        """The names of the frames without suffix, such as ``'00000'``."""
+        return [Path(path).stem for path in self.frame_files]
+
+    def frame(self, index: int) -> np.ndarray:
+        return resize_rgb(read_rgb(self.frame_files[index]), self.size)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        if index not in self.mask_files:
+            return None
+        return resize_ids(self.source_mask(index), self.size)
+
+    def source_mask(self, index: int) -> np.ndarray:
+        """The mask of an annotated frame at the size of its file."""
+        ids = read_ids(self.mask_files[index])
+        return as_single_object(ids) if self.single_object else ids
+
+
+@DATASETS.register_module()
+class DAVISDataset(VOSDataset):
+    """Sequences in the DAVIS layout. Frames may lack masks; objects may appear after frame 0.
+
+    Construction reads the names and headers of all files (no decoding) and, in ``test_mode``, the first masks.
+
+    Args:
+        data_root: Holds ``JPEGImages``, ``Annotations`` and, unless ``split`` is None, ``ImageSets``.
+        year: 2017 (many objects), or 2016 (one: all ids above 0, or grey 255, become 1).
+        split: Any list ``ImageSets/<year>/<split>.txt``; None: all sequences.
+        resolution: The folder below ``JPEGImages`` and ``Annotations``: ``480p``, ``Full-Resolution``, ...; empty where
+            the sequences lie in them directly (Long-time Video, LVOS).
+        consecutive: The numbers of the frames must go up by one constant step: a gap is a missing frame.
+        short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they are).
+        **kwargs: See ``VOSDataset``.
+
+    Raises:
+        FileNotFoundError: The root, list, folder, a frame between others or (testing) the first mask is missing.
+        ValueError: A file has another size or mode than expected, or (testing) ids are not 1..n.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        year: int = 2017,
+        split: str | None = 'train',
+        resolution: str = '480p',
+        consecutive: bool = True,
+        short_side: int | None = None,
+        **kwargs,
+    ):
+        self.year = int(year)
+        self.split = split
+        self.resolution = resolution
+        self.consecutive = consecutive
+        self.short_side = short_side
+        super().__init__(
+            data_root=str(data_root), data_prefix=dict(frames='JPEGImages', masks='Annotations'), **kwargs
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """One ``DAVISVideo`` per sequence of the split."""
+        names = read_sequence_names(Path(self.data_root), self.year, self.split, self.resolution)
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return [dict(video=video) for video in pool.map(self._read, names)]
+
+    def test_item(self, request: SampleRequest) -> dict:
+        """See ``VOSDataset``. Resized masks may lose tiny objects, so only masks as they are must have ids 1..n."""
+        item = super().test_item(request)
+        if self.short_side is None:
+            _check_object_ids(item['data_samples'].object_ids, f"video '{item['inputs'].name}'")
+        return item
+
+    def _read(self, name: str) -> DAVISVideo:
+        frame_dir, mask_dir = (
+            Path(self.data_prefix[kind], self.resolution, name) for kind in ('frames', 'masks')
+        )
+        files = read_sequence(frame_dir, mask_dir, self.consecutive)
+        video = DAVISVideo(name, *files, single_object=self.year == 2016, short_side=self.short_side)
+        if self.test_mode:
+            _check_first_mask(video, mask_dir)
+        return video
+
+
+def _check_first_mask(video: DAVISVideo, mask_dir: Path) -> None:
+    """Decode the later masks only where the ids of the first are not 1..n already."""
+    if 0 not in video.mask_files:
+        raise FileNotFoundError(
+            f'{mask_dir / video.frame_names[0]}.png: no such file, expected the first mask'
+        )
+    first = mask_ids(video.source_mask(0)) - {0}
+    objects = first - {VOID}
+    if objects and max(objects) == len(objects):
+        return
+    later = (mask_ids(video.source_mask(index)) for index in video.annotated[1:])
+    hint = ' (all of it is 0 or 255, void: for masks of DAVIS 2016 set year=2016)' if first == {VOID} else ''
+    _check_object_ids(sorted(first.union(*later) - {0, VOID}), f'first mask {video.mask_files[0]}{hint}')
+
+
+def _check_object_ids(ids: list[int], where: str) -> None:
+    if not ids:
+        raise ValueError(f'{where} is empty, and so are later ones: expected at least one object to follow')
+    if ids != list(range(1, len(ids) + 1)):
+        raise ValueError(f'{where}: object ids {ids} have gaps, expected 1..{len(ids)}')

@@ -1,0 +1,89 @@
+"""Photographs with one object mask each, as videos of one frame."""
+
+import os
+from pathlib import Path
+
+from mmstremn.datasets.io.images import as_single_object, read_header, read_ids, read_rgb
+from mmstremn.datasets.vos.base import VOSDataset
+from mmstremn.registry import DATASETS
+from mmstremn.structures.video import Video
+
+
+class StaticImage(Video):
+    """One picture and the mask of its object: a video of one frame."""
+
+    num_frames = 1
+
+    def __init__(self, name: str, image_path: str | Path, mask_path: str | Path, size: tuple[int, int]):
+        self.name = name
+        self.image_path = str(image_path)
+        self.mask_path = str(mask_path)
+        self.size = size
+
+    def frame(self, index: int):
+        return read_rgb(self.image_path)
+
+    def mask(self, index: int):
+        return as_single_object(read_ids(self.mask_path))
+
+
+@DATASETS.register_module()
+class StaticImageDataset(VOSDataset):
+    """Pictures with one object mask each; clips of moving objects come from per-frame transforms in the pipeline.
+
+    Args:
+        data_root: Holds the list and the two folders.
+        ann_file: A text file with one name a line, without suffix.
+        image_dir, mask_dir, image_suffix, mask_suffix: Where a name's two files are. A mask is 1-bit, palette or grey.
+        **kwargs: See ``VOSDataset``.
+
+    Raises:
+        FileNotFoundError: The list, an image or its mask is missing.
+        ValueError: A mask is an RGB picture or has another size than its image.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str = 'list.txt',
+        image_dir: str = 'images',
+        mask_dir: str = 'masks',
+        image_suffix: str = '.jpg',
+        mask_suffix: str = '.png',
+        **kwargs,
+    ):
+        self.suffixes = dict(image=image_suffix, mask=mask_suffix)
+        super().__init__(
+            data_root=str(data_root),
+            ann_file=ann_file,
+            data_prefix=dict(image=image_dir, mask=mask_dir),
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """One video of one frame per name in the list; only headers are read."""
+        if not Path(self.ann_file).is_file():
+            raise FileNotFoundError(
+                f'{self.ann_file}: no such file, expected a list of image names, one a line'
+            )
+        names = Path(self.ann_file).read_text().split()
+        if not names:
+            raise ValueError(f'{self.ann_file}: expected at least one image name')
+        return [dict(video=self._read(name)) for name in names]
+
+    def _read(self, name: str) -> StaticImage:
+        image, mask = (
+            os.path.join(self.data_prefix[kind], name + self.suffixes[kind]) for kind in ('image', 'mask')
+        )
+        if not os.path.isfile(image):
+            raise FileNotFoundError(
+                f"{image}: no such file, expected the image of '{name}' in {self.ann_file}"
+            )
+        if not os.path.isfile(mask):
+            raise FileNotFoundError(f'{mask}: no such file, expected the mask of {image}')
+        size, mask_size = read_header(image), read_header(mask, is_mask=True)
+        if size != mask_size:
+            raise ValueError(
+                f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {image}'
+            )
+        return StaticImage(name, image, mask, size)

@@ -1,0 +1,217 @@
+"""Checkpoints that survive a kill at any moment, resume exactly, and are checked before they are loaded."""
+
+import hashlib
+import io
+import os.path as osp
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, is_main_process, master_only
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from mmstremn.engine.random_state import get_random_state, preserved_random_state, set_random_state
+from mmstremn.registry import HOOKS
+from mmstremn.utils.atomic import remove_partial_files, write_atomically
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook`` for runs that may be killed at any moment.
+
+    Files are written next to their place, flushed and renamed; an old checkpoint goes only when the new one and the
+    ``last_checkpoint`` file that names it are in place. A checkpoint also holds the random state of every rank and the
+    seed of the sampler, so a resumed run draws the numbers of the uninterrupted one.
+
+    Args:
+        **kwargs: As for ``CheckpointHook``. ``backend_args`` default to the atomic local backend.
+    """
+
+    def __init__(self, backend_args: dict | None = None, **kwargs):
+        if backend_args is None and '://' not in str(kwargs.get('out_dir')):
+            backend_args = dict(backend='atomic')
+        super().__init__(backend_args=backend_args, **kwargs)
+        self._resumed = None
+        self._random_states = None
+        self._state_before_validation = None
+
+    def before_train(self, runner) -> None:
+        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        super().before_train(runner)
+        if is_main_process():
+            remove_partial_files(runner.work_dir)
+            if osp.isdir(self.out_dir):
+                remove_partial_files(self.out_dir)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._resumed = checkpoint.get('reproducibility')
+
+    def before_train_epoch(self, runner) -> None:
+        """Go on with the random numbers of the run that is resumed (``load_from`` alone starts anew)."""
+        resumed, self._resumed = self._resumed, None
+        if runner.iter == 0 or resumed is None:
+            return
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):
+            sampler.seed = resumed['sampler_seed']
+        states = resumed['random_states']
+        if get_rank() < len(states):
+            set_random_state(states[get_rank()])
+        else:
+            runner.logger.warning(
+                f'the checkpoint holds the random state of {len(states)} process(es), '
+                f'none for rank {get_rank()}: the resumed run will differ from the uninterrupted one'
+            )
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        seed = getattr(runner.train_dataloader.sampler, 'seed', None)
+        checkpoint['reproducibility'] = dict(random_states=self._random_states, sampler_seed=seed)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        """Save, point ``last_checkpoint`` to it, and only then remove what is too old."""
+        self._random_states = all_gather_object(get_random_state())
+        kept = [*self._kept(), *([] if step in self._kept() else [step])]
+        if self.max_keep_ckpts > 0:
+            # With the outdated ones, so that a run killed before it removed them removes them when it is resumed.
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_atomically(osp.join(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
+        if self.max_keep_ckpts > 0:
+            self._remove_outdated(kept[: -self.max_keep_ckpts])
+            self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts :])
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+    def _kept(self) -> list[int]:
+        return list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
+
+    @master_only
+    def _remove_outdated(self, steps: list[int]) -> None:
+        for step in steps:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def before_val_epoch(self, runner) -> None:
+        self._state_before_validation = get_random_state()
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        with self._removing_later(), preserved_random_state():
+            set_random_state(self._state_before_validation)  # what training goes on with is to be saved
+            self._random_states = all_gather_object(get_random_state())
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removing_later(self) -> Iterator[None]:
+        """Files that mmengine removes before their successors are written are removed afterwards."""
+        remove, paths = self.file_backend.remove, []
+        self.file_backend.remove = paths.append
+        try:
+            yield
+        finally:
+            self.file_backend.remove = remove
+        best = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()}
+        for path in paths:
+            if path not in best and self.file_backend.isfile(path):
+                remove(path)
+
+    @master_only
+    def _publish_model(self, runner, ckpt_path: str) -> None:
+        """Write the ``published_keys`` to a file named after its own SHA-256, as torch.hub checks it."""
+        checkpoint = _load_checkpoint(ckpt_path, map_location='cpu')
+        buffer = io.BytesIO()
+        torch.save({key: value for key, value in checkpoint.items() if key in self.published_keys}, buffer)
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        path = f'{osp.splitext(ckpt_path)[0]}-{digest[:8]}.pth'
+        self.file_backend.put(buffer.getvalue(), path)
+        runner.logger.info(f'{ckpt_path} is published as {path}')
+
+
+@HOOKS.register_module()
+class CheckpointMatchHook(Hook):
+    """Compare a checkpoint with the model before it is loaded (mmengine loads what fits and only warns).
+
+    It comes before other hooks, and leaves them the weights under ``state_dict`` and without the prefix of a data parallel
+    wrapper: mmengine's ``EMAHook`` looks for them there.
+
+    Args:
+        strict: Raise at any difference; otherwise warn, and raise only if nothing fits.
+
+    Raises:
+        RuntimeError: With the missing, unexpected and misshapen keys. Or a training with ``EMAHook`` is resumed without it:
+            the checkpoint's weights are averages, from which the optimizer cannot go on.
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self, strict: bool = True):
+        self.strict = strict
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        weights = checkpoint_weights(checkpoint)
+        message, num_fitting = differences_to_model(weights, model)
+        if message and (self.strict or num_fitting == 0):
+            raise RuntimeError(message)
+        if message:
+            runner.logger.warning(f'{message}. The other {num_fitting} keys are loaded.')
+        averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        if runner._resume and 'ema_state_dict' in checkpoint and not averages:
+            raise RuntimeError(
+                'the checkpoint to resume from is of a training with EMAHook: expected an EMAHook in the config. '
+                'To start anew from its averaged weights use load_from'
+            )
+        if weights.keys() != checkpoint.get('state_dict', {}).keys():
+            checkpoint['state_dict'] = weights
+
+
+def checkpoint_weights(checkpoint: dict) -> dict:
+    """The state dict in a checkpoint, without the prefix that a data parallel wrapper gives its keys."""
+    return {
+        re.sub(r'^module\.', '', key): value
+        for key, value in checkpoint.get('state_dict', checkpoint).items()
+    }
+
+
+def differences_to_model(given: dict, model: torch.nn.Module) -> tuple[str, int]:
+    """Where a state dict does not fit a model.
+
+    Returns:
+        What is missing, unexpected and misshapen ('' if nothing is), and how many keys fit.
+    """
+    wanted = model.state_dict()
+    wrong_shape = [
+        f'{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}'
+        for key in wanted.keys() & given.keys()
+        if getattr(given[key], 'shape', None) != wanted[key].shape
+    ]
+    differences = {
+        'missing': sorted(wanted.keys() - given.keys()),
+        'unexpected': sorted(given.keys() - wanted.keys()),
+        'of another shape': sorted(wrong_shape),
+    }
+    what = '; '.join(
+        f'{len(keys)} keys {what}: {_shorten(keys)}' for what, keys in differences.items() if keys
+    )
+    num_fitting = len(wanted.keys() & given.keys()) - len(wrong_shape)
+    return what and f'the checkpoint does not fit {type(model).__name__}: {what}', num_fitting
+
+
+def _shorten(keys: list[str], limit: int = 10) -> str:
+    return ', '.join(keys[:limit]) + (f' and {len(keys) - limit} more' if len(keys) > limit else '')

@@ -1,0 +1,1 @@
+"""Memories of published models, one file a paper."""

@@ -1,0 +1,374 @@
+"""XMem's memory: a sensory state, a working memory of recent frames, and a compact long-term memory."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import append_objects, birth_groups, put
+from mmstremn.memory.published.xmem_consolidation import attend, most_used, pick, potentiate, similarity
+from mmstremn.memory.readers import BARRED
+from mmstremn.memory.state import Entry, MemoryState, Query
+
+WORKING = ('key', 'value', 'shrinkage', 'selection', 'usage', 'written_at')
+LONG = ('long_key', 'long_value', 'long_shrinkage', 'long_usage', 'long_frame', 'long_since')
+
+
+@dataclass
+class TwoLevelState(MemoryState):
+    """T slots of working memory, L positions of long-term memory, and one sensory map per object.
+
+    Attributes:
+        key: (B, 1, T, P, Ck), zero where empty, as all that follows.
+        value: (B, O, T, P, Cv).
+        shrinkage: (B, 1, T, P).
+        selection: (B, 1, T, P, Ck) with which the stored frame asked when it was the query.
+        usage: (B, 1, T, P) attention drawn since the frame was stored.
+        written_at: (B, 1, T) long: the step at which the slot was written, -1 where empty.
+        long_key: (B, 1, L, Ck).
+        long_value: (B, O, L, Cv).
+        long_shrinkage: (B, 1, L).
+        long_usage: (B, 1, L) attention drawn since the prototype was made.
+        long_frame: (B, 1, L) long: the step at which the prototype's position was written.
+        long_since: (B, 1, L) long: the step at which the prototype was made.
+        sensory: (B, O, P, Ch).
+        asked: (B, P, Ck) the selection of the latest read; all ones before any.
+        births: For each object the step from which on entries hold a value for it.
+        grid: (h, w).
+        frames: Slots of working memory in use.
+        prototypes: Positions of long-term memory in use.
+        step: Entries offered so far.
+        stored: The step at which a frame was stored last.
+        seeds: Not used.
+    """
+
+    key: Tensor
+    value: Tensor
+    shrinkage: Tensor
+    selection: Tensor
+    usage: Tensor
+    written_at: Tensor
+    long_key: Tensor
+    long_value: Tensor
+    long_shrinkage: Tensor
+    long_usage: Tensor
+    long_frame: Tensor
+    long_since: Tensor
+    sensory: Tensor
+    asked: Tensor
+    births: tuple[int, ...]
+    grid: tuple[int, int]
+    frames: int = 0
+    prototypes: int = 0
+    step: int = 0
+    stored: int = 0
+    seeds: tuple[int, ...] | None = None
+
+    def add_objects(self, number: int, own_keys: bool) -> 'TwoLevelState':
+        """The state with ``number`` more objects of which nothing is remembered; keys are shared, ``own_keys`` is False."""
+        grown = {
+            name: append_objects(getattr(self, name), number) for name in ('value', 'long_value', 'sensory')
+        }
+        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
+
+
+class SensoryCell(nn.Module):
+    """h' = f h (1 - u) + u v, with f, u, v from a 3 x 3 convolution of the input and h.
+
+    XMem, section 3.2; equal to hkchengrex/XMem model/modules.py.
+
+    Args:
+        in_channels: Of the input.
+        channels: Ch of the state.
+    """
+
+    def __init__(self, in_channels: int, channels: int):
+        super().__init__()
+        self.gates = nn.Conv2d(in_channels + channels, 3 * channels, 3, padding=1)
+        nn.init.xavier_normal_(self.gates.weight)
+
+    def forward(self, x: Tensor, h: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The next state (B, O, P, Ch) from an input (B, O, P, C) and a state (B, O, P, Ch)."""
+        both = torch.cat([x.to(h.dtype), h], -1).flatten(0, 1).transpose(1, 2).unflatten(2, grid)
+        gates = self.gates(both).flatten(2).transpose(1, 2).unflatten(0, h.shape[:2]).to(h.dtype)
+        forget, update, new = gates.chunk(3, -1)
+        update = update.sigmoid()
+        return forget.sigmoid() * h * (1 - update) + update * new.tanh()
+
+
+class TwoLevelMemory(Memory):
+    """Recent frames in full, older ones as prototypes: bounded, with a reach over thousands of frames.
+
+    XMem (Cheng and Schwing, ECCV 2022); checked against hkchengrex/XMem inference/{memory_manager,kv_memory_store}.py.
+
+    - *Working memory* stores the first frame, every n-th and prompted ones in evaluation, every frame in training.
+    - When it is full it is *consolidated*: the first frame and the newest ``min_frames - 1`` stay; of the positions of all
+      others the most used per frame become prototypes. A prototype keeps its position's key and shrinkage (the public code
+      averages the shrinkage as it does the value); its value is the softmax of its similarity to all candidates times their
+      values. Its similarity uses the selection with which its frame asked when it was the query.
+    - *Long-term memory* makes room for new prototypes by dropping those least used per frame.
+    - The *sensory* state follows the decoder's features every frame and the value of frames that evaluation stores (also
+      in training, where XMem draws them with probability 0.2); without decoder features it follows the value every frame.
+      The public code leaves out the decoder's update on stored frames in evaluation, but not in training.
+    - An object that appears mid-video reads positions of frames since its birth. A prototype counts as its position's
+      frame, and is made of candidates since the birth only, so no older value enters (the public code's rule).
+      Usage is counted on the reads of the oldest objects, so later ones do not change what is kept.
+
+    Args:
+        min_frames: Slots in use after consolidation (T_min).
+        max_frames: Slots of working memory (T_max).
+        every: In evaluation a frame is stored when its index is a multiple of it.
+        num_prototypes: Made by one consolidation, at most.
+        capacity: Positions of long-term memory (L).
+        k: Positions that a query position reads in evaluation; all in training.
+        sensory_channels: Ch.
+        value_channels: Cv.
+        decoder_channels: Of ``extras['decoded']``.
+        compat: ``'xmem'`` computes what the public code does, for its weights: the sensory state follows the readout as
+            channels of its own, the decoder's update is left out on stored frames, a frame is stored ``every`` frames after
+            the last stored one, a prototype's shrinkage is averaged as its value is, and prototypes that tie with the best
+            one dropped are dropped too.
+
+    Raises:
+        ValueError: An argument is out of range, or ``compat`` unknown.
+    """
+
+    state_class = TwoLevelState
+    needs_selection = True
+
+    def __init__(
+        self,
+        min_frames: int = 5,
+        max_frames: int = 10,
+        every: int = 5,
+        num_prototypes: int = 128,
+        capacity: int = 10000,
+        k: int = 30,
+        sensory_channels: int = 64,
+        value_channels: int = 256,
+        decoder_channels: int = 256,
+        compat: str | None = None,
+    ):
+        super().__init__()
+        if compat not in (None, 'xmem'):
+            raise ValueError(f"TwoLevelMemory.compat must be None or 'xmem', got {compat!r}")
+        if min_frames < 2:
+            raise ValueError(f'TwoLevelMemory.min_frames must be at least 2, got {min_frames}')
+        if max_frames <= min_frames:
+            raise ValueError(
+                f'TwoLevelMemory.max_frames must be more than min_frames ({min_frames}), got {max_frames}'
+            )
+        for name, number in dict(
+            every=every, num_prototypes=num_prototypes, k=k, sensory_channels=sensory_channels
+        ).items():
+            if number < 1:
+                raise ValueError(f'TwoLevelMemory.{name} must be at least 1, got {number}')
+        if capacity < num_prototypes:
+            raise ValueError(
+                f'TwoLevelMemory.capacity must be at least num_prototypes ({num_prototypes}), got {capacity}'
+            )
+        self.min_frames, self.max_frames, self.every = min_frames, max_frames, every
+        self.num_prototypes, self.capacity, self.k = num_prototypes, capacity, k
+        self.from_decoded = SensoryCell(decoder_channels, sensory_channels)
+        self.from_value = SensoryCell(value_channels, sensory_channels)
+        self.compat, self.sensory_channels = compat, sensory_channels
+        self.project = None if compat else nn.Linear(sensory_channels, value_channels, bias=False)
+
+    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> TwoLevelState:
+        """An empty state; ``seeds`` are not used.
+
+        Raises:
+            ValueError: The entry has no shrinkage.
+        """
+        if entry.shrinkage is None:
+            raise ValueError('TwoLevelMemory needs Entry.shrinkage (B, 1, P), got None')
+        batch, objects, positions, _ = entry.value.shape
+
+        def zeros(tensor: Tensor, *size: int) -> Tensor:
+            return tensor.new_zeros(*tensor.shape[:2], *size, *tensor.shape[3:])
+
+        def stamps(number: int) -> Tensor:
+            return torch.full((batch, 1, number), -1, dtype=torch.long, device=entry.key.device)
+
+        sensory = self.from_value.gates.weight.new_zeros(batch, objects, positions, self.sensory_channels)
+        working, long = (self.max_frames, positions), (self.capacity,)
+        return TwoLevelState(
+            key=zeros(entry.key, *working),
+            value=zeros(entry.value, *working),
+            shrinkage=zeros(entry.shrinkage, *working),
+            selection=zeros(entry.key, *working),
+            usage=zeros(entry.shrinkage, *working).float(),
+            written_at=stamps(self.max_frames),
+            long_key=zeros(entry.key, *long),
+            long_value=zeros(entry.value, *long),
+            long_shrinkage=zeros(entry.shrinkage, *long),
+            long_usage=zeros(entry.shrinkage, *long).float(),
+            long_frame=stamps(self.capacity),
+            long_since=stamps(self.capacity),
+            sensory=sensory,
+            asked=torch.ones_like(entry.key[:, 0]),
+            births=(0,) * objects,
+            grid=tuple(entry.grid),
+            seeds=seeds,
+        )
+
+    def read(self, state: TwoLevelState, query: Query) -> tuple[Tensor, TwoLevelState]:
+        """The readout (B, O, P, Cv), in ``compat`` (B, O, P, Cv + Ch), and the state with its usage counted.
+
+        Raises:
+            ValueError: The query has no selection.
+        """
+        prototypes = state.prototypes
+        key, shrinkage = _readable(state, 'key'), _readable(state, 'shrinkage')
+        written_at = state.written_at[..., None].expand_as(state.usage)
+        frame = _join(state.long_frame, prototypes, written_at[:, :, : state.frames])
+        value = _join(state.long_value, prototypes, state.value)  # its empty slots come last and are not read
+        affinity = similarity(query.key, query.selection, key, shrinkage)
+        readouts, usage = [], None
+        for birth, members in birth_groups(state.births):
+            usable = affinity.masked_fill(frame < birth, BARRED) if birth else affinity
+            readout, drawn = attend(usable, value[:, members], None if self.training else self.k)
+            readouts.append(readout)
+            usage = drawn if usage is None else usage
+        readout = torch.cat(readouts, 1)
+        if self.compat:
+            readout = torch.cat([readout, state.sensory.to(readout.dtype)], -1)
+        else:
+            readout = (readout + self.project(state.sensory)).to(readout.dtype)
+        asked = query.selection.to(state.asked.dtype)
+        return readout, dataclasses.replace(_count(state, usage[:, None]), asked=asked)
+
+    def wants(self, state: TwoLevelState) -> bool:
+        """In ``compat`` False for the frames that evaluation does not store: the decoder's features of them suffice."""
+        return not self.compat or self.training or self._due(state)
+
+    def pass_over(self, state: TwoLevelState, decoded: Tensor | None = None) -> TwoLevelState:
+        """The state after a frame whose entry was not wanted; the sensory state follows ``decoded``."""
+        sensory = state.sensory if decoded is None else self._follow(state, decoded)
+        return dataclasses.replace(state, sensory=sensory, step=state.step + 1)
+
+    def _due(self, state: TwoLevelState) -> bool:
+        regular = state.step - state.stored >= self.every if self.compat else state.step % self.every == 0
+        return regular or state.step in state.births
+
+    def write(self, state: TwoLevelState, entry: Entry) -> TwoLevelState:
+        """Offer an entry. Without gradients the buffers of ``state`` are changed."""
+        due = entry.prompted or self._due(state)
+        state = dataclasses.replace(state, sensory=self._sense(state, entry, due))
+        if due or self.training:
+            state = _store(state, entry)
+        if state.frames == self.max_frames:
+            state = self._consolidate(state)
+        return dataclasses.replace(state, step=state.step + 1)
+
+    def _sense(self, state: TwoLevelState, entry: Entry, due: bool) -> Tensor:
+        """The sensory state after an entry."""
+        sensory, decoded = state.sensory, entry.extras.get('decoded')
+        if decoded is not None and not (due and self.compat and not self.training):
+            sensory = self._follow(state, decoded)
+        return self.from_value(entry.value, sensory, state.grid) if due or decoded is None else sensory
+
+    def _follow(self, state: TwoLevelState, decoded: Tensor) -> Tensor:
+        """The sensory state after the decoder's features; objects that are new have not been decoded."""
+        old = sum(birth < state.step for birth in state.births)
+        updated = (
+            self.from_decoded(decoded[:, :old], state.sensory[:, :old], state.grid)
+            if old
+            else state.sensory[:, :0]
+        )
+        return torch.cat([updated, state.sensory[:, old:]], 1)
+
+    def _consolidate(self, state: TwoLevelState) -> TwoLevelState:
+        """Move all but the first frame and the newest ``min_frames - 1`` to long-term memory."""
+        newest = self.max_frames - self.min_frames + 1
+        usage, written_at, key, value, shrinkage, selection = (
+            getattr(state, name)[:, :, 1:newest]
+            for name in ('usage', 'written_at', 'key', 'value', 'shrinkage', 'selection')
+        )
+        frame = written_at[..., None].expand_as(usage).flatten(2)
+        usage, key, value, shrinkage, selection = (
+            t.flatten(2, 3) for t in (usage, key, value, shrinkage, selection)
+        )
+        chosen = most_used(usage, state.step - frame, min(self.num_prototypes, usage.shape[2]))
+        alike = similarity(pick(key, chosen)[:, 0], pick(selection, chosen)[:, 0], key, shrinkage)
+        prototypes = dict(
+            long_key=pick(key, chosen),
+            long_value=potentiate(alike, value, frame, chosen, state.births),
+            long_shrinkage=_averaged(alike, shrinkage) if self.compat else pick(shrinkage, chosen),
+            long_usage=torch.zeros_like(pick(usage, chosen)),
+            long_frame=pick(frame, chosen),
+            long_since=torch.full_like(pick(frame, chosen), state.step),
+        )
+        state = _forget(state, self.capacity - chosen.shape[1], ties=not self.compat)
+        added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
+        kept = {name: _drop(getattr(state, name), newest) for name in WORKING}
+        number = state.prototypes + chosen.shape[1]
+        return dataclasses.replace(state, frames=self.min_frames, prototypes=number, **kept, **added)
+
+
+def _join(long: Tensor, prototypes: int, working: Tensor) -> Tensor:
+    """Positions (B, M, N, ...): those of long-term memory in use, then those of working slots (B, M, S, P, ...)."""
+    working = working.flatten(2, 3)
+    return torch.cat([long[:, :, :prototypes], working], 2) if prototypes else working
+
+
+def _readable(state: TwoLevelState, name: str) -> Tensor:
+    """A field at all positions that a query reads: (B, 1, N, ...)."""
+    return _join(getattr(state, f'long_{name}'), state.prototypes, getattr(state, name)[:, :, : state.frames])
+
+
+def _count(state: TwoLevelState, drawn: Tensor) -> TwoLevelState:
+    """The state after a read in which its positions drew ``drawn`` (B, 1, N) of the attention."""
+    long, working = drawn.split([state.prototypes, drawn.shape[2] - state.prototypes], 2)
+    working = working.unflatten(2, (state.frames, -1))
+    return dataclasses.replace(
+        state,
+        usage=state.usage + F.pad(working, (0, 0, 0, state.usage.shape[2] - state.frames)),
+        long_usage=state.long_usage + F.pad(long, (0, state.long_usage.shape[2] - state.prototypes)),
+    )
+
+
+def _store(state: TwoLevelState, entry: Entry) -> TwoLevelState:
+    """The entry in the next slot of working memory."""
+    slot = dict(
+        key=entry.key,
+        value=entry.value,
+        shrinkage=entry.shrinkage,
+        selection=state.asked[:, None],
+        usage=torch.zeros_like(state.usage[:, :, 0]),
+        written_at=torch.full_like(state.written_at[:, :, 0], state.step),
+    )
+    stored = {name: put(getattr(state, name), state.frames, new.unsqueeze(2)) for name, new in slot.items()}
+    return dataclasses.replace(state, frames=state.frames + 1, stored=state.step, **stored)
+
+
+def _forget(state: TwoLevelState, number: int, ties: bool) -> TwoLevelState:
+    """The state with at most ``number`` prototypes: those used most per frame.
+
+    Without ``ties`` none is kept that is used as little as the best one dropped; in a batch as few as in any of its samples.
+    """
+    if state.prototypes <= number:
+        return state
+    held = {name: getattr(state, name)[:, :, : state.prototypes] for name in LONG}
+    life = state.step - held['long_since']
+    if not ties:
+        rate = (held['long_usage'] / life.clamp(min=1))[:, 0]
+        best_dropped = rate.sort(-1).values[:, state.prototypes - number - 1, None]
+        number = int((rate > best_dropped).sum(-1).min())
+    kept = most_used(held['long_usage'], life, number)
+    changes = {name: put(getattr(state, name), 0, pick(tensor, kept)) for name, tensor in held.items()}
+    return dataclasses.replace(state, prototypes=number, **changes)
+
+
+def _averaged(similarity: Tensor, shrinkage: Tensor) -> Tensor:
+    """The prototypes' shrinkage (B, 1, K) as the public code has it: softmax(similarity) s over all candidates."""
+    return (similarity.softmax(-1) @ shrinkage.float().transpose(1, 2)).transpose(1, 2).to(shrinkage.dtype)
+
+
+def _drop(tensor: Tensor, newest: int) -> Tensor:
+    """Slots without those from 1 to ``newest``; the slots that become free are empty."""
+    empty = torch.full_like(tensor[:, :, 1:newest], 0 if tensor.is_floating_point() else -1)
+    return torch.cat([tensor[:, :, :1], tensor[:, :, newest:], empty], 2)

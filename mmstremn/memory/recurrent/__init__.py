@@ -1,0 +1,1 @@
+"""Recurrent cells and the memories that are made of them."""

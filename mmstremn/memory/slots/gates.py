@@ -1,0 +1,102 @@
+"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's list.
+
+Gates that decide whether a frame is stored let every prompted one through; those that protect slots apply to it too.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.memory.slots.selectors import similarity
+from mmstremn.memory.state import Entry, SlotState
+
+BARRED = float('-inf')
+
+
+def _only_skip(logits: Tensor) -> Tensor:
+    """Logits that leave skipping as the only choice."""
+    skip = torch.zeros_like(logits[..., -1:])
+    return torch.cat([torch.full_like(logits[..., :-1], BARRED), skip], -1)
+
+
+class EmptyFirst(nn.Module):
+    """While a slot is empty the frame goes into the first such slot."""
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        empty = state.written_at < 0
+        first = F.pad(empty & (empty.cumsum(-1) == 1), (0, 1))
+        only_first = torch.zeros_like(logits).masked_fill(~first, BARRED)
+        return torch.where(empty.any(-1, keepdim=True), only_first, logits)
+
+
+class KeepFirst(nn.Module):
+    """The first frame's slot is never overwritten: in VOS its masks are the user's."""
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        return logits.masked_fill(F.pad(state.written_at == 0, (0, 1)), BARRED)
+
+
+class EveryN(nn.Module):
+    """In evaluation only every n-th frame may be stored (STM and STCN: 5). Training clips skip frames already.
+
+    Args:
+        n: 1 is every frame.
+    """
+
+    def __init__(self, n: int = 5):
+        super().__init__()
+        if n < 1:
+            raise ValueError(f'EveryN.n must be at least 1, got {n}')
+        self.n = n
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        return _only_skip(logits) if self.closed(state) and not entry.prompted else logits
+
+    def closed(self, state: SlotState) -> bool:
+        """Whether the next frame is left out unless it is prompted."""
+        return not self.training and state.step % self.n != 0
+
+
+class MinNovelty(nn.Module):
+    """A frame is stored only if it differs from every slot.
+
+    Args:
+        novelty: Least 1 - cosine similarity to the nearest slot, 0..2.
+    """
+
+    def __init__(self, novelty: float = 0.05):
+        super().__init__()
+        self.novelty = novelty
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        if entry.prompted:
+            return logits
+        filled = state.written_at >= 0
+        nearest = similarity(state, entry).masked_fill(~filled, -1).amax(-1, keepdim=True)
+        novel = (1 - nearest >= self.novelty) | ~filled.any(-1, keepdim=True)
+        return torch.where(novel, logits, _only_skip(logits))
+
+
+class Skip(nn.Module):
+    """Whether a frame may be left out by the selector's own choice.
+
+    Args:
+        allowed: False: every frame that the other gates let through is stored.
+        penalty: Subtracted from the score of skipping where it is allowed.
+    """
+
+    def __init__(self, allowed: bool = True, penalty: float = 0.0):
+        super().__init__()
+        self.allowed, self.penalty = allowed, penalty
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        slots, skip = logits[..., :-1], logits[..., -1:]
+        if self.allowed:
+            return torch.cat([slots, skip - self.penalty], -1)
+        barred = (slots > BARRED).any(-1, keepdim=True)
+        return torch.cat([slots, skip.masked_fill(barred, BARRED)], -1)

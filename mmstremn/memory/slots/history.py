@@ -1,0 +1,112 @@
+"""How a selector learns: what every later readout would gain from a frame that was kept, or from one that was dropped.
+
+Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a straight-through ``w``,
+has a gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what
+the choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record
+while the clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part
+in the attention; what the readout would change if it were 0 instead of 1, or 1 instead of 0, stands for its derivative.
+
+It knows frames as they were offered. Where slots are aligned or fused before they are read, it is what the choice would do
+without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass and a clip all its T frames.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmstremn.memory.state import Entry, Query, SlotState
+
+if TYPE_CHECKING:
+    from mmstremn.memory.readers import DenseReader
+
+LEAST = 1e-3  # share of the mass that all other frames are taken to have at least
+
+
+@dataclass
+class History:
+    """The T frames that a training clip has offered so far.
+
+    Attributes:
+        key: (B, G, T, P, Ck), detached.
+        value: (B, O, T, P, Cv), detached.
+        shrinkage: (B, G, T, P), detached, or None.
+        kept: (B, G, T): 1 for frames that a slot holds, 0 for others, with the gradient of the choices.
+        steps: (T,) long: the frames' steps; a memory may be passed over.
+    """
+
+    key: Tensor
+    value: Tensor
+    shrinkage: Tensor | None
+    kept: Tensor
+    steps: Tensor
+
+    @classmethod
+    def empty(cls, entry: Entry) -> 'History':
+        """No frame yet."""
+
+        def none_of(tensor: Tensor) -> Tensor:
+            return tensor.new_zeros(*tensor.shape[:2], 0, *tensor.shape[2:])
+
+        shrinkage = None if entry.shrinkage is None else none_of(entry.shrinkage)
+        kept = none_of(entry.key[:, :, 0, 0]).float()
+        return cls(
+            none_of(entry.key), none_of(entry.value), shrinkage, kept, kept.new_zeros(0, dtype=torch.long)
+        )
+
+    def after(self, state: SlotState, entry: Entry, choice: Tensor) -> 'History':
+        """The history after an entry was offered.
+
+        Args:
+            state: Before the write.
+            entry: Of the frame ``state.step``.
+            choice: One-hot (B, G, S + 1), straight-through: the slot that it overwrites, or none.
+        """
+        held = state.written_at[..., None] == self.steps  # (B, G, S, T); empty slots hold none
+        dropped = (choice[..., :-1, None] * held).sum(2)
+        kept = torch.cat([self.kept * (1 - dropped), 1 - choice[..., -1:]], -1)
+
+        def longer(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+            return None if old is None else torch.cat([old, new.detach().unsqueeze(2)], 2)
+
+        return History(
+            key=longer(self.key, entry.key),
+            value=longer(self.value, entry.value),
+            shrinkage=longer(self.shrinkage, entry.shrinkage),
+            kept=kept,
+            steps=F.pad(self.steps, (0, 1), value=state.step),
+        )
+
+    def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:
+        """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
+
+        With m_t the mass of the attention on frame t and r_t what frame t alone would give, the readout is
+        r = sum_t kept_t m_t r_t / sum_t kept_t m_t. Its derivative by kept_t is taken to be the difference that frame t
+        makes, m_t / M_t (r_t - r), with M_t the mass on the frames held and t, where t is not held, and on the frames held
+        but t, where it is. (The slope at the present kept_t has the mass on the frames held for M_t in both cases.)
+
+        Args:
+            reader: Its attention counts, all of it where only the largest are read in evaluation.
+            query: Key (B, P, Ck).
+        """
+        effect = self._effect(reader, query)
+        weight = (self.kept - self.kept.detach())[..., None, None]
+        return (weight * effect).sum(2).to(self.value.dtype)
+
+    @torch.no_grad()
+    def _effect(self, reader: 'DenseReader', query: Query) -> Tensor:
+        """(B, O, T, P, Cv): the readout with each frame less the readout without it."""
+        held = (self.kept > 0.5)[..., None]  # (B, G, T, 1)
+        with torch.autocast(self.key.device.type, enabled=False):
+            logits = reader.logits(query, self.key, self.shrinkage)  # (B, G, P, T, P)
+            mass = logits.logsumexp(-1).transpose(-1, -2)  # (B, G, T, P)
+            total = mass.masked_fill(~held, float('-inf')).logsumexp(2, keepdim=True)
+            share = (mass - total)[..., None]  # the logarithm
+            alone = logits.softmax(-1).transpose(2, 3) @ self.value.float()  # (B, O, T, P, Cv); G is 1 or O
+            held = held[..., None]
+            own = share.masked_fill(~held, float('-inf')).exp()
+            readout = (own * alone).sum(2, keepdim=True)
+            difference = torch.where(held, own / (1 - own).clamp(min=LEAST), share.sigmoid())
+            return difference * (alone - readout)

@@ -1,0 +1,199 @@
+"""A fixed number of slots; a selector decides which one each frame overwrites. STReMN's memory and every hand-made rule."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmstremn.memory.base import Memory
+from mmstremn.memory.readers import DenseReader, read_slots
+from mmstremn.memory.slots.align import DeformableAlign
+from mmstremn.memory.slots.fusion import SlotFusion
+from mmstremn.memory.slots.gates import EmptyFirst, EveryN
+from mmstremn.memory.slots.gumbel import GumbelSelector
+from mmstremn.memory.slots.history import History
+from mmstremn.memory.slots.selectors import Selector
+from mmstremn.memory.state import Entry, Query, SlotState
+
+ROUNDING = 1e-4  # even shares stay even, however they were summed
+RELEVANCE_KEPT = 0.2  # of the moving average, at each read (RMem)
+
+
+class SlotMemory(Memory):
+    """S slots, each holding one past frame: cost and memory stay the same however long the video is.
+
+    STReMN (arXiv 2109.06474) with the default :class:`GumbelSelector`.
+
+    Args:
+        num_slots: S.
+        selector: Which slot is overwritten; GumbelSelector by default.
+        reader: DenseReader with the L2 affinity by default.
+        gates: Applied to the selector's logits in this order; EmptyFirst by default.
+        train_slots: S in training (the weights do not depend on S): fewer slots than a clip has frames, so that the selector
+            must choose. None: ``num_slots``.
+        per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
+        key_channels: Ck of the default selector.
+        value_channels: Cv of the default selector.
+        align: Moves the slots' contents to where the query has them before each read; None: they are read where they are.
+        fusion: What the overwritten slot held is fused into the others first; None: it is forgotten.
+    """
+
+    state_class = SlotState
+
+    def __init__(
+        self,
+        num_slots: int = 5,
+        selector: Selector | None = None,
+        reader: DenseReader | None = None,
+        gates: Sequence[nn.Module] | None = None,
+        train_slots: int | None = None,
+        per_object_key: bool = False,
+        key_channels: int = 64,
+        value_channels: int = 256,
+        align: DeformableAlign | None = None,
+        fusion: SlotFusion | None = None,
+    ):
+        super().__init__()
+        if num_slots < 1:
+            raise ValueError(f'SlotMemory.num_slots must be at least 1, got {num_slots}')
+        self.num_slots, self.train_slots = num_slots, train_slots or num_slots
+        self.selector = selector or GumbelSelector(key_channels, value_channels)
+        self.reader = reader or DenseReader()
+        self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
+        self.per_object_key = per_object_key
+        self.align, self.fusion = align, fusion
+
+    @property
+    def needs_selection(self) -> bool:
+        return self.reader.affinity.needs_selection
+
+    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
+        """Empty slots."""
+        state = SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
+        if self.selector.needs_relevance:
+            state.relevance = torch.full_like(state.hits, -1)
+        if self._learns():
+            state.history = History.empty(entry)
+        return state
+
+    def _learns(self) -> bool:
+        """Whether gradients should reach the selector."""
+        return (
+            self.training
+            and torch.is_grad_enabled()
+            and any(p.requires_grad for p in self.selector.parameters())
+        )
+
+    def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
+        """The readout (B, O, P, Cv), and the state with its usage counted."""
+        query = query.on(state.grid)
+        aligned = state if self.align is None else self.align(state, query)
+        readout, share = read_slots(self.reader, aligned, query)
+        if state.history is not None:
+            readout = readout + state.history.gradient(self.reader, query)
+        return readout, count_usage(state, share)
+
+    def wants(self, state: SlotState) -> bool:
+        """False while an :class:`EveryN` gate is closed."""
+        return not any(gate.closed(state) for gate in self.gates if isinstance(gate, EveryN))
+
+    def write(self, state: SlotState, entry: Entry) -> SlotState:
+        """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
+        choice = self.select(state, entry)
+        history = None if state.history is None else state.history.after(state, entry, choice)
+        choice = choice.detach()
+        if self.fusion is not None:
+            state = _fuse(self.fusion, state, choice)
+        write = _write_into_copies if torch.is_grad_enabled() else _write_in_place
+        state = write(state, entry, choice)
+        state.history = history
+        return state
+
+    def select(self, state: SlotState, entry: Entry) -> Tensor:
+        """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.
+
+        A prompted entry is always stored: skipping is barred, and if the gates leave no slot they are overruled.
+        """
+        raw = logits = self.selector(state, entry)
+        for gate in self.gates:
+            logits = gate(logits, state, entry)
+        if entry.prompted:
+            raw, logits = _bar_skip(raw), _bar_skip(logits)
+        stuck = (logits == float('-inf')).all(-1, keepdim=True)
+        return self.selector.choose(torch.where(stuck, raw, logits), state)
+
+
+def count_usage(state: SlotState, share: Tensor) -> SlotState:
+    """The state after a read in which the slots drew ``share`` (B, G, S) of the attention."""
+    filled = state.written_at >= 0
+    used = filled & (share * filled.sum(-1, keepdim=True) > 1 + ROUNDING)
+    read_at = torch.where(used, state.step, state.read_at)
+    relevance = state.relevance
+    if relevance is not None:
+        average = RELEVANCE_KEPT * relevance + (1 - RELEVANCE_KEPT) * share
+        relevance = torch.where(relevance < 0, share, average)
+    return dataclasses.replace(state, read_at=read_at, hits=state.hits + share, relevance=relevance)
+
+
+def _fuse(fusion: SlotFusion, state: SlotState, choice: Tensor) -> SlotState:
+    value = fusion(state, choice)
+    if torch.is_grad_enabled():
+        return dataclasses.replace(state, value=value)
+    state.value.copy_(value)
+    return state
+
+
+def _bar_skip(logits: Tensor) -> Tensor:
+    return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], float('-inf'))], -1)
+
+
+def _write_into_copies(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
+    """A new state, through which gradients reach the entry and what the slots held before."""
+    written = choice[..., :-1] > 0.5  # (B, G, S)
+
+    def put(old: Tensor | None, new) -> Tensor | None:
+        if old is None:
+            return None
+        if isinstance(new, Tensor):
+            new = new.unsqueeze(2).to(old.dtype)
+        return torch.where(written.view(*written.shape, *[1] * (old.dim() - 3)), new, old)
+
+    return dataclasses.replace(
+        state,
+        key=put(state.key, entry.key),
+        value=put(state.value, entry.value),
+        shrinkage=put(state.shrinkage, entry.shrinkage),
+        written_at=put(state.written_at, state.step),
+        read_at=put(state.read_at, -1),
+        hits=put(state.hits, 0.0),
+        relevance=put(state.relevance, -1.0),
+        step=state.step + 1,
+    )
+
+
+def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
+    """The same values as above, without a copy of the slots and without asking the host which slot it is."""
+    chosen = choice.argmax(-1, keepdim=True)  # (B, G, 1)
+    stored = chosen < state.num_slots
+    slot = chosen.clamp(max=state.num_slots - 1)
+
+    def put(old: Tensor | None, new) -> None:
+        if old is None:
+            return
+        tail = [1] * (old.dim() - 3)
+        index = slot.view(*slot.shape, *tail).expand(-1, old.shape[1], 1, *old.shape[3:])
+        if isinstance(new, Tensor):
+            new = new.unsqueeze(2).to(old.dtype)
+        keep = stored.view(*stored.shape, *tail)
+        old.scatter_(2, index, torch.where(keep, new, old.gather(2, index)))
+
+    put(state.key, entry.key)
+    put(state.value, entry.value)
+    put(state.shrinkage, entry.shrinkage)
+    put(state.written_at, state.step)
+    put(state.read_at, -1)
+    put(state.hits, 0.0)
+    put(state.relevance, -1.0)
+    state.step += 1
+    return state

@@ -1,0 +1,1 @@
+"""Video prediction: predictor, encoders, decoders, losses, streams."""

@@ -1,0 +1,348 @@
+"""Video prediction with a pluggable memory: the loop of segmentation, without masks."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import Tensor, nn
+
+from mmstremn.memory import Entry, MemoryState
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder
+from mmstremn.models.layers import to_map, to_positions
+from mmstremn.models.rollout import advance
+from mmstremn.registry import MODELS, build
+from mmstremn.structures import PredictionDataSample
+
+
+@dataclass
+class Prediction:
+    """A frame.
+
+    Attributes:
+        predicted: (B, C, H, W), not clipped; None for the first frame of all.
+        taken: (B, C, H, W) what the video goes on from: what was predicted or what was given.
+        decoded: (B, 1, P, C') the decoder's features; None for the first frame.
+    """
+
+    predicted: Tensor | None
+    taken: Tensor
+    decoded: Tensor | None = None
+
+
+@dataclass
+class GivenFrames:
+    """True frames (B, C, H, W), and for which samples they count, (B,) bool; None: for all."""
+
+    frames: Tensor
+    counts: Tensor | None = None
+
+    def over(self, predicted: Tensor | None) -> Tensor:
+        """The frames that the video goes on from."""
+        if self.counts is None or predicted is None:
+            return self.frames
+        return torch.where(self.counts[:, None, None, None], self.frames, predicted)
+
+
+@MODELS.register_module()
+class PredictionDataPreprocessor(BaseDataPreprocessor):
+    """Stacks clips, moves them and scales 0..255 to 0..1."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``inputs``, a list of (T, C, H, W) uint8, to one (B, T, C, H, W) float tensor.
+
+        Raises:
+            ValueError: Clips differ in size.
+        """
+        data = self.cast_data(data)
+        clips = list(data['inputs'])
+        for clip, sample in zip(clips, data['data_samples'], strict=True):
+            if clip.shape != clips[0].shape:
+                raise ValueError(
+                    f"clip '{sample.clip_name}' is {tuple(clip.shape)} (T, C, H, W), but "
+                    f"'{data['data_samples'][0].clip_name}' in the same batch is {tuple(clips[0].shape)}"
+                )
+        return dict(inputs=torch.stack(clips).float() / 255, data_samples=data['data_samples'])
+
+
+@MODELS.register_module()
+class VideoPredictor(BaseModel):
+    """Predicts the next frame from the last few and a memory, and goes on from its own predictions for any length.
+
+    At every frame: the last ``query_frames`` frames become the key, which asks the memory and is stored; the readout and the
+    window's feature maps are decoded to the next frame; the value that is stored with the key is made of the frame that came
+    next (true or predicted), so that a slot says what followed when the video looked like its key. STReMN (arXiv 2109.06474)
+    with ``SlotMemory``: the paper states the query of 3 frames; this encoder and decoder are the library's own.
+
+    Recurrent memories are fed with values alone where ``key_channels`` is 0.
+
+    Args:
+        backbone: Config of what encodes the window; ``in_channels`` is filled in. Its maps come coarsest first.
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
+        value_backbone: Config of what encodes a frame, of the same coarsest stride; ``backbone``'s if None.
+        decoder: Config; the widths it reads are filled in.
+        loss: Config.
+        sampling: Config of how often training sees true frames; None: always.
+        key_channels: Ck; 0 where the memory uses no keys.
+        value_channels: Cv.
+        frame_channels: C: 1 grey, 3 RGB.
+        query_frames: Frames of the window.
+        residual: Predict the difference to the last frame.
+        value_frame: What a value is made of: ``'next'``, the frame that followed the key's window, or ``'last'``, the newest
+            frame of the window itself, as in segmentation.
+        carry: Values also hold the decoder's features of their frame, so that what was worked out from the memory is
+            remembered in turn, as in a recurrent network; not in the paper.
+        predict_observed: The loss also counts the predictions of observed frames.
+        data_preprocessor: Config.
+        init_cfg: As in mmengine.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        memory: dict,
+        value_backbone: dict | None = None,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+        sampling: dict | None = None,
+        key_channels: int = 64,
+        value_channels: int = 128,
+        frame_channels: int = 1,
+        query_frames: int = 3,
+        residual: bool = False,
+        value_frame: str = 'next',
+        carry: bool = False,
+        predict_observed: bool = True,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        preprocessor = build(data_preprocessor or dict(type='PredictionDataPreprocessor'))
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        if query_frames < 1:
+            raise ValueError(f'VideoPredictor.query_frames must be at least 1, got {query_frames}')
+        if value_frame not in ('next', 'last'):
+            raise ValueError(f"VideoPredictor.value_frame must be 'next' or 'last', got {value_frame!r}")
+        value_backbone = build(
+            dict(value_backbone or backbone), in_channels=frame_channels, frame_channels=frame_channels
+        )
+        backbone = build(
+            dict(backbone), in_channels=query_frames * frame_channels, frame_channels=frame_channels
+        )
+        decoder = build(
+            dict(decoder or dict(type='FrameDecoder')),
+            value_channels=value_channels,
+            feature_channels=backbone.channels,
+            frame_channels=frame_channels,
+        )
+        widths = dict(
+            key_channels=key_channels,
+            value_channels=value_channels,
+            decoder_channels=decoder.decoded_channels,
+        )
+        self.memory = build(memory, **widths)
+        if self.memory.per_object_key:
+            raise ValueError(
+                f'VideoPredictor.memory: {type(self.memory).__name__}.per_object_key must be False: there are no objects'
+            )
+        self.key_encoder = KeyEncoder(backbone, key_channels, self.memory.needs_selection)
+        self.value_backbone = value_backbone
+        width = value_backbone.channels[0] + (decoder.decoded_channels if carry else 0)
+        same = width == value_channels
+        self.to_value = nn.Identity() if same else nn.Conv2d(width, value_channels, 3, padding=1)
+        self.decoder = decoder
+        self.loss_function = build(loss or dict(type='PredictionLoss'))
+        self.sampling = build(sampling) if sampling else None
+        self.query_frames, self.predict_observed = query_frames, predict_observed
+        self.residual, self.value_frame, self.carry = residual, value_frame, carry
+        self._stream: PredictionStream | None = None
+
+    # The four steps of a frame, which rollout.advance puts in order.
+
+    def encode_window(self, frames: list[Tensor]) -> FrameFeatures:
+        """Everything that depends on the last frames (B, C, H, W) alone; the oldest stands for those that are missing."""
+        frames = [frames[0]] * (self.query_frames - len(frames)) + list(frames)[-self.query_frames :]
+        return self.key_encoder(torch.cat(frames, 1))
+
+    def decode(self, readout: Tensor, features: FrameFeatures) -> Prediction:
+        """The next frame."""
+        frame, decoded = self.decoder(readout, features.maps)
+        if self.residual:
+            frame = frame + _newest(features, frame)
+        return Prediction(frame, frame, decoded)
+
+    def accept(self, output: Prediction | None, given: GivenFrames) -> Prediction:
+        """What the video goes on from."""
+        if output is None:
+            return Prediction(None, given.frames)
+        return replace(output, taken=given.over(output.predicted))
+
+    def encode_value(self, features: FrameFeatures, output: Prediction, prompted: bool) -> Entry:
+        """What a frame and the window before it offer to the memory; no frame has to be stored."""
+        frame = output.taken if self.value_frame == 'next' else _newest(features, output.taken)
+        map_ = self.value_backbone(frame)[0]
+        if self.carry:
+            decoded = output.decoded
+            if decoded is None:
+                decoded = map_.new_zeros(len(map_), 1, map_[0, 0].numel(), self.decoder.decoded_channels)
+            map_ = torch.cat([map_, to_map(decoded[:, 0], features.grid).to(map_.dtype)], 1)
+        value = to_positions(self.to_value(map_))[:, None]
+        shrinkage = None if features.shrinkage is None else features.shrinkage[:, None]
+        extras = {} if output.decoded is None else dict(decoded=output.decoded)
+        return Entry(features.query.key[:, None], value, features.grid, shrinkage, False, extras)
+
+    # mmengine's interface.
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[PredictionDataSample] | None = None, mode: str = 'tensor'
+    ):
+        """``loss``: dict of losses; ``predict``: the samples with their frames; ``tensor``: frames (B, T - 1, C, H, W)."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.predict_clip(inputs, [True] * inputs.shape[1])[0]
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
+
+    def loss(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> dict[str, Tensor]:
+        """Losses of clips (B, T, C, H, W) in 0..1."""
+        observed = data_samples[0].input_frames
+        predicted, penalty = self.predict_clip(inputs, self._draw_given(inputs, data_samples), data_samples)
+        begin = 0 if self.predict_observed else observed - 1
+        return self.loss_function(predicted[:, begin:], inputs[:, 1 + begin :]) | penalty
+
+    def _draw_given(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[bool | Tensor]:
+        """For each frame whether the video goes on from the true one, in all samples or in those of a (B,) bool."""
+        length = inputs.shape[1]
+        if self.sampling is None:
+            return [True] * length
+        observed, later = self.sampling.shares(MessageHub.get_current_instance().get_info('iter', 0))
+        shares = torch.tensor(
+            [1.0] + [observed if t < data_samples[0].input_frames else later for t in range(1, length)]
+        )
+        draws = torch.stack([torch.rand(length, generator=_generator(sample)) for sample in data_samples])
+        return list((draws < shares).T.to(inputs.device))
+
+    def predict_clip(
+        self,
+        inputs: Tensor,
+        given: list[bool | Tensor],
+        data_samples: list[PredictionDataSample] | None = None,
+        watch: Callable[[MemoryState], object] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Every frame of clips but the first, each from those before it.
+
+        Args:
+            inputs: (B, T, C, H, W) in 0..1; frames that are not given are not looked at.
+            given: For each of the T frames whether the video goes on from the true one: True, False or (B,) bool.
+            data_samples: Seeds of memories that draw; None: the global generator.
+            watch: Called with the memory's state after every frame.
+
+        Returns:
+            Frames (B, T - 1, C, H, W), and what the memory adds to the loss.
+        """
+        seeds = None
+        if data_samples is not None:
+            seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
+            seeds = None if None in seeds else seeds
+        state, window, frames, length = None, deque(maxlen=self.query_frames), [], inputs.shape[1]
+        for index in range(length):
+            counts = given[index]
+            now = None
+            if isinstance(counts, Tensor):
+                now = GivenFrames(inputs[:, index], counts)
+            elif counts:
+                now = GivenFrames(inputs[:, index])
+            features = self.encode_window(list(window) or [inputs[:, 0]])
+            output, state = advance(self, state, features, now, seeds=seeds, write=index < length - 1)
+            window.append(output.taken)
+            if watch is not None:
+                watch(state)
+            if index:
+                frames.append(output.predicted)
+        return torch.stack(frames, 1), self.memory.penalty(state)
+
+    def predict(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[PredictionDataSample]:
+        """Predict what follows the observed frames; fills fields and metainfo, see the data sample."""
+        begin, sizes, observed = time.perf_counter(), [], data_samples[0].input_frames
+        given = [index < observed for index in range(inputs.shape[1])]
+        frames, _ = self.predict_clip(inputs, given, data_samples, lambda state: sizes.append(state.nbytes))
+        frames = frames[:, observed - 1 :].float().cpu()  # waits for the device
+        seconds = (time.perf_counter() - begin) / inputs[:, :, 0, 0, 0].numel()
+        for sample, predicted, true in zip(data_samples, frames, inputs[:, observed:], strict=True):
+            sample.pred_frames = predicted
+            sample.true_frames = (true * 255).round().to(torch.uint8).cpu()
+            sample.set_metainfo(dict(frame_seconds=seconds, state_bytes=max(sizes) // len(inputs)))
+        return data_samples
+
+    # Streaming.
+
+    def start(self, frame: Tensor, seed: int = 0) -> 'PredictionStream':
+        """Begin a stream with its first frame (C, H, W) in 0..1; its ``step`` takes every further one."""
+        self._stream = PredictionStream(self, seed)
+        self._stream.step(frame)
+        return self._stream
+
+    def step(self, frame: Tensor | None = None) -> Tensor:
+        """The next frame of the stream that ``start`` began last, see :meth:`PredictionStream.step`."""
+        if self._stream is None:
+            raise RuntimeError('step() before start(): begin a stream with start(frame)')
+        return self._stream.step(frame)
+
+
+class PredictionStream:
+    """A running video: its memory and its last frames. It goes on for any length at constant memory.
+
+    Attributes:
+        state: The memory's state.
+        index: Frames seen or predicted so far.
+    """
+
+    def __init__(self, model: VideoPredictor, seed: int = 0):
+        self.model, self.seed = model.eval(), seed
+        self.state, self.index = None, 0
+        self._window: deque[Tensor] = deque(maxlen=model.query_frames)
+
+    @torch.no_grad()
+    def step(self, frame: Tensor | None = None) -> Tensor | None:
+        """Predict the next frame.
+
+        Args:
+            frame: What it really was (C, H, W) in 0..1, to go on from; None: the stream goes on from the prediction.
+
+        Returns:
+            What the model predicted (C, H, W), not clipped; None for the first frame.
+
+        Raises:
+            ValueError: There is no first frame, or a frame has another size than the first.
+        """
+        given = None
+        if frame is not None:
+            device = next(self.model.parameters()).device
+            given = GivenFrames(frame.to(device)[None])
+            if self._window and given.frames.shape != self._window[-1].shape:
+                first = tuple(self._window[-1].shape[1:])
+                raise ValueError(
+                    f'frame {self.index} is {tuple(frame.shape)}, but the stream began with {first} (C, H, W)'
+                )
+        elif self.state is None:
+            raise ValueError('the first step of a stream needs a frame')
+        features = self.model.encode_window(list(self._window) or [given.frames])
+        output, self.state = advance(self.model, self.state, features, given, seeds=(self.seed,))
+        self._window.append(output.taken)
+        self.index += 1
+        return None if output.predicted is None else output.predicted[0]
+
+
+def _newest(features: FrameFeatures, like: Tensor) -> Tensor:
+    """The newest frame of a window, of as many channels as ``like``."""
+    return features.image[:, -like.shape[1] :]
+
+
+def _generator(sample: PredictionDataSample) -> torch.Generator | None:
+    """That of a sample, so that what it sees does not depend on the batch; None: the global one."""
+    seed = sample.get('sample_seed', None)
+    return None if seed is None else torch.Generator().manual_seed(int(seed) % 2**63)

@@ -1,0 +1,1 @@
+"""Video object segmentation: segmentor, encoders, decoders, losses, streams."""

@@ -1,0 +1,95 @@
+"""From readouts to masks, and the soft aggregation of objects (STM, ICCV 2019)."""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.models.layers import ResidualBlock, add_shared, to_map, to_positions
+from mmstremn.registry import MODELS
+
+
+@dataclass
+class Segmentation:
+    """What is known of a frame's objects.
+
+    Attributes:
+        logits: (B, 1 + O, H, W) whose softmax is a distribution over background and objects.
+        decoded: (B, O, P, C) the decoder's features on the memory's grid, zero for objects that were not decoded; None if
+            none was.
+    """
+
+    logits: Tensor
+    decoded: Tensor | None = None
+
+
+@MODELS.register_module()
+class MaskDecoder(nn.Module):
+    """Refines the readout with the frame's feature maps, coarsest first, and gives one logit per object and pixel.
+
+    Args:
+        value_channels: Cv.
+        feature_channels: Channels of the frame's maps at these strides.
+        channels: Widths at these strides.
+        strides: Of the maps, falling: the first is that of the memory, logits at the last are enlarged to the frame.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 256,
+        feature_channels: tuple[int, ...] = (1024, 512, 256),
+        channels: tuple[int, ...] = (512, 256, 256),
+        strides: tuple[int, ...] = (16, 8, 4),
+    ):
+        super().__init__()
+        self.enlarge = strides[-1]
+        self.compress = nn.Conv2d(feature_channels[0], channels[0], 3, padding=1)
+        self.join = ResidualBlock(value_channels + channels[0], channels[0])
+        self.skips = nn.ModuleList(
+            nn.Conv2d(f, c, 3, padding=1) for f, c in zip(feature_channels, channels, strict=True)
+        )
+        self.skips[0] = nn.Identity()
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(channels))
+        self.blocks = nn.ModuleList(ResidualBlock(c, c) for c in channels[1:])
+        self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Decode.
+
+        Args:
+            readout: (B, O, P, Cv).
+            maps: (B, C, h, w) at the strides.
+
+        Returns:
+            Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]).
+        """
+        x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
+        x = joined = self.join.join(x, self.compress(maps[0]))
+        for narrow, skip, block, feature in zip(
+            self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True
+        ):
+            x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
+            x = block(add_shared(x, skip(feature)))
+        logits = self.predict(F.relu(x))
+        logits = F.interpolate(
+            logits.float(), scale_factor=self.enlarge, mode='bilinear', align_corners=False
+        )
+        objects = readout.shape[:2]
+        return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
+
+
+def aggregate(probabilities: Tensor) -> Tensor:
+    """Soft aggregation: logits of background and objects whose softmax is a distribution over them.
+
+    p_0 = prod(1 - p_o), logit = log(p / (1 - p)); STM, supplementary; checked against seoungwugoh/STM model.py.
+
+    Args:
+        probabilities: (B, O, H, W), of each object on its own.
+
+    Returns:
+        (B, 1 + O, H, W), background first.
+    """
+    background = (1 - probabilities).prod(1, keepdim=True)
+    return torch.cat([background, probabilities], 1).clamp(1e-7, 1 - 1e-7).logit()

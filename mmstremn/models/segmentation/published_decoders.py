@@ -1,0 +1,201 @@
+"""The mask decoders of the public STM, STCN and XMem weights, layer by layer.
+
+Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch channels of a value and of the sensory state.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmstremn.models.layers import ResidualBlock, add_shared, convolve_joined, to_map, to_positions
+from mmstremn.models.segmentation.published_encoders import FeatureFusion
+from mmstremn.registry import MODELS
+
+STRIDES = (16, 8, 4)
+
+
+class RefinementStage(nn.Module):
+    """Doubles the resolution: upsampled features plus the frame's, then a residual block.
+
+    Args:
+        skip_channels: Of the frame's map.
+        in_channels: Of the features.
+        out_channels: Of what comes out.
+        skip_block: The frame's map also runs through a residual block (STM).
+    """
+
+    def __init__(self, skip_channels: int, in_channels: int, out_channels: int, skip_block: bool = False):
+        super().__init__()
+        self.skip = nn.Conv2d(skip_channels, in_channels, 3, padding=1)
+        self.skip_block = ResidualBlock(in_channels, in_channels) if skip_block else nn.Identity()
+        self.block = ResidualBlock(in_channels, out_channels, shortcut_size=3)
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        """(B * O, C, h, w) and (B, C2, 2 h, 2 w) to (B * O, C', 2 h, 2 w)."""
+        x = F.interpolate(x, feature.shape[-2:], mode='bilinear', align_corners=False)
+        return self.block(add_shared(x, self.skip_block(self.skip(feature))))
+
+
+class Refinement(nn.Module):
+    """From joined features at stride 16 to logits at stride 4.
+
+    Args:
+        feature_channels: Of the frame's maps at strides 16, 8, 4.
+        channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+        skip_block: See :class:`RefinementStage`.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
+    """
+
+    def __init__(
+        self,
+        feature_channels: tuple[int, ...],
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        skip_block: bool = False,
+    ):
+        super().__init__()
+        if tuple(strides) != STRIDES:
+            raise ValueError(
+                f'the decoders of the public weights expect maps at strides {STRIDES}, got {tuple(strides)}; MaskDecoder '
+                'takes others'
+            )
+        widths = zip(feature_channels[1:], channels, channels[1:], strict=False)
+        self.stages = nn.ModuleList(RefinementStage(skip, a, b, skip_block) for skip, a, b in widths)
+        self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, x: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+        """Logits (B * O, 1, H / 4, W / 4), and the features at strides 16, 8, 4."""
+        features = [x]
+        for stage, feature in zip(self.stages, maps[1:], strict=True):
+            features.append(stage(features[-1], feature))
+        return self.predict(F.relu(features[-1])), features
+
+
+@MODELS.register_module()
+class STMDecoder(nn.Module):
+    """STM's decoder (seoungwugoh/STM model.py).
+
+    Its two channels of logits are one here, their difference: softmax of two is a sigmoid of it.
+
+    Args:
+        value_channels: Cv.
+        feature_channels: Channels of the frame's maps at strides 16, 8, 4.
+        channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 512,
+        feature_channels: tuple[int, int, int] = (1024, 512, 256),
+        channels: tuple[int, int, int] = (256, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
+    ):
+        super().__init__()
+        self.compress = nn.Conv2d(feature_channels[0], value_channels, 3, padding=1)
+        self.join = nn.Conv2d(2 * value_channels, channels[0], 3, padding=1)
+        self.block = ResidualBlock(channels[0], channels[0])
+        self.refine = Refinement(feature_channels, channels, strides, skip_block=True)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """As ``MaskDecoder``."""
+        joined = self.block(convolve_joined(self.join, _read_map(readout, maps), self.compress(maps[0])))
+        logits, _ = self.refine(joined, maps)
+        return _enlarge(logits, readout), _decoded(joined, readout)
+
+
+@MODELS.register_module()
+class STCNDecoder(nn.Module):
+    """STCN's decoder (hkchengrex/STCN model/{network,modules}.py).
+
+    Args:
+        value_channels: Cv.
+        feature_channels: Channels of the frame's maps at strides 16, 8, 4.
+        channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 512,
+        feature_channels: tuple[int, int, int] = (1024, 512, 256),
+        channels: tuple[int, int, int] = (512, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
+    ):
+        super().__init__()
+        self.compress = nn.Conv2d(feature_channels[0], channels[0], 3, padding=1)
+        self.join = ResidualBlock(value_channels + channels[0], channels[0], shortcut_size=3)
+        self.refine = Refinement(feature_channels, channels, strides)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """As ``MaskDecoder``."""
+        joined = self.join.join(_read_map(readout, maps), self.compress(maps[0]))
+        logits, _ = self.refine(joined, maps)
+        return _enlarge(logits, readout), _decoded(joined, readout)
+
+
+@MODELS.register_module()
+class XMemDecoder(nn.Module):
+    """XMem's decoder (hkchengrex/XMem model/modules.py), for ``TwoLevelMemory(compat='xmem')``.
+
+    The features it hands on, from which the sensory state is updated, join those of all three strides and the logits.
+
+    Args:
+        value_channels: Cv.
+        sensory_channels: Ch; the readout has Cv + Ch channels.
+        feature_channels: Channels of the frame's maps at strides 16, 8, 4.
+        channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+        decoder_channels: Of the features handed on.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 512,
+        sensory_channels: int = 64,
+        feature_channels: tuple[int, int, int] = (1024, 512, 256),
+        channels: tuple[int, int, int] = (512, 256, 256),
+        strides: tuple[int, ...] = STRIDES,
+        decoder_channels: int = 256,
+    ):
+        super().__init__()
+        self.fusion = FeatureFusion(value_channels + sensory_channels, feature_channels[0], channels[0])
+        self.refine = Refinement(feature_channels, channels, strides)
+        widths = (*channels[:2], channels[2] + 1)
+        self.hand_on = nn.ModuleList(nn.Conv2d(width, decoder_channels, 1) for width in widths)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """As ``MaskDecoder``; ``readout`` is (B, O, P, Cv + Ch), the features (B, O, P, decoder_channels)."""
+        logits, features = self.refine(self.fusion(_read_map(readout, maps), maps[0]), maps)
+        features[-1] = torch.cat([features[-1], logits], 1)
+        shrunk = (F.avg_pool2d(x, 2**level) for level, x in enumerate(features))
+        joined = sum(convolve(x) for convolve, x in zip(self.hand_on, shrunk, strict=True))
+        return _enlarge(logits, readout), _decoded(joined, readout)
+
+
+def _read_map(readout: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
+    """(B, O, P, C) to (B * O, C, h, w)."""
+    return to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
+
+
+def _enlarge(logits: Tensor, readout: Tensor) -> Tensor:
+    """(B * O, 1, H / 4, W / 4) to (B, O, H, W)."""
+    logits = F.interpolate(logits.float(), scale_factor=4, mode='bilinear', align_corners=False)
+    return logits[:, 0].unflatten(0, readout.shape[:2])
+
+
+def _decoded(features: Tensor, readout: Tensor) -> Tensor:
+    """(B * O, C, h, w) to (B, O, P, C)."""
+    return to_positions(features).unflatten(0, readout.shape[:2])

@@ -1,0 +1,275 @@
+"""Semi-supervised video object segmentation with a pluggable memory."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmstremn.memory import Entry
+from mmstremn.models.encoders import FrameFeatures, KeyEncoder, falling_strides, masks_of_others
+from mmstremn.models.rollout import advance
+from mmstremn.models.segmentation.decoder import Segmentation, aggregate
+from mmstremn.models.segmentation.given_masks import GivenMasks
+from mmstremn.models.segmentation.inference import predict_video
+from mmstremn.models.segmentation.merged_stream import MergedStream, variants_of
+from mmstremn.models.segmentation.object_chunks import ObjectChunks
+from mmstremn.models.segmentation.preprocessor import build_preprocessor
+from mmstremn.models.segmentation.stream import VOSStream
+from mmstremn.registry import MODELS, build
+from mmstremn.structures import VOID, VOSDataSample
+
+
+@MODELS.register_module()
+class VOSegmentor(BaseModel):
+    """A space-time memory network: key encoder, memory, value encoder, mask decoder.
+
+    STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``, and so on.
+
+    Args:
+        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), falling powers of 2, are those
+            of the maps that the decoder refines with; the first is the stride of the memory's grid.
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
+        value_backbone: Config of the value encoder's backbone; 5 input channels and the memory's stride are filled in.
+        value_encoder: Config of the value encoder; its backbone and widths are filled in.
+        decoder: Config of the mask decoder; its ``channels`` are one width for each stride of the backbone; the widths it
+            reads are filled in.
+        loss: Config.
+        key_channels: Ck.
+        value_channels: Cv.
+        frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``.
+        short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams; frames are
+            never enlarged. None: their own size.
+        objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in evaluation of
+            fewer where that is faster (large frames on CPUs) or the GPU's memory does not suffice.
+        data_preprocessor: Config; frames are padded to multiples of the memory's stride, or of what the backbones need.
+        init_cfg: As in mmengine.
+        test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of ``short_side``;
+            smaller frames are enlarged) of the variants in which ``predict`` and streams compute a video, to average their
+            probabilities (see :class:`MergedStream`). None: as it is.
+
+    Raises:
+        ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a ``size_divisor`` of the
+            preprocessor that is no multiple of the stride, ``objects_at_once`` below 1, or a wrong
+            ``test_time``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        memory: dict,
+        value_backbone: dict | None = None,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+        key_channels: int = 64,
+        value_channels: int = 256,
+        frozen: tuple[str, ...] = (),
+        short_side: int | None = None,
+        objects_at_once: int | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        value_encoder: dict | None = None,
+        test_time: dict | None = None,
+    ):
+        super().__init__(init_cfg=init_cfg)
+        decoder = dict(type='MaskDecoder', channels=(512, 256, 256)) | (decoder or {})
+        widths = dict(
+            key_channels=key_channels, value_channels=value_channels, decoder_channels=decoder['channels'][0]
+        )
+        self.memory = build(memory, **widths)
+        self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
+        channels, strides = self.key_encoder.backbone.channels, falling_strides(self.key_encoder.backbone)
+        if len(decoder['channels']) != len(strides):
+            raise ValueError(
+                f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides {strides}, got '
+                f'{decoder["channels"]}'
+            )
+        value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
+        value_backbone.update(in_channels=5, strides=strides[:1])
+        self.value_encoder = build(
+            dict(type='ValueEncoder', backbone=value_backbone) | (value_encoder or {}),
+            frame_channels=channels[0],
+            value_channels=value_channels,
+            own_key_channels=key_channels if self.memory.per_object_key else 0,
+        )
+        self.decoder = build(
+            decoder, value_channels=value_channels, feature_channels=channels, strides=strides
+        )
+        backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
+        divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
+        self.data_preprocessor = build_preprocessor(data_preprocessor, divisor)
+        self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
+        self.short_side = short_side
+        if test_time is not None:
+            variants_of(test_time)  # says at once what is wrong with it
+        self.test_time = test_time
+        if objects_at_once is not None and objects_at_once < 1:
+            raise ValueError(f'VOSegmentor.objects_at_once must be at least 1 or None, got {objects_at_once}')
+        self.in_object_chunks = ObjectChunks(objects_at_once)
+        self.frozen = tuple(frozen)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # 1.3 times as fast on CPUs, and what tensor cores want
+        self._stream: VOSStream | MergedStream | None = None
+
+    def _frozen_parts(self) -> list[torch.nn.Module]:
+        return [self.get_submodule(name) for name in self.frozen]
+
+    def train(self, mode: bool = True) -> 'VOSegmentor':
+        """Switch the mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.eval()
+        return self
+
+    # The four steps of a frame, which rollout.advance puts in order.
+
+    def encode_frame(self, image: Tensor) -> FrameFeatures:
+        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, padded by the preprocessor."""
+        return self.key_encoder(image)
+
+    def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
+        """What the frame shows of the objects that were read."""
+        logits, decoded = self.in_object_chunks(lambda some: self.decoder(some, features.maps), readout)
+        probabilities = logits.sigmoid()
+        if features.present is not None:
+            probabilities = probabilities * features.present[:, :, None, None]
+        return Segmentation(aggregate(probabilities), decoded)
+
+    def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
+        """The segmentation in which the given masks have their say."""
+        if output is None:
+            return Segmentation(given.replace(None))
+        new = given.masks.shape[1] - output.decoded.shape[1]
+        return Segmentation(given.replace(output.logits), F.pad(output.decoded, (0, 0, 0, 0, 0, new)))
+
+    def encode_value(self, features: FrameFeatures, output: Segmentation, prompted: bool) -> Entry:
+        """What the frame and its masks offer to the memory.
+
+        The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and ``decoded``
+        (B, O, P, C), the decoder's features, where something was decoded.
+        """
+        masks = output.logits.softmax(1)[:, 1:]
+        if features.blank is not None:
+            left, right, top, bottom = features.blank
+            masks = F.pad(F.pad(masks, (-left, -right, -top, -bottom)), features.blank)
+        value, key = self.in_object_chunks(
+            lambda own, others: self.value_encoder(features.image, own, others, features.maps[0]),
+            masks,
+            masks_of_others(masks),
+        )
+        if features.present is not None:
+            value = value * features.present[:, :, None, None]
+        if key is None:
+            key = features.query.key[:, None]
+        shrinkage = features.shrinkage
+        if shrinkage is not None:
+            shrinkage = shrinkage[:, None].expand(-1, key.shape[1], -1)
+        extras = dict(mask=F.adaptive_avg_pool2d(masks, features.grid).flatten(2))
+        if output.decoded is not None:
+            extras.update(decoded=output.decoded)
+        return Entry(key, value, features.grid, shrinkage, prompted, extras)
+
+    # mmengine's interface.
+
+    def forward(self, inputs, data_samples: list[VOSDataSample] | None = None, mode: str = 'tensor'):
+        """``loss``: dict of losses of clips; ``predict``: the samples with masks of whole videos; ``tensor``: logits."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.clip_logits(inputs, data_samples)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
+
+    def loss(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> dict[str, Tensor]:
+        """Losses of clips whose first frame's masks are given; ``inputs`` is (B, T, 3, H, W)."""
+        target, present = self._stacked(inputs, data_samples)
+        logits = self.clip_logits(inputs, data_samples)[:, 1:]
+        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        return self.loss_function(logits, target[:, 1:], present, iteration)
+
+    def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
+        """Logits (B, T, 1 + O, H, W) of clips; those of frame 0 are the given masks.
+
+        Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for the others.
+        """
+        target, present = self._stacked(inputs, data_samples)
+        blank = self.data_preprocessor.blank_margins(data_samples[0].masks.shape[-2:])
+        ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
+        given = GivenMasks(target[:, :1] == ids)
+        seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
+        seeds = None if None in seeds else seeds
+        clip = dataclasses.replace(self.encode_frame(inputs.flatten(0, 1)), present=present, blank=blank)
+        state, outputs, length = None, [], inputs.shape[1]
+        for index in range(length):
+            first = given if index == 0 else None
+            features = clip.frame(index, length)
+            output, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
+            outputs.append(output.logits)
+        return torch.stack(outputs, 1)
+
+    def _stacked(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> tuple[Tensor, Tensor]:
+        margins = self.data_preprocessor.margins(data_samples[0].masks.shape[-2:])
+        return stack_masks(data_samples, inputs.shape[-2:], margins)
+
+    def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
+        """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see ``predict_video``)."""
+        for video, sample in zip(videos, data_samples, strict=True):
+            predict_video(self, video, sample)
+        return data_samples
+
+    # Streaming.
+
+    def new_stream(self, seed: int = 0) -> VOSStream | MergedStream:
+        """A stream that has not begun; with ``test_time`` one that merges its variants."""
+        return VOSStream(self, seed) if self.test_time is None else MergedStream(self, seed)
+
+    def start(self, frame, masks, seed: int = 0) -> VOSStream | MergedStream:
+        """Begin a stream: the first frame with its masks.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB array or tensor.
+            masks: (H, W) integer ids: 0 background, 255 void, all others objects.
+            seed: For memories that draw at random.
+
+        Returns:
+            The stream; call its ``step`` (or this model's) with every further frame.
+        """
+        self._stream = self.new_stream(seed)
+        self._stream.step(frame, masks)
+        return self._stream
+
+    def step(self, frame, masks=None) -> Tensor:
+        """The next frame of the stream that ``start`` began last: ids (H, W), see :meth:`VOSStream.step`."""
+        if self._stream is None:
+            raise RuntimeError('step() before start(): begin a stream with start(frame, masks)')
+        return self._stream.step(frame, masks)
+
+    def load_stream(self, path: str) -> VOSStream | MergedStream:
+        """Go on with a stream that was saved with its ``save``, by a model of the same ``test_time``."""
+        self._stream = (VOSStream if self.test_time is None else MergedStream).load(self, path)
+        return self._stream
+
+
+def stack_masks(
+    data_samples: list[VOSDataSample], size: tuple[int, int], margins: tuple[int, int, int, int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The masks of a batch of clips.
+
+    Args:
+        data_samples: With ``masks`` (T, H, W) of ids 0..O and 255.
+        size: (H', W') of the padded frames.
+        margins: (left, right, top, bottom) of that padding; None: it is at the bottom and right.
+
+    Returns:
+        Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the batch.
+    """
+    masks = torch.stack([sample.masks for sample in data_samples])
+    height, width = masks.shape[-2:]
+    masks = F.pad(masks, margins or (0, size[1] - width, 0, size[0] - height), value=VOID)
+    numbers = [len(sample.object_ids) for sample in data_samples]
+    present = torch.tensor([[index < number for index in range(max(numbers))] for number in numbers])
+    return masks, present.to(masks.device, non_blocking=True)

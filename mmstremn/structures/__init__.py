@@ -1,0 +1,6 @@
+"""What data sets hand to models: data samples, and videos whose frames are decoded when asked for."""
+
+from mmstremn.structures.data_samples import VOID, PredictionDataSample, VOSDataSample
+from mmstremn.structures.video import Video, iterate_frames, mask_ids
+
+__all__ = ['VOID', 'PredictionDataSample', 'VOSDataSample', 'Video', 'iterate_frames', 'mask_ids']

@@ -1,0 +1,133 @@
+"""Weights that are shared: published small, and taken as safetensors wherever a checkpoint is taken."""
+
+import json
+
+import pytest
+import torch
+from helpers.runs import ROOT, SMALL_VOS, run_tool
+from mmengine.config import Config
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mmstremn.apis import init_segmentor
+from mmstremn.checkpoints.weight_files import load_from_safetensors, publish, write_weights
+from mmstremn.engine.launch import check_checkpoint_file
+
+PUBLISH = 'model_converters/publish_model'
+
+
+@pytest.fixture(scope='module')
+def model():
+    torch.manual_seed(3)
+    return init_segmentor(SMALL_VOS, device='cpu')
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    """A file as a training leaves it."""
+    path = tmp_path / 'iter_7.pth'
+    state = {f'module.{key}': value for key, value in model.state_dict().items()}
+    torch.save(
+        dict(meta=dict(iter=7, cfg='a = "/home/me"'), state_dict=state, optimizer=dict(state=torch.zeros(9))),
+        path,
+    )
+    return path
+
+
+def test_published_weights_are_small_and_load_into_the_model(checkpoint, model, tmp_path):
+    target, output = tmp_path / 'new/model.safetensors', tmp_path / 'output'
+    assert run_tool(PUBLISH, [checkpoint, target, '--half'], output=output) == 0
+    assert f'{target}: {target.stat().st_size:,} bytes, SHA-256 ' in output.read_text()
+    numbers = sum(value.numel() for value in model.state_dict().values())
+    assert target.stat().st_size < 2 * numbers + 200 * len(model.state_dict()) + 1000
+    assert {value.dtype for value in load_file(target).values()} <= {torch.half, torch.int64}
+    loaded = init_segmentor(SMALL_VOS, target, 'cpu').state_dict()
+    for key, value in model.state_dict().items():
+        assert loaded[key].dtype == value.dtype
+        torch.testing.assert_close(loaded[key], value.half().to(value.dtype), rtol=0, atol=0)
+
+
+def test_published_weights_name_no_place_of_the_machine(checkpoint, tmp_path):
+    publish(checkpoint, tmp_path / 'model.safetensors')
+    with safe_open(tmp_path / 'model.safetensors', 'pt') as file:
+        meta = json.loads(file.metadata()['meta'])
+    assert meta['iterations'] == 7 and len(meta['source_sha256']) == 64
+    assert '/' not in json.dumps(meta)
+    assert 'optimizer' not in torch.load(_as_pth(checkpoint, tmp_path))
+
+
+def _as_pth(checkpoint, folder):
+    publish(checkpoint, folder / 'model.pth')
+    return folder / 'model.pth'
+
+
+def test_safetensors_of_another_shape_are_refused_by_key(checkpoint, model, tmp_path):
+    state = dict(model.state_dict(), **{'decoder.predict.bias': torch.zeros(5)})
+    write_weights(tmp_path / 'other.safetensors', state, {})
+    with pytest.raises(
+        RuntimeError, match=r'other.safetensors.* decoder.predict.bias \(5,\) instead of \(1,\)'
+    ):
+        init_segmentor(SMALL_VOS, tmp_path / 'other.safetensors', 'cpu')
+
+
+def test_the_tools_test_and_train_from_safetensors(checkpoint, tmp_path):
+    publish(checkpoint, tmp_path / 'model.safetensors')
+    for name in ('model.safetensors', 'iter_7.pth'):
+        outputs = ['--work-dir', tmp_path / name.split('.')[0], '--out', tmp_path / f'{name}.json']
+        assert run_tool('test', [SMALL_VOS, tmp_path / name, *outputs]) == 0
+    one, other = (
+        json.loads((tmp_path / f'{name}.json').read_text()) for name in ('model.safetensors', 'iter_7.pth')
+    )
+    assert {k: v for k, v in one.items() if 'fps' not in k} == {
+        k: v for k, v in other.items() if 'fps' not in k
+    }
+    options = [
+        f'load_from={tmp_path / "model.safetensors"}',
+        'train_cfg.max_iters=1',
+        'optim_wrapper.optimizer.lr=0',
+    ]
+    options += ['optim_wrapper.optimizer.weight_decay=0']
+    assert run_tool('train', [SMALL_VOS, '--work-dir', tmp_path / 'tuned', '--cfg-options', *options]) == 0
+    tuned = torch.load(tmp_path / 'tuned/iter_1.pth', weights_only=False)['state_dict']
+    given = load_file(tmp_path / 'model.safetensors')
+    for key in ('decoder.predict.weight', 'key_encoder.key.weight'):
+        torch.testing.assert_close(tuned[key], given[key], rtol=0, atol=0)
+
+
+def test_bad_files(checkpoint, tmp_path):
+    cut = tmp_path / 'cut.safetensors'
+    cut.write_bytes(checkpoint.read_bytes()[:100])
+    for check in (check_checkpoint_file, load_from_safetensors):
+        with pytest.raises(ValueError, match=r'cut.safetensors: expected a safetensors file'):
+            check(str(cut))
+        with pytest.raises(FileNotFoundError, match=r'none.safetensors: no such file'):
+            check(str(tmp_path / 'none.safetensors'))
+
+
+def test_what_cannot_be_published(checkpoint, tmp_path, model):
+    with pytest.raises(FileNotFoundError, match=r'none.pth: no such file'):
+        publish(tmp_path / 'none.pth', tmp_path / 'a.safetensors')
+    with pytest.raises(FileExistsError, match=r'iter_7.pth: the file exists'):
+        publish(checkpoint, checkpoint)
+    with pytest.raises(
+        ValueError, match=r"a.bin: expected a file name that ends in '.pth' or '.safetensors'"
+    ):
+        publish(checkpoint, tmp_path / 'a.bin')
+    torch.save(dict(state_dict=dict(model.state_dict(), huge=torch.tensor(1e6))), tmp_path / 'huge.pth')
+    with pytest.raises(ValueError, match=r'huge.pth: huge is not finite in half precision'):
+        publish(tmp_path / 'huge.pth', tmp_path / 'huge.safetensors', half=True)
+    assert not (tmp_path / 'huge.safetensors').exists()
+    publish(tmp_path / 'huge.pth', tmp_path / 'huge.safetensors')
+    torch.save(dict(state_dict=dict(a=1)), tmp_path / 'none.pth')
+    with pytest.raises(
+        ValueError, match=r"none.pth: expected a checkpoint with weights .* under 'state_dict'"
+    ):
+        publish(tmp_path / 'none.pth', tmp_path / 'none.safetensors')
+
+
+def test_the_shipped_weights_fit_their_config_and_size():
+    path = ROOT / 'weights/stremn_r18.safetensors'
+    assert path.stat().st_size <= 16e6
+    model = init_segmentor(ROOT / 'configs/vos/shipped_stremn.py', path, 'cpu')
+    assert model.value_encoder.value_channels == 256
+    assert Config.fromfile(ROOT / 'configs/vos/shipped_stremn.py').model.backbone.model_name == 'resnet18'

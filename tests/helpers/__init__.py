@@ -1,0 +1,1 @@
+"""What tests share: cases, files that are written for a test, runs of the tools."""

@@ -1,0 +1,355 @@
+"""The learned selector: what it draws, what it learns, and that it learns to keep what is needed later."""
+
+import math
+
+import pytest
+import torch
+from helpers.memory_cases import KEY, VALUE, generator, make_entry, make_query, run, take
+
+from mmstremn.memory import (
+    EmptyFirst,
+    Entry,
+    FIFOSelector,
+    GumbelSelector,
+    Query,
+    SlotMemory,
+    SlotState,
+    gumbel_softmax,
+)
+from mmstremn.memory.slots.noise import uniform
+
+LOGITS = torch.tensor([0.5, -1.0, 2.0, -math.inf, 0.0])
+
+
+def make_selector(seed=0, **kwargs) -> GumbelSelector:
+    torch.manual_seed(seed)
+    return GumbelSelector(KEY, VALUE, channels=8, **kwargs)
+
+
+def make_memory(num_slots=3, seed=0, **kwargs) -> SlotMemory:
+    return SlotMemory(num_slots, make_selector(seed), **kwargs)
+
+
+def filled_state(memory, batch=1, objects=1, groups=1, frames=6, seeds=None):
+    with torch.no_grad():
+        entries = [make_entry(i, batch, objects, groups) for i in range(frames)]
+        queries = [make_query(i, batch) for i in range(frames)]
+        return run(memory, entries, queries, seeds)[0]
+
+
+def soft_weights(logits, noise, temperature):
+    """softmax((logits + g) / temperature) with g = -log(-log(u)), in float64."""
+    return ((logits.double() - (-noise.double().log()).log()) / temperature).softmax(-1)
+
+
+def chi_square(counts, probabilities):
+    """Of the classes that can be drawn; the number of degrees of freedom is one less."""
+    possible = probabilities > 0
+    expected = probabilities[possible] * counts.sum()
+    return ((counts[possible] - expected).square() / expected).sum()
+
+
+# The distribution.
+
+
+@pytest.mark.parametrize('temperature', [0.05, 0.5, 1.0, 10.0])
+def test_hard_samples_follow_softmax_at_every_temperature(temperature):
+    noise = torch.rand(20000, 5, generator=generator(1))
+    sample = gumbel_softmax(LOGITS.expand(20000, -1), noise, temperature)
+    torch.testing.assert_close(sample.sum(-1), torch.ones(20000))
+    counts = sample.round().sum(0).double()
+    assert counts[3] == 0
+    assert chi_square(counts, LOGITS.double().softmax(-1)) < 18  # 3 degrees of freedom: 1 in 2,000
+    assert (
+        chi_square(counts, (LOGITS.double() / 1.3).softmax(-1)) > 18
+    )  # the test would see another distribution
+
+
+def test_seeded_choices_follow_softmax_over_samples_and_over_steps():
+    """The noise of neighbouring seeds and steps is independent enough."""
+    selector = make_selector().train()
+    state = SlotState.empty(make_entry(batch=4000), 4, tuple(range(4000)))
+    counts = selector.choose(LOGITS.expand(4000, 1, -1), state).detach().round().sum((0, 1)).double()
+    assert chi_square(counts, LOGITS.double().softmax(-1)) < 18
+    state, counts = SlotState.empty(make_entry(), 4, (7,)), torch.zeros(5, dtype=torch.double)
+    for state.step in range(4000):
+        counts += selector.choose(LOGITS.expand(1, 1, -1), state)[0, 0].detach().round()
+    assert chi_square(counts, LOGITS.double().softmax(-1)) < 18
+
+
+def test_soft_weights_approach_the_hard_sample_as_the_temperature_falls():
+    noise = torch.rand(500, 5, generator=generator(2))
+    logits = LOGITS.expand(500, -1)
+    hard = [gumbel_softmax(logits, noise, t) for t in (2.0, 0.5, 0.1, 0.01)]
+    gaps = [(soft_weights(logits, noise, t) - hard[0]).abs().mean().item() for t in (2.0, 0.5, 0.1, 0.01)]
+    assert all(torch.equal(one.round(), hard[0].round()) for one in hard)  # the same noise, the same sample
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] > 0.1
+    assert gaps[-1] < 0.005
+
+
+@pytest.mark.parametrize('temperature', [0.3, 1.0, 4.0])
+def test_straight_through_gradient_is_the_soft_gradient(temperature):
+    noise = torch.rand(50, 5, generator=generator(3))
+    goal = torch.randn(50, 5, generator=generator(4))
+    logits = LOGITS.expand(50, -1).clone().requires_grad_()
+    (got,) = torch.autograd.grad((gumbel_softmax(logits, noise, temperature) * goal).sum(), logits)
+    (expected,) = torch.autograd.grad((soft_weights(logits, noise, temperature) * goal).sum(), logits)
+    assert (got[:, 3] == 0).all()  # barred: no gradient, and no NaN
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+    assert got.abs().max() > 0.01
+
+
+def test_extreme_noise_is_finite():
+    edge = torch.tensor([[0.0, 1 - 2**-24, 0.5], [0.0, 0.0, 0.0]])
+    logits = torch.zeros(2, 3, requires_grad=True)
+    sample = gumbel_softmax(logits, edge, 0.1)
+    sample.sum().backward()
+    assert sample.isfinite().all()
+    assert logits.grad.isfinite().all()
+    assert sample[0].argmax() == 1
+
+
+def test_evaluation_takes_the_arg_max():
+    selector = make_selector()
+    state = SlotState.empty(make_entry(batch=300), 4, tuple(range(300)))
+    logits = torch.randn(300, 1, 5, generator=generator(5))
+    best = logits.argmax(-1)
+    assert torch.equal(selector.eval().choose(logits, state).argmax(-1), best)
+    assert not torch.equal(selector.train().choose(logits, state).argmax(-1), best)
+
+
+# Noise.
+
+
+def test_noise_is_a_function_of_seed_and_step_in_any_batch():
+    state = SlotState.empty(make_entry(batch=3), 4, (11, 12, 13))
+    state.step = 5
+    together = uniform(state, (1, 5))
+    torch.rand(3)
+    torch.testing.assert_close(uniform(state, (1, 5)), together, rtol=0, atol=0)
+    alone = SlotState.empty(make_entry(), 4, (12,))
+    alone.step = 5
+    torch.testing.assert_close(uniform(alone, (1, 5))[0], together[1], rtol=0, atol=0)
+    alone.step = 6
+    assert (uniform(alone, (1, 5))[0] - together[1]).abs().min() > 1e-6
+    assert (together[0] - together[1]).abs().min() > 1e-6
+
+
+def test_noise_of_an_object_is_the_same_however_many_pad_the_batch():
+    state = SlotState.empty(make_entry(), 9, (3,))
+    torch.testing.assert_close(uniform(state, (8, 10))[:, :2], uniform(state, (2, 10)), rtol=0, atol=0)
+
+
+def test_seeds_of_any_size_are_taken():
+    for seed in (-1, 0, 2**40 + 1, 2**63 - 1):
+        assert uniform(SlotState.empty(make_entry(), 2, (seed,)), (1, 3)).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+def test_a_sample_chooses_alike_in_any_batch(groups):
+    """Also where the batch pads it with an absent object: zero values, probability 0."""
+    memory = make_memory(4, gates=[]).train()
+    entries = [make_entry(i, batch=4, objects=2, groups=groups) for i in range(7)]
+    state, _ = run(memory, entries, seeds=(5, 6, 7, 8))
+    for sample in range(4):
+        alone = [take(entry, slice(sample, sample + 1)) for entry in entries]
+        state_alone, _ = run(memory, alone, seeds=(5 + sample,))
+        assert torch.equal(state_alone.written_at[0], state.written_at[sample])
+
+
+def test_an_absent_object_changes_nothing():
+    selector = make_selector().eval()
+    memory = SlotMemory(3, selector, gates=[EmptyFirst()]).eval()
+    entries = [make_entry(i, batch=2, objects=2) for i in range(5)]
+    padded = [
+        Entry(e.key, torch.cat([e.value, torch.zeros_like(e.value[:, :1])], 1), e.grid) for e in entries
+    ]
+    with torch.no_grad():
+        (state, _), (state_padded, _) = run(memory, entries[:4]), run(memory, padded[:4])
+        plain, with_padding = selector(state, entries[4]), selector(state_padded, padded[4])
+    torch.testing.assert_close(with_padding, plain, rtol=0, atol=1e-6)
+    other = Entry(padded[4].key, padded[4].value + 1, padded[4].grid)
+    assert (selector(state_padded, other) - plain).abs().max() > 1e-3  # values do have a say
+
+
+def test_objects_with_own_keys_choose_independently():
+    selector = make_selector().eval()
+    memory = SlotMemory(3, selector, per_object_key=True).eval()
+    state = filled_state(memory, objects=3, groups=3)
+    entry = make_entry(9, objects=3, groups=3)
+    logits = selector(state, entry)
+    torch.testing.assert_close(logits, selector(state, make_entry(9, objects=3, groups=3)), rtol=0, atol=0)
+    other = make_entry(9, objects=3, groups=3)
+    other.key[:, 2] += 1
+    other.value[:, 2] += 1
+    torch.testing.assert_close(selector(state, other)[:, :2], logits[:, :2], rtol=0, atol=1e-6)
+    assert (selector(state, other)[:, 2] - logits[:, 2]).abs().max() > 1e-3
+
+
+# The network.
+
+
+def test_weights_do_not_depend_on_the_number_of_slots():
+    weights = make_memory(3).state_dict()
+    for number in (1, 2, 8):
+        memory = make_memory(number, seed=1)
+        memory.load_state_dict(weights)
+        state = filled_state(memory.eval(), frames=10)
+        assert memory.selector(state, make_entry(20)).shape == (1, 1, number + 1)
+
+
+def test_the_order_of_the_slots_does_not_matter():
+    memory = make_memory(4).eval()
+    state, order = filled_state(memory), torch.tensor([2, 0, 3, 1])
+    shuffled = state.map(lambda tensor: tensor[:, :, order])
+    logits = memory.selector(state, make_entry(9))
+    expected = torch.cat([logits[..., order], logits[..., -1:]], -1)
+    torch.testing.assert_close(memory.selector(shuffled, make_entry(9)), expected, rtol=0, atol=1e-5)
+    assert logits[0, 0].unique().numel() == 5
+
+
+def test_the_new_frame_does_not_count_as_its_own_neighbour():
+    """A slot that is a copy of the new frame is told apart from one that is not."""
+    memory = make_memory(3).eval()
+    state = filled_state(memory)
+    entry = make_entry(9)
+    different = memory.selector(state, entry)
+    state.key[:, :, 1], state.value[:, :, 1] = entry.key, entry.value
+    assert (memory.selector(state, entry) - different).abs().amax(-1) > 1e-3
+
+
+def test_empty_slots_give_finite_moderate_gradients():
+    """Without EmptyFirst the selector also scores empty slots, whose content is exactly zero."""
+    memory = make_memory(4, gates=[]).train()
+    entries = [make_entry(i, batch=8, objects=2, prompted=i == 0) for i in range(6)]
+    for entry in entries:
+        entry.key.requires_grad_()
+        entry.value.requires_grad_()
+    _, readouts = run(memory, entries, [make_query(i, batch=8) for i in range(6)], seeds=tuple(range(8)))
+    torch.stack(readouts[3:]).square().sum().backward()
+    gradients = [p.grad for p in memory.parameters()] + [entry.value.grad for entry in entries]
+    assert max(float(g.abs().max()) for g in gradients if g is not None) < 1e4
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_scores_are_float32(dtype):
+    memory = make_memory().eval()
+    entries = [make_entry(i, dtype=dtype) for i in range(5)]
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        state, _ = run(memory, entries[:4])
+        assert state.key.dtype == dtype
+        assert memory.selector(state, entries[4]).dtype == torch.float32
+
+
+# Statistics.
+
+
+def test_statistics_count_real_choices_only():
+    memory = make_memory(3).train()
+    run(memory, [make_entry(i, batch=2) for i in range(3)], seeds=(0, 1))  # forced by EmptyFirst
+    assert memory.selector.pop_statistics()['choices'] == 0
+    run(memory, [make_entry(i, batch=2) for i in range(8)], seeds=(0, 1))
+    assert memory.selector.pop_statistics()['choices'] == 10
+    assert memory.selector.pop_statistics() == {}
+    filled_state(memory.eval())
+    assert memory.selector.pop_statistics() == {}
+
+
+def test_statistics_are_means_over_choices():
+    selector = make_selector().train()
+    state = filled_state(make_memory(2).eval(), frames=2)
+    state.step, state.written_at = 10, torch.tensor([[[4, 7]]])
+    certain = torch.tensor([[[50.0, 0.0, 0.0]]])
+    skip = torch.tensor([[[0.0, 0.0, 50.0]]])
+    for logits in (certain, certain, skip, torch.tensor([[[-math.inf, 50.0, 0.0]]])):
+        selector.choose(logits, state)
+    statistics = selector.pop_statistics()
+    assert statistics['choices'] == 4
+    assert statistics['skips'] == pytest.approx(0.25)
+    assert statistics['age'] == pytest.approx((6 + 6 + 0 + 3) / 4)
+    assert statistics['entropy'] == pytest.approx(0, abs=1e-6)
+    selector.choose(torch.zeros(1, 1, 3), state)
+    assert selector.pop_statistics()['entropy'] == pytest.approx(math.log(3))
+
+
+# Learning.
+
+
+def clip_loss(memory, seeds):
+    entries = [make_entry(i, batch=len(seeds)) for i in range(6)]
+    _, readouts = run(memory, entries, [make_query(i, len(seeds)) for i in range(6)], seeds)
+    return torch.stack(readouts).square().sum()
+
+
+def test_the_loss_of_a_clip_with_forced_choices_reaches_every_weight():
+    memory = make_memory(2).train()
+    clip_loss(memory, tuple(range(16))).backward()
+    for name, parameter in memory.selector.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        if name != 'network.2.bias':  # adds the same to all candidates
+            assert parameter.grad.abs().max() > 1e-6, name
+
+
+def test_without_a_real_choice_no_gradient_arrives():
+    memory = make_memory(6).train()
+    clip_loss(memory, (0, 1)).backward()
+    assert all(p.grad is None or (p.grad == 0).all() for p in memory.selector.parameters())
+
+
+BATCH, LENGTH = 32, 6
+
+
+def toy_stream(seed):
+    """One frame of each stream, at a random place, is marked; its content is asked for at the end.
+
+    Returns:
+        Entries, the query for the marked frame, its content (B, 2), its place (B,).
+    """
+    g = generator(seed)
+    place = torch.randint(0, LENGTH - 1, (BATCH,), generator=g)
+    marked = torch.zeros(BATCH, LENGTH).scatter_(1, place[:, None], 1)[..., None]
+    content = torch.randn(BATCH, LENGTH, 2, generator=g)
+    axis, noise = torch.eye(KEY)[0], torch.randn(BATCH, LENGTH, KEY, generator=g)
+    key = 4 * (
+        marked * axis + (1 - marked) * (noise * (1 - axis))
+    )  # marked frames alone have a key along the axis
+    value = torch.cat([content, 2 * marked, torch.zeros(BATCH, LENGTH, VALUE - 3)], -1)
+    entries = [Entry(key[:, t, None, None], value[:, t, None, None], (1, 1)) for t in range(LENGTH)]
+    wanted = content[torch.arange(BATCH), place]
+    return entries, Query((4 * axis).expand(BATCH, 1, KEY)), wanted, place
+
+
+def toy_run(memory, seed):
+    entries, query, wanted, place = toy_stream(seed)
+    state, _ = run(memory, entries, seeds=tuple(range(1000 * seed, 1000 * seed + BATCH)))
+    readout, state = memory.read(state, query)
+    kept = (state.written_at[:, 0] == place[:, None]).any(-1).float().mean().item()
+    return (readout[:, 0, 0, :2] - wanted).square().mean(), kept
+
+
+def kept_in_evaluation(memory):
+    memory.eval()
+    with torch.no_grad():
+        shares = [toy_run(memory, 10_000 + seed)[1] for seed in range(8)]
+    memory.train()
+    return sum(shares) / len(shares)
+
+
+def test_the_selector_learns_to_keep_what_is_needed_later():
+    memory = make_memory(2, seed=3).train()
+    before = kept_in_evaluation(memory)
+    fifo = kept_in_evaluation(SlotMemory(2, FIFOSelector()))
+    optimizer = torch.optim.Adam(memory.parameters(), lr=1e-2)
+    losses = []
+    for step in range(150):
+        loss, _ = toy_run(memory, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    after = kept_in_evaluation(memory)
+    assert fifo < 0.5
+    assert before < 0.8
+    assert after > 0.97
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
