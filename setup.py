@@ -9,9 +9,10 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmstremn/__init__.py').read_text())[1]
 README = ROOT / 'README.md'
 
-# mmengine and its maintained fork onedl-mmengine own the same import package: requiring one would overwrite the other
-# where that is installed. So neither is required; the extra `mm` installs the forks this library is tested with, and
-# importing mmstremn says what to do where they are missing. requirements/tested.txt pins the versions that were tested.
+# mmengine and its maintained fork onedl-mmengine own the same import package: requiring one would overwrite
+# the other where that is installed. So neither is required; the extra `mm` installs the forks this library is
+# tested with, and importing mmstremn says what to do where they are missing. requirements/tested.txt pins the
+# versions that were tested.
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6']
 # mmsegmentation imports ftfy and regex (its text models) without requiring them.
 MMSEG = [*MM, 'onedl-mmsegmentation>=1.4.2', 'ftfy', 'regex']
@@ -42,7 +43,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
-    # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a wheel.
+    # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a
+    # wheel.
     package_data={'mmstremn': [f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml')]},
     python_requires='>=3.11',
     install_requires=[

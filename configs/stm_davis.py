@@ -1,4 +1,5 @@
-# STM (Oh et al., ICCV 2019): a memory that grows, a key per object, dot product, every 5th frame and the previous one.
+# STM (Oh et al., ICCV 2019): a memory that grows, a key per object, dot product, every 5th frame and the
+# previous one.
 _base_ = './stremn_davis.py'
 model = dict(
     memory=dict(

@@ -1,5 +1,5 @@
-# stremn_davis.py in mmengine's pure-Python style: classes instead of names and imports instead of `_base_`, which an editor
-# can follow. The data's place: environment variable MMSTREMN_DAVIS.
+# stremn_davis.py in mmengine's pure-Python style: classes instead of names and imports instead of `_base_`,
+# which an editor can follow. The data's place: environment variable MMSTREMN_DAVIS.
 import os
 
 from mmengine.config import read_base

@@ -1,5 +1,6 @@
-# A small STReMN on the embedded data: no download, no weights, minutes on two CPU cores. `make demo` starts it from the
-# checkpoint of vos/synthetic_short_clips.py (load_from); from random weights give it more iterations.
+# A small STReMN on the embedded data: no download, no weights, minutes on two CPU cores. `make demo` starts
+# it from the checkpoint of vos/synthetic_short_clips.py (load_from); from random weights give it more
+# iterations.
 _base_ = ['./_base_/default_runtime.py']
 max_iters = 160
 size = (128, 128)

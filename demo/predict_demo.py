@@ -1,8 +1,8 @@
 """Predict how a clip goes on: ``python demo/predict_demo.py CLIP --checkpoint FILE``.
 
-The model sees the first frames of the clip and predicts the next ones from its own predictions, for any number of steps.
-The folder gets ``prediction.png`` (true frames above the predicted ones) and ``prediction.mp4`` (the input and then the
-prediction, beside the clip itself).
+The model sees the first frames of the clip and predicts the next ones from its own predictions, for any
+number of steps. The folder gets ``prediction.png`` (true frames above the predicted ones) and
+``prediction.mp4`` (the input and then the prediction, beside the clip itself).
 """
 
 import argparse
@@ -97,7 +97,8 @@ def read_config(args: argparse.Namespace) -> Config:
         if getattr(args, name) is None:
             if key not in data:
                 raise ValueError(
-                    f'config {args.config}: expected one of a video predictor, with test_dataloader.dataset.{key}; '
+                    f'config {args.config}: expected one of a video predictor, with '
+                    f'test_dataloader.dataset.{key}; '
                     f'or give --{name}'
                 )
             setattr(args, name, data[key])
@@ -157,7 +158,8 @@ def latest_checkpoint(config: str) -> str:
 
 
 def predict(model: VideoPredictor, observed: torch.Tensor, steps: int) -> torch.Tensor:
-    """The next frames (T, C, H, W), clipped to 0..1; the stream holds no more than its memory and its last frames."""
+    """The next frames (T, C, H, W), clipped to 0..1; the stream holds no more than its memory and its last
+    frames."""
     progress = StagedProgress(Console(file=sys.stdout))
     total = len(observed) + steps
     with progress.running(total), progress.stage('predicting') as report:

@@ -1,10 +1,11 @@
-"""Train, test and show STReMN on synthetic videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make demo``).
+"""Train, test and show STReMN on synthetic videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make
+demo``).
 
-The model is trained on short clips first, in which a memory has nothing to choose; from there it is trained with the
-config's learned selector and, on the same clips, with FIFO. Both are tested beside the baseline that copies the first mask.
-The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video ``overlay.mp4``, ``slots.png`` and
-``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the logs of the runs under ``runs``. On the CPU a
-seed gives the same figures every time.
+The model is trained on short clips first, in which a memory has nothing to choose; from there it is trained
+with the config's learned selector and, on the same clips, with FIFO. Both are tested beside the baseline that
+copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video
+``overlay.mp4``, ``slots.png`` and ``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the
+logs of the runs under ``runs``. On the CPU a seed gives the same figures every time.
 """
 
 import argparse
@@ -212,7 +213,8 @@ def evaluate_baseline(videos: list[Video], report: Callable[[int], None]) -> dic
 
 
 def show(cfg: Config, out: Path, video: Video) -> None:
-    """Write ``overlay.mp4`` (frame, ground truth, prediction), ``slots.png`` and ``overview.png`` of one video."""
+    """Write ``overlay.mp4`` (frame, ground truth, prediction), ``slots.png`` and ``overview.png`` of one
+    video."""
     sample = VOSDataSample()
     predict_video(init_segmentor(cfg, out / 'stremn.pth'), video, sample)
     if 'slot_timeline' not in sample:
@@ -230,7 +232,8 @@ def show(cfg: Config, out: Path, video: Video) -> None:
 
 
 def side_by_side(*pictures: np.ndarray, height: int = 256) -> np.ndarray:
-    """Pictures (H, W[, 3]) of one size in a row, enlarged by a whole number to about ``height`` rows, with gaps."""
+    """Pictures (H, W[, 3]) of one size in a row, enlarged by a whole number to about ``height`` rows, with
+    gaps."""
     scale = max(1, round(height / pictures[0].shape[0]))
     large = [picture.repeat(scale, 0).repeat(scale, 1) for picture in pictures]
     gap = np.zeros_like(large[0][:, :4])

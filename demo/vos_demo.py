@@ -1,7 +1,8 @@
 """Segment a video from the mask of its first frame: ``python demo/vos_demo.py VIDEO --mask FIRST.png``.
 
-Frames are decoded, segmented and written one by one, so the video may be of any length. The folder gets ``overlay.mp4``,
-``masks/<frame>.png`` (palette PNGs with the ids of the given masks) and, of a memory with slots, ``slots.png``.
+Frames are decoded, segmented and written one by one, so the video may be of any length. The folder gets
+``overlay.mp4``, ``masks/<frame>.png`` (palette PNGs with the ids of the given masks) and, of a memory with
+slots, ``slots.png``.
 """
 
 import argparse
@@ -62,7 +63,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.config is None) != (args.checkpoint is None):
         parser.error(
-            '--config and --checkpoint belong together: expected both, or none of them for the weights in weights/'
+            '--config and --checkpoint belong together: expected both, or none of them for the weights in '
+            'weights/'
         )
     if args.config is None:
         args.config, args.checkpoint = str(CONFIG), str(WEIGHTS)

@@ -17,7 +17,10 @@ from mmstremn.mm_packages import DISTRIBUTIONS, INSTALL, distribution_of
 from mmstremn.versions import FIX, TESTED, installed_version
 
 PACKAGES = ('torchvision', 'timm', 'numpy', 'safetensors', 'trackeval', 'lap')
-OPS = 'needed by some models of mmdet alone: build mmcv with --no-build-isolation, or use mmstremn.adapters.mmcv_ops_stub'
+OPS = (
+    'needed by some models of mmdet alone: build mmcv with --no-build-isolation, or use '
+    'mmstremn.adapters.mmcv_ops_stub'
+)
 
 
 def main() -> None:

@@ -1,13 +1,16 @@
-"""How mmengine finds the configs of installed packages: ``_base_ = 'mmseg::...'``, ``get_config('mmstremn::...')``.
+"""How mmengine finds the configs of installed packages: ``_base_ = 'mmseg::...'``,
+``get_config('mmstremn::...')``.
 
-mmengine looks such names up in a table of its own (``mmengine.config.utils.MODULE2PACKAGE``). It does not know this library;
-for 'mmseg' it names upstream's distribution, so where the fork ``onedl-mmsegmentation`` is installed ``_base_`` fails and
-``get_config`` runs ``pip install mmsegmentation`` over the fork. It also refuses configs that lie in no sub-folder.
+mmengine looks such names up in a table of its own (``mmengine.config.utils.MODULE2PACKAGE``). It does not
+know this library; for 'mmseg' it names upstream's distribution, so where the fork ``onedl-mmsegmentation`` is
+installed ``_base_`` fails and ``get_config`` runs ``pip install mmsegmentation`` over the fork. It also
+refuses configs that lie in no sub-folder.
 
-:func:`register_mm_packages` changes that; ``import mmstremn`` calls it. mmengine resolves a ``_base_`` before it imports
-what ``custom_imports`` names, so for a config's own ``_base_`` those come too late. Either the program that reads the config
-imports mmstremn first: ``tools/train.py`` and ``tools/test.py`` of this library do, hence ``mim train mmstremn CONFIG``; in
-another project one line ``import mmstremn`` in its script does it. Or the config does so itself, under any program::
+:func:`register_mm_packages` changes that; ``import mmstremn`` calls it. mmengine resolves a ``_base_`` before
+it imports what ``custom_imports`` names, so for a config's own ``_base_`` those come too late. Either the
+program that reads the config imports mmstremn first: ``tools/train.py`` and ``tools/test.py`` of this library
+do, hence ``mim train mmstremn CONFIG``; in another project one line ``import mmstremn`` in its script does
+it. Or the config does so itself, under any program::
 
     _base_ = __import__('mmstremn') and 'mmstremn::stremn_davis.py'
 """
@@ -29,7 +32,7 @@ INSTALL = {
     'mmseg': 'pip install onedl-mmsegmentation==1.4.2 ftfy regex',
     'mmdet': 'pip install onedl-mmdetection==3.5.1 trackeval lap',
 }
-"""By import package: what the extras ``mm``, ``mmseg`` and ``tracking`` of this library install, in the tested versions."""
+"""By import package: what the extras ``mm``, ``mmseg`` and ``tracking`` install, in the tested versions."""
 
 
 def distribution_of(package: str) -> str | None:
@@ -46,10 +49,11 @@ def distribution_of(package: str) -> str | None:
 def register_mm_packages() -> None:
     """Let mmengine find the configs of mmstremn, mmseg and mmdet as they are installed. May be called again.
 
-    Their entries in ``MODULE2PACKAGE`` become the installed distributions, forks first. mmengine's function that splits
-    ``'package::config'`` is replaced: for these three packages it also takes configs in no sub-folder, and where one is not
-    installed it raises a ModuleNotFoundError that names what to install, before mmengine would run pip. Names of other
-    packages are left to mmengine.
+    Their entries in ``MODULE2PACKAGE`` become the installed distributions, forks first. mmengine's function
+    that splits ``'package::config'`` is replaced: for these three packages it also takes configs in no
+    sub-folder, and where one is not
+    installed it raises a ModuleNotFoundError that names what to install, before mmengine would run pip. Names
+    of other packages are left to mmengine.
     """
     from mmengine.config import config, utils
 

@@ -25,16 +25,20 @@ SCOPE = 'mmstremn'
 
 
 class NamingRegistry(Registry):
-    """mmengine's registry; where nothing has a name it says which names there are and which is spelt most like it.
+    """mmengine's registry; where nothing has a name it says which names there are and which is spelt most
+    like it.
 
-    So do ``build`` of this registry and of its ancestors while ``default_scope`` is ours, as in mmengine's ``Runner``.
+    So do ``build`` of this registry and of its ancestors while ``default_scope`` is ours, as in mmengine's
+    ``Runner``.
     """
 
     def get(self, key: str):
-        """The class registered as ``key``, looked up here first, then in the ancestors, or in the scope before its dot.
+        """The class registered as ``key``, looked up here first, then in the ancestors, or in the scope
+        before its dot.
 
         Raises:
-            KeyError: Nothing has that name (mmengine returns None, or raises a RuntimeError that says no more).
+            KeyError: Nothing has that name (mmengine returns None, or raises a RuntimeError that says no
+                more).
         """
         for registry in _lineage(self):  # mmengine imports nothing for the ancestors
             registry.import_from_location()
@@ -60,7 +64,8 @@ def _unknown(key: str, registry: Registry) -> str:
         try:
             importlib.import_module(f'{scope}.registry')
         except Exception as error:  # also what a package says of the versions it wants
-            return f"'{key}' was not found: {error}. python -m {SCOPE} says what is installed and what to install"
+            hint = f'python -m {SCOPE} says what is installed and what to install'
+            return f"'{key}' was not found: {error}. {hint}"
         lineage = [child] if (child := lineage[-1]._search_child(scope)) else []
     names = {name: entry.scope for entry in reversed(lineage) for name in entry.module_dict}
     close = difflib.get_close_matches(name, names)
@@ -69,7 +74,8 @@ def _unknown(key: str, registry: Registry) -> str:
         f'{entry.scope}: {", ".join(sorted(entry.module_dict))}' for entry in lineage if entry.module_dict
     ]
     where = lineage[0].scope if lineage else scope
-    return f"'{key}' is not registered as a {registry.name} of {where}.{hint} Registered: {'; '.join(groups) or 'nothing'}"
+    registered = '; '.join(groups) or 'nothing'
+    return f"'{key}' is not registered as a {registry.name} of {where}.{hint} Registered: {registered}"
 
 
 def _child(name: str, parent: Registry, location: str) -> Registry:
@@ -99,14 +105,15 @@ REGISTRIES += (OPTIM_WRAPPER_CONSTRUCTORS, VISUALIZERS, VISBACKENDS, PARAM_SCHED
 def build(cfg, registry: Registry = MODELS, **context):
     """Build a component and the components nested in its config, under our own scope.
 
-    For parts such as memories and backbones. A ``VOSegmentor`` or a data set builds its own parts: ``MODELS.build``,
-    ``DATASETS.build``.
+    For parts such as memories and backbones. A ``VOSegmentor`` or a data set builds its own parts:
+    ``MODELS.build``, ``DATASETS.build``.
 
     Args:
         cfg: A dict with a ``type``, or an object that is already built (returned as it is).
         registry: Where the types are looked up.
-        **context: Values offered to every component built here, nested ones too. A component gets those that its
-            constructor names and that its config leaves out, so ``dict(type='SlotMemory')`` needs no widths.
+        **context: Values offered to every component built here, nested ones too. A component gets those that
+            its constructor names and that its config leaves out, so ``dict(type='SlotMemory')`` needs no
+            widths.
 
     Raises:
         KeyError: The type is not registered; the message names the types that are.

@@ -12,7 +12,8 @@ def check_versions() -> None:
     """Warn where a package is missing or was never tested in this version, naming what to install."""
     if installed_version('mmengine') is not None:
         warnings.warn(
-            f'mmengine {installed_version("mmengine")} cannot resume a run with torch >= 2.6, and its maintained fork '
+            f'mmengine {installed_version("mmengine")} cannot resume a run with torch >= 2.6, and its '
+            'maintained fork '
             f'onedl-mmengine has the same import name. Fix: {FIX}',
             stacklevel=3,
         )

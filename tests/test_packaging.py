@@ -37,7 +37,8 @@ def arguments():
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
-    """A wheel built from a source distribution of a copy of the repository, with the setuptools that are installed here."""
+    """A wheel built from a source distribution of a copy of the repository, with the setuptools that are
+    installed here."""
     folder = tmp_path_factory.mktemp('wheel')
     source = folder / 'source'
     source.mkdir()

@@ -1,4 +1,5 @@
-# The video stage of STCN and XMem: DAVIS 2017 five times and YouTube-VOS (hkchengrex/XMem train.py). Taken with
+# The video stage of STCN and XMem: DAVIS 2017 five times and YouTube-VOS (hkchengrex/XMem train.py). Taken
+# with
 # train_dataloader = dict(_delete_=True, **_base_.davis_youtube_vos_dataloader)
 # The data's places: environment variables MMSTREMN_DAVIS and MMSTREMN_YOUTUBE_VOS.
 davis_youtube_vos_dataloader = dict(

@@ -1,5 +1,6 @@
-# The memories of the long benchmark: four slots, of which the first keeps the first frame. They are offered every frame,
-# which serves rules best too on the development videos; with `_every_5th` every fifth. The learned selector may skip.
+# The memories of the long benchmark: four slots, of which the first keeps the first frame. They are offered
+# every frame, which serves rules best too on the development videos; with `_every_5th` every fifth. The
+# learned selector may skip.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 selectors = dict(
     gumbel='GumbelSelector',

@@ -1,5 +1,5 @@
-# The long benchmark: embedded videos of 200 to 2,000 frames at 128 px in which what a memory keeps decides. Training clips
-# span up to a few hundred frames of scenes that are never seen twice.
+# The long benchmark: embedded videos of 200 to 2,000 frames at 128 px in which what a memory keeps decides.
+# Training clips span up to a few hundred frames of scenes that are never seen twice.
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,

@@ -1,7 +1,8 @@
-# The memories that tools/analysis_tools/compare_memories.py compares: name -> config that takes the place of model.memory.
-# An entry without `type` changes the model elsewhere too: dict(memory=dict(type=...), decoder=dict(...)).
-# Fixed memories hold four frames' worth of features at most, where their size is free; the first frame stays.
-# The learned selector must choose three times in a clip of six frames: it trains with two slots.
+# The memories that tools/analysis_tools/compare_memories.py compares: name -> config that takes the place of
+# model.memory. An entry without `type` changes the model elsewhere too: dict(memory=dict(type=...),
+# decoder=dict(...)). Fixed memories hold four frames' worth of features at most, where their size is free;
+# the first frame stays. The learned selector must choose three times in a clip of six frames: it trains with
+# two slots.
 gates = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 slots = dict(type='SlotMemory', num_slots=4, train_slots=3, gates=gates)
 learned = dict(slots, train_slots=2, selector=dict(type='GumbelSelector'))

@@ -1,5 +1,6 @@
-# Six memories that share the weights of one checkpoint (configs/vos/stremn_r18_selector.py); frames are offered every 5th,
-# and there are five slots. STM's schedule (the previous frame always readable) has the shared key that the checkpoint knows.
+# Six memories that share the weights of one checkpoint (configs/vos/stremn_r18_selector.py); frames are
+# offered every 5th, and there are five slots. STM's schedule (the previous frame always readable) has the
+# shared key that the checkpoint knows.
 gates = [
     dict(type='EmptyFirst'),
     dict(type='KeepFirst'),

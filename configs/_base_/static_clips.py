@@ -1,9 +1,9 @@
-# The static stage of STCN and XMem: clips of three views of one photograph (hkchengrex/STCN dataset/static_dataset.py).
-# Taken with
+# The static stage of STCN and XMem: clips of three views of one photograph (hkchengrex/STCN
+# dataset/static_dataset.py). Taken with
 # train_dataloader = dict(_delete_=True, **_base_.static_dataloader)
-# The data's place: environment variable MMSTREMN_STATIC_SETS, with FSS-1000 in fss, DUTS in DUTS and ECSSD in ecssd as their
-# authors pack them. Both papers add BIG and HRSOD five times: dict(data_root=..., layout='fss1000', weight=5), pictures
-# (.jpg) beside their masks (.png).
+# The data's place: environment variable MMSTREMN_STATIC_SETS, with FSS-1000 in fss, DUTS in DUTS and ECSSD in
+# ecssd as their authors pack them. Both papers add BIG and HRSOD five times: dict(data_root=...,
+# layout='fss1000', weight=5), pictures (.jpg) beside their masks (.png).
 static_sets = '{{$MMSTREMN_STATIC_SETS:data/static_sets}}'
 static_dataloader = dict(
     batch_size=16,

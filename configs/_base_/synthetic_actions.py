@@ -1,4 +1,5 @@
-# Action recognition over embedded clips: TokenClassifier with one token a frame. Under 3 minutes on one CPU core.
+# Action recognition over embedded clips: TokenClassifier with one token a frame. Under 3 minutes on one CPU
+# core.
 max_iters = 600
 model = dict(
     type='TokenClassifier',

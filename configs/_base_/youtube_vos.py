@@ -1,8 +1,10 @@
-# Testing on YouTube-VOS, all frames in, the frames of meta.json out, as a zip file for the evaluation server. Taken with
+# Testing on YouTube-VOS, all frames in, the frames of meta.json out, as a zip file for the evaluation server.
+# Taken with
 # test_dataloader = dict(_delete_=True, **_base_.youtube_vos_dataloader)
 # test_evaluator = _base_.youtube_vos_evaluator
-# Figures (J and F of seen and unseen categories, G) need masks: a split of one's own, or split='train' with `videos`, a list
-# of videos that were left out of training. The data's place: environment variable MMSTREMN_YOUTUBE_VOS.
+# Figures (J and F of seen and unseen categories, G) need masks: a split of one's own, or split='train' with
+# `videos`, a list of videos that were left out of training. The data's place: environment variable
+# MMSTREMN_YOUTUBE_VOS.
 youtube_vos_root = '{{$MMSTREMN_YOUTUBE_VOS:data/YouTubeVOS}}'
 youtube_vos_dataloader = dict(
     batch_size=1,

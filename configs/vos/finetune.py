@@ -1,7 +1,7 @@
-# Fine-tuning on masks of one's own, few and sparse ones too (docs/your_own_videos.md). A few minutes on a GPU.
-# The data's place: environment variable MMSTREMN_OWN, a folder that tools/dataset_converters/to_davis.py wrote.
-# Starts from the weights of the repository, or from those that the environment variable MMSTREMN_CHECKPOINT names. The
-# selector stays as it is: a few masks do not teach it.
+# Fine-tuning on masks of one's own, few and sparse ones too (docs/your_own_videos.md). A few minutes on a
+# GPU. The data's place: environment variable MMSTREMN_OWN, a folder that tools/dataset_converters/to_davis.py
+# wrote. Starts from the weights of the repository, or from those that the environment variable
+# MMSTREMN_CHECKPOINT names. The selector stays as it is: a few masks do not teach it.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_shipped.py']
 own_root = '{{$MMSTREMN_OWN:data/own}}'
 load_from = '{{$MMSTREMN_CHECKPOINT:weights/stremn_r18.safetensors}}'

@@ -1,5 +1,5 @@
-# The small variant on the long benchmark, all but the selector: five-frame clips in which there is nothing to choose. Starts
-# from stage 2 on real video (load_from). A quarter of an hour on one CPU core.
+# The small variant on the long benchmark, all but the selector: five-frame clips in which there is nothing to
+# choose. Starts from stage 2 on real video (load_from). A quarter of an hour on one CPU core.
 _base_ = ['../_base_/default_runtime.py', '../_base_/long_synthetic.py', '../_base_/vos_r18_small.py']
 max_iters = 600
 load_from = 'work_dirs/stremn_r18_video/iter_250.pth'

@@ -1,5 +1,6 @@
-# The selector and everything else together, on twelve-frame clips in which it must choose seven times. Starts from
-# long_r18.py (load_from). Rules are trained the same with --cfg-options model.memory.selector.type=FIFOSelector.
+# The selector and everything else together, on twelve-frame clips in which it must choose seven times. Starts
+# from long_r18.py (load_from). Rules are trained the same with --cfg-options
+# model.memory.selector.type=FIFOSelector.
 _base_ = './long_r18.py'
 max_iters = 300
 load_from = 'work_dirs/long_r18/iter_600.pth'

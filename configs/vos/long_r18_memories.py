@@ -1,5 +1,5 @@
-# What tools/analysis_tools/compare_memories.py trains with every memory in turn: a few clips more, from one start,
-# then six videos of 150 frames.
+# What tools/analysis_tools/compare_memories.py trains with every memory in turn: a few clips more, from one
+# start, then six videos of 150 frames.
 _base_ = './long_r18.py'
 max_iters = 40
 load_from = None

@@ -1,6 +1,6 @@
-# The selector alone, on sixteen-frame clips in which it must choose eleven times. It may not skip frames: on clips it learns
-# that skipping keeps errors out of the memory, and then it loses objects that change slowly over hundreds of frames
-# (docs/questions.md). Starts from long_r18.py (load_from).
+# The selector alone, on sixteen-frame clips in which it must choose eleven times. It may not skip frames: on
+# clips it learns that skipping keeps errors out of the memory, and then it loses objects that change slowly
+# over hundreds of frames (docs/questions.md). Starts from long_r18.py (load_from).
 _base_ = './long_r18.py'
 max_iters = 300
 load_from = 'work_dirs/long_r18/iter_600.pth'

@@ -1,6 +1,6 @@
-# Stage 1 of the shipped weights: clips of three views of a photograph, in half of them an object of another one moves too,
-# so that the salient object is not always the one asked for. Nothing is to be chosen in three frames: no selector learns.
-# The data's place: environment variable MMSTREMN_STATIC.
+# Stage 1 of the shipped weights: clips of three views of a photograph, in half of them an object of another
+# one moves too, so that the salient object is not always the one asked for. Nothing is to be chosen in three
+# frames: no selector learns. The data's place: environment variable MMSTREMN_STATIC.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_shipped.py']
 static_root = '{{$MMSTREMN_STATIC:data/static}}'
 max_iters = 2200

@@ -1,6 +1,6 @@
-# Stage 2 of the shipped weights: eight-frame clips, in which the selector must choose at least four times; half of them from
-# videos, half from photographs, since the videos at hand are few. Starts from stage 1 (load_from).
-# The data's places: environment variables MMSTREMN_DAVIS and MMSTREMN_STATIC.
+# Stage 2 of the shipped weights: eight-frame clips, in which the selector must choose at least four times;
+# half of them from videos, half from photographs, since the videos at hand are few. Starts from stage 1
+# (load_from). The data's places: environment variables MMSTREMN_DAVIS and MMSTREMN_STATIC.
 _base_ = './shipped_static.py'
 max_iters = 600
 load_from = 'work_dirs/shipped_static/iter_2200.pth'

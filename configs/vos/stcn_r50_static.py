@@ -1,5 +1,5 @@
-# Stage 1 of STCN: data, loss and schedule of hkchengrex/STCN (util/hyper_para.py, model/losses.py) for our model. Add --amp
-# for mixed precision, which STCN used.
+# Stage 1 of STCN: data, loss and schedule of hkchengrex/STCN (util/hyper_para.py, model/losses.py) for our
+# model. Add --amp for mixed precision, which STCN used.
 _base_ = ['../stcn_davis.py', '../_base_/static_clips.py']
 max_iters = 300000
 model = dict(

@@ -1,4 +1,5 @@
-# Stage 2 of STCN: DAVIS and YouTube-VOS, three-frame clips of at most two objects. Starts from stage 1 (load_from).
+# Stage 2 of STCN: DAVIS and YouTube-VOS, three-frame clips of at most two objects. Starts from stage 1
+# (load_from).
 _base_ = ['./stcn_r50_static.py', '../_base_/davis_youtube_vos.py']
 max_iters = 150000
 load_from = 'work_dirs/stcn_r50_static/iter_300000.pth'

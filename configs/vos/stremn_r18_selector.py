@@ -1,5 +1,6 @@
-# Stage 3 of the small variant: the selector alone, on ten-frame clips in which it must choose seven times. Starts from the
-# checkpoint of stage 2 (load_from); everything else stays as it is, so any other memory can be tested with its checkpoint.
+# Stage 3 of the small variant: the selector alone, on ten-frame clips in which it must choose seven times.
+# Starts from the checkpoint of stage 2 (load_from); everything else stays as it is, so any other memory can
+# be tested with its checkpoint.
 _base_ = './stremn_r18_video.py'
 max_iters = 60
 load_from = 'work_dirs/stremn_r18_video/iter_250.pth'

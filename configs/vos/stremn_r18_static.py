@@ -1,6 +1,6 @@
-# Stage 1 of the small variant: clips of three views of one photograph. Sized for about 30 minutes on a CPU core.
-# The data's place: environment variable MMSTREMN_STATIC. The selector has nothing to choose here, so it is frozen, and the
-# result is a starting point for any SlotMemory.
+# Stage 1 of the small variant: clips of three views of one photograph. Sized for about 30 minutes on a CPU
+# core. The data's place: environment variable MMSTREMN_STATIC. The selector has nothing to choose here, so it
+# is frozen, and the result is a starting point for any SlotMemory.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
 static_root = '{{$MMSTREMN_STATIC:data/static}}'
 max_iters = 850

@@ -1,5 +1,5 @@
-# Stage 2 of the small variant: eight-frame clips, in which the selector must choose at least four times. Starts from the
-# checkpoint of stage 1 (load_from). Sized for a quarter of an hour on one CPU core.
+# Stage 2 of the small variant: eight-frame clips, in which the selector must choose at least four times.
+# Starts from the checkpoint of stage 1 (load_from). Sized for a quarter of an hour on one CPU core.
 _base_ = ['../_base_/default_runtime.py', '../_base_/davis.py', '../_base_/vos_r18_small.py']
 max_iters = 250
 load_from = 'work_dirs/stremn_r18_static/iter_850.pth'

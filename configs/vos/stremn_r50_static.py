@@ -1,4 +1,5 @@
-# Stage 1 of STReMN at full size: photographs. There is nothing to choose in clips of three frames: the selector is frozen.
+# Stage 1 of STReMN at full size: photographs. There is nothing to choose in clips of three frames: the
+# selector is frozen.
 _base_ = ['../stremn_davis.py', '../_base_/static_clips.py']
 max_iters = 80000
 model = dict(frozen=('memory.selector',))

@@ -1,5 +1,5 @@
-# Stage 2 of STReMN at full size: DAVIS and YouTube-VOS, eight-frame clips in which the selector must choose at least four
-# times. Starts from stage 1 (load_from).
+# Stage 2 of STReMN at full size: DAVIS and YouTube-VOS, eight-frame clips in which the selector must choose
+# at least four times. Starts from stage 1 (load_from).
 _base_ = ['../stremn_davis.py', '../_base_/davis_youtube_vos.py']
 max_iters = 125000
 load_from = 'work_dirs/stremn_r50_static/iter_80000.pth'

@@ -1,6 +1,6 @@
-# What `make demo` trains first, for all its memories: many clips of three frames, in which there is nothing to choose. Every
-# frame is moved, turned and scaled on its own, as in the static stage of the literature: copying a mask in place does not
-# help.
+# What `make demo` trains first, for all its memories: many clips of three frames, in which there is nothing
+# to choose. Every frame is moved, turned and scaled on its own, as in the static stage of the literature:
+# copying a mask in place does not help.
 _base_ = '../stremn_synthetic.py'
 max_iters = 600
 model = dict(frozen=('memory.selector',))

@@ -1,4 +1,5 @@
-# Stage 1 of XMem: data, loss and schedule of hkchengrex/XMem (util/configuration.py, model/losses.py) for our model. Add
+# Stage 1 of XMem: data, loss and schedule of hkchengrex/XMem (util/configuration.py, model/losses.py) for our
+# model. Add
 # --amp for mixed precision, which XMem used.
 _base_ = ['../stcn_davis.py', '../_base_/static_clips.py']
 max_iters = 150000

@@ -1,6 +1,6 @@
-# Stage 2 of XMem (its stage 3): DAVIS and YouTube-VOS, eight-frame clips of at most three objects. Starts from stage 1
-# (load_from). Unlike XMem, a frame reads all earlier ones of its clip (XMem draws three of them), and the last 10,000
-# iterations are as the others (XMem's are without the movement of single frames).
+# Stage 2 of XMem (its stage 3): DAVIS and YouTube-VOS, eight-frame clips of at most three objects. Starts
+# from stage 1 (load_from). Unlike XMem, a frame reads all earlier ones of its clip (XMem draws three of
+# them), and the last 10,000 iterations are as the others (XMem's are without the movement of single frames).
 _base_ = ['./xmem_r50_static.py', '../_base_/davis_youtube_vos.py']
 max_iters = 110000
 load_from = 'work_dirs/xmem_r50_static/iter_150000.pth'

@@ -1,4 +1,5 @@
-"""Importing this module installs the stub of :mod:`mmstremn.adapters.mmcv_ops_stub`: for ``custom_imports`` of a config."""
+"""Importing this module installs the stub of :mod:`mmstremn.adapters.mmcv_ops_stub`: for ``custom_imports``
+of a config."""
 
 from mmstremn.adapters.mmcv_ops_stub import install
 

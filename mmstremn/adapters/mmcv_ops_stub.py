@@ -1,14 +1,15 @@
 """A stand-in for ``mmcv._ext``, so that mmdet can be imported and run where mmcv has no compiled ops.
 
-``import mmdet.models`` imports ``mmcv.ops`` and that the compiled module ``mmcv._ext``. :func:`install` puts a module in its
-place whose functions are made of torchvision's (nms, roi_align, sigmoid_focal_loss), of autograd's, and of mmcv's own
-PyTorch version (multi-scale deformable attention). Every other op can be imported and raises NotImplementedError when it is
-called. Where real ops exist nothing is done. Opt-in, before mmdet is imported: call ``install()``, or in a config::
+``import mmdet.models`` imports ``mmcv.ops`` and that the compiled module ``mmcv._ext``. :func:`install` puts
+a module in its place whose functions are made of torchvision's (nms, roi_align, sigmoid_focal_loss), of
+autograd's, and of mmcv's own PyTorch version (multi-scale deformable attention). Every other op can be
+imported and raises NotImplementedError when it is called. Where real ops exist nothing is done. Opt-in,
+before mmdet is imported: call ``install()``, or in a config::
 
     custom_imports = dict(imports=['mmstremn.adapters.install_ops_stub'])
 
-Enough for MaskTrack R-CNN, QDTrack and Mask2Former-VIS. On GPUs it is slower than compiled ops and deformable attention
-takes more memory.
+Enough for MaskTrack R-CNN, QDTrack and Mask2Former-VIS. On GPUs it is slower than compiled ops and deformable
+attention takes more memory.
 """
 
 import importlib.util
@@ -30,7 +31,8 @@ def install() -> bool:
     """Provide ``mmcv._ext`` where it is missing.
 
     Returns:
-        Whether the stub is in place now; False: real ops exist (or mmcv is not there at all), nothing was changed.
+        Whether the stub is in place now; False: real ops exist (or mmcv is not there at all), nothing was
+        changed.
     """
     if isinstance(sys.modules.get(NAME), OpsStub):
         return True
@@ -55,14 +57,16 @@ class OpsStub(ModuleType):
 
         def missing(*args, **kwargs):
             raise NotImplementedError(
-                f"the op '{name}' needs mmcv with compiled ops, and this is mmstremn's stub without it. Build them: {BUILD}"
+                f"the op '{name}' needs mmcv with compiled ops, and this is mmstremn's stub without it. "
+                f'Build them: {BUILD}'
             )
 
         return missing
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the boxes (N, 4) that stay, by descending score; ``offset`` 1 counts both border pixels of a box."""
+    """Indices of the boxes (N, 4) that stay, by descending score; ``offset`` 1 counts both border pixels of a
+    box."""
     corners = torch.cat([boxes[:, :2], boxes[:, 2:4] + offset], 1)
     return torchvision.ops.nms(corners, scores, iou_threshold)
 
@@ -77,7 +81,8 @@ def roi_align_forward(
 def roi_align_backward(
     grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, **how
 ) -> None:
-    """Fill ``grad_input`` (N, C, H, W); the op is linear, so it does not matter at which features it is derived."""
+    """Fill ``grad_input`` (N, C, H, W); the op is linear, so it does not matter at which features it is
+    derived."""
     with torch.enable_grad():
         features = torch.zeros_like(grad_input).requires_grad_()
         output = _roi_align(features, rois, **how)
@@ -107,7 +112,8 @@ def _roi_align(
 def sigmoid_focal_loss_forward(
     logits: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Fill ``output`` (N, C) from ``logits`` (N, C) and ``target`` (N,) of 0..C, where C is the background."""
+    """Fill ``output`` (N, C) from ``logits`` (N, C) and ``target`` (N,) of 0..C, where C is the
+    background."""
     output.copy_(_sigmoid_focal_loss(logits, target, weight, gamma, alpha))
 
 

@@ -22,8 +22,9 @@ def init_segmentor(
 
     Args:
         config: A config, or the path of one.
-        checkpoint: A file or URL whose keys are exactly the model's; None leaves the model as it is initialised. With a
-            checkpoint the backbones' own weights are not loaded first, so their files need not be there.
+        checkpoint: A file or URL whose keys are exactly the model's; None leaves the model as it is
+            initialised. With a checkpoint the backbones' own weights are not loaded first, so their files
+            need not be there.
         device: The first GPU if there is one, else the CPU, by default.
 
     Returns:
@@ -53,7 +54,8 @@ def init_predictor(
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The checkpoint is damaged or no checkpoint, or the config is of a segmentor.
-        RuntimeError: The checkpoint is of another model; the message says if it is a segmentor's and names the keys.
+        RuntimeError: The checkpoint is of another model; the message says if it is a segmentor's and names
+            the keys.
     """
     return _init_model(config, checkpoint, device, VideoPredictor)
 
@@ -69,7 +71,8 @@ def _init_model(config, checkpoint, device, expected: type):
         model = MODELS.build(config.model if checkpoint is None else without_backbone_weights(config.model))
     if not isinstance(model, expected):
         raise ValueError(
-            f'{config.filename or "config"}: its model is a {type(model).__name__}, expected a {expected.__name__}'
+            f'{config.filename or "config"}: its model is a {type(model).__name__}, expected a '
+            f'{expected.__name__}'
         )
     if checkpoint is not None:
         _load_strictly(model, str(checkpoint))

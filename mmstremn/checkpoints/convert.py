@@ -123,7 +123,8 @@ def _differences(**kinds: list[str]) -> str:
 
 
 def read_public_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file written by ``torch.save``: a state dict, or one under 'network', 'state_dict' or 'model'.
+    """The weights in a file written by ``torch.save``: a state dict, or one under 'network', 'state_dict' or
+    'model'.
 
     The prefix ``module.`` of data parallel models is dropped.
 
@@ -192,6 +193,7 @@ def convert_file(source: Path, target: Path, architecture: Architecture, config:
     written = write_weights(target, converted, meta | dict(mmstremn_version=mmstremn.__version__))
     numbers = sum(tensor.numel() for tensor in converted.values())
     return (
-        f'{len(weights)} tensors of {architecture.name} became {len(converted)} of {config.name}, {numbers:,} numbers\n'
+        f'{len(weights)} tensors of {architecture.name} became {len(converted)} of {config.name}, '
+        f'{numbers:,} numbers\n'
         f'{target}: SHA-256 {written}'
     )

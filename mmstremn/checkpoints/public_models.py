@@ -1,7 +1,9 @@
-"""How the public weights of STM, STCN and XMem map to the models of ``configs/vos/{stm,stcn,xmem}_official.py``.
+"""How the public weights of STM, STCN and XMem map to the models of
+``configs/vos/{stm,stcn,xmem}_official.py``.
 
-The tables name keys of seoungwugoh/STM, hkchengrex/STCN and hkchengrex/XMem. What is not a plain copy is linear:
-biases before a batch norm move into its running mean, convolutions of pieces of the input are joined, input channels change
+The tables name keys of seoungwugoh/STM, hkchengrex/STCN and hkchengrex/XMem. What is not a plain copy is
+linear: biases before a batch norm move into its running mean, convolutions of pieces of the input are joined,
+    input channels change
 their order, and two logits under softmax become their difference under a sigmoid.
 """
 
@@ -60,7 +62,8 @@ def _resnet(ours: str, theirs: str, stages: tuple[str, str, str]) -> tuple[Rule,
 
 
 def _fusion(ours: str, theirs: str, order=None) -> tuple[Rule, ...]:
-    """Feature fusion: residual block, CBAM, residual block; ``order`` is of the first block's input channels."""
+    """Feature fusion: residual block, CBAM, residual block; ``order`` is of the first block's input
+    channels."""
     gate, attention = f'{theirs}.attention', f'{ours}.attention'
     return (
         Rule(f'{ours}.fuse.shortcut.weight', (f'{theirs}.block1.downsample.weight',), order),

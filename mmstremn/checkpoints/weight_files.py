@@ -1,4 +1,5 @@
-"""Files of weights: written whole or not at all, read as safetensors, published without what only training needs."""
+"""Files of weights: written whole or not at all, read as safetensors, published without what only training
+needs."""
 
 import hashlib
 import io
@@ -23,7 +24,8 @@ SAFETENSORS = '.safetensors'
 
 @CheckpointLoader.register_scheme(prefixes=r'(?!\w+://).*\.safetensors$')
 def load_from_safetensors(filename: str, map_location=None) -> dict:
-    """Read a local safetensors file; ``load_from``, the test tool and ``init_segmentor`` take one through mmengine.
+    """Read a local safetensors file; ``load_from``, the test tool and ``init_segmentor`` take one through
+    mmengine.
 
     Returns:
         ``dict(state_dict=..., meta=...)``, as a checkpoint of mmengine.
@@ -105,8 +107,8 @@ def publish(source: Path, target: Path, half: bool = False) -> str:
     Raises:
         FileNotFoundError: No source.
         FileExistsError: The target exists.
-        ValueError: The source holds no weights or a weight that is not finite (in half precision, where asked for), or the
-            target has another suffix.
+        ValueError: The source holds no weights or a weight that is not finite (in half precision, where asked
+            for), or the target has another suffix.
     """
     check_suffix(target)
     if target.exists():
@@ -133,4 +135,5 @@ def publish(source: Path, target: Path, half: bool = False) -> str:
     )
     digest = write_weights(target, weights, meta)
     numbers = sum(value.numel() for value in weights.values())
-    return f'{len(weights)} tensors, {numbers:,} numbers\n{target}: {target.stat().st_size:,} bytes, SHA-256 {digest}'
+    size = target.stat().st_size
+    return f'{len(weights)} tensors, {numbers:,} numbers\n{target}: {size:,} bytes, SHA-256 {digest}'

@@ -109,7 +109,8 @@ def run_row(row: Row, threads: int, progress: StagedProgress, drop_checkpoints: 
 
 
 def run_phase(phase: str, folder: Path, threads: int, report: Callable[[int], None]) -> int:
-    """The exit code of the process that trains or tests a row; if this process ends, that one does at its next step."""
+    """The exit code of the process that trains or tests a row; if this process ends, that one does at its
+    next step."""
     command = [sys.executable, '-m', 'mmstremn.comparison.run_row', phase, str(folder)]
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
@@ -152,7 +153,8 @@ def check_row(
     )
     if now['weights_sha256'] != setup['weights_sha256']:
         raise ValueError(
-            f'checkpoint {now["weights"]}: SHA-256 {now["weights_sha256"]}, expected that of the leaderboard, '
+            f'checkpoint {now["weights"]}: SHA-256 {now["weights_sha256"]}, expected that of the '
+            'leaderboard, '
             f'{setup["weights_sha256"]}'
         )
     with tempfile.TemporaryDirectory(prefix='check_row_') as folder:

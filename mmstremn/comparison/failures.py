@@ -37,7 +37,8 @@ def frame_scores(video: Video, masks: Sequence[np.ndarray]) -> np.ndarray:
         masks: T predicted masks (H, W) uint8 ids.
 
     Returns:
-        (T, 2) float, NaN for the first and the last frame, as in the DAVIS protocol, and where there is no truth.
+        (T, 2) float, NaN for the first and the last frame, as in the DAVIS protocol, and where there is no
+        truth.
     """
     scores = np.full((video.num_frames, 2), np.nan)
     for index in range(1, video.num_frames - 1):

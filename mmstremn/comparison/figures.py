@@ -11,14 +11,16 @@ from mmstremn.evaluation.prediction_metric import COPY_LAST
 
 
 class Column(NamedTuple):
-    """A column: its title, and for numbers what they are multiplied with and their decimals (None: four digits in all)."""
+    """A column: its title, and for numbers what they are multiplied with and their decimals (None: four
+    digits in all)."""
 
     title: str
     scale: float | None = None
     decimals: int | None = 0
 
     def text(self, value) -> str:
-        """A cell; '-' where there is nothing, which the sorting of the HTML table takes for an empty number."""
+        """A cell; '-' where there is nothing, which the sorting of the HTML table takes for an empty
+        number."""
         if value is None or value != value:
             return '-'
         if self.scale is None:
@@ -98,7 +100,8 @@ FIGURES = {
 
 
 def figures_of(rows: list[dict]) -> Figures:
-    """Of the metric that made the rows of one comparison; those written before there were several have no ``metric``."""
+    """Of the metric that made the rows of one comparison; those written before there were several have no
+    ``metric``."""
     return FIGURES[rows[0].get('metric', 'DAVISMetric')]
 
 

@@ -1,4 +1,5 @@
-"""What a choice could win: videos segmented by a rule, by one that sees the future, and with true masks in the slots."""
+"""What a choice could win: videos segmented by a rule, by one that sees the future, and with true masks in
+the slots."""
 
 import dataclasses
 from collections import OrderedDict
@@ -84,8 +85,9 @@ def segment(
     Args:
         model: In evaluation mode.
         frames: Of the video.
-        horizon: At every choice each alternative that the gates leave is played this many frames forward, by the rule from
-            then on, and the one with the best mean J of the truth is taken. 0: the rule chooses.
+        horizon: At every choice each alternative that the gates leave is played this many frames forward, by
+            the rule from then on, and the one with the best mean J of the truth is taken. 0: the rule
+            chooses.
         true_masks: What is stored is made from the true masks instead of the predicted ones.
 
     Yields:

@@ -1,4 +1,5 @@
-"""What a memory of slots keeps: for how long it held each frame that it was offered, and what those frames show."""
+"""What a memory of slots keeps: for how long it held each frame that it was offered, and what those frames
+show."""
 
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ class Kept(NamedTuple):
 
 
 def offered_frames(num_frames: int, every: int, first: int = 0) -> np.ndarray:
-    """(N,) the frames that may be stored but need not be: every n-th after the ``first``, which is prompted."""
+    """(N,) the frames that may be stored but need not be: every n-th after the ``first``, which is
+    prompted."""
     return np.arange(first + every, num_frames, every)
 
 
@@ -45,7 +47,8 @@ def kept_frames(timeline: np.ndarray, offers: np.ndarray) -> Kept:
 def observed(kept: Kept, offers: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Which offers were seen for half of the video, and for how long at most so long they were held.
 
-    Late frames are not held for long whatever they show: among those with as much time each nothing is censored.
+    Late frames are not held for long whatever they show: among those with as much time each nothing is
+    censored.
 
     Returns:
         (N,) bool and (N,) int frames.
@@ -67,7 +70,8 @@ def trait_values(
     Returns:
         For each of ``TRAITS`` (N,) float, the mean over the objects that are seen and NaN if there is none:
 
-        - ``novelty``: half the sum of absolute differences of the shares of the looks, to the nearest held frame (0..1),
+        - ``novelty``: half the sum of absolute differences of the shares of the looks, to the nearest held
+        frame (0..1),
         - ``turn``: angle to the nearest held frame in radians (0..pi),
         - ``scale``: absolute difference of the logarithm of the scale to the nearest held frame,
         - ``blur``: in pixels,
@@ -81,10 +85,12 @@ def trait_values(
 
 
 def rank_correlation(groups: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float | None, int]:
-    """Spearman's correlation with ranks taken within each group, so that differences between groups do not count.
+    """Spearman's correlation with ranks taken within each group, so that differences between groups do not
+    count.
 
     Args:
-        groups: Pairs of (N,) values; pairs with a NaN are left out. One group gives the plain rank correlation.
+        groups: Pairs of (N,) values; pairs with a NaN are left out. One group gives the plain rank
+            correlation.
 
     Returns:
         The correlation (None where one side is the same throughout), and the number of pairs.

@@ -70,9 +70,9 @@ def summarise(rows: list[dict]) -> list[dict]:
         rows: What ``row.json`` of every memory and seed holds.
 
     Returns:
-        Means over the seeds of the compared figures (J, F, J&F are of 0..1) and of the seconds of training, ``spread``, the
-        standard deviation (n - 1) of the main figure (None for one seed), medians of ms a frame, and the largest peak
-        memory and state.
+        Means over the seeds of the compared figures (J, F, J&F are of 0..1) and of the seconds of training,
+        ``spread``, the standard deviation (n - 1) of the main figure (None for one seed), medians of ms a
+        frame, and the largest peak memory and state.
     """
     main, groups = figures_of(rows).main, pd.DataFrame(rows).groupby('memory')
     table = groups[[*compared_figures(rows[0]), 'training_seconds']].mean()
@@ -86,7 +86,8 @@ def summarise(rows: list[dict]) -> list[dict]:
 
 
 def write_comparison(rows: list[dict], out: Path) -> list[dict]:
-    """Write ``leaderboard.json`` (``table`` and all ``rows``), ``.md`` and ``.html``; the lines of the table."""
+    """Write ``leaderboard.json`` (``table`` and all ``rows``), ``.md`` and ``.html``; the lines of the
+    table."""
     table, columns = summarise(rows), comparison_columns(rows)
     write_json(out / 'leaderboard.json', dict(table=table, rows=rows))
     for suffix in ('.md', '.html'):
@@ -125,7 +126,8 @@ def markdown(lines: list[dict], columns: dict[str, Column]) -> str:
 
 
 def html(lines: list[dict], columns: dict[str, Column], title: str) -> str:
-    """A page with a sortable table that needs no other file and no network (about 1 MB, the table's script)."""
+    """A page with a sortable table that needs no other file and no network (about 1 MB, the table's
+    script)."""
     table = to_html_datatable(
         cells(lines, columns),
         connected=False,

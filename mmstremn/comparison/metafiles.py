@@ -1,6 +1,7 @@
 """The model index and its metafiles, as every MM project has them: read and checked.
 
-A result row must be reproducible: its model names a config and a log that exist and the hash of the tested checkpoint.
+A result row must be reproducible: its model names a config and a log that exist and the hash of the tested
+checkpoint.
 """
 
 import re
@@ -18,8 +19,8 @@ def read_index(index: Path) -> tuple[list[dict], list[str]]:
         index: ``model-index.yml``; paths in it and in its metafiles are relative to its folder.
 
     Returns:
-        A row for every entry of a model's ``Results`` (keys as in ``tools/analysis_tools/leaderboard.py``), and lines
-        ``file: model: key: what is wrong``.
+        A row for every entry of a model's ``Results`` (keys as in ``tools/analysis_tools/leaderboard.py``),
+        and lines ``file: model: key: what is wrong``.
     """
     content, problems = load(index)
     root, metafiles = index.parent, {}

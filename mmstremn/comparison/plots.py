@@ -1,4 +1,5 @@
-"""Plots of comparisons: the main figure with its spread, the size of the state and the time, from some leaderboards."""
+"""Plots of comparisons: the main figure with its spread, the size of the state and the time, from some
+leaderboards."""
 
 import json
 import re
@@ -34,7 +35,8 @@ def split_name(memory: str) -> tuple[str, int]:
 
 
 def read_boards(folders: list[Path], memories: list[str] | None = None) -> list[dict]:
-    """The leaderboards of some folders: ``table``, ``rows``, and a ``suffix`` that tells several folders apart.
+    """The leaderboards of some folders: ``table``, ``rows``, and a ``suffix`` that tells several folders
+    apart.
 
     Args:
         folders: Of comparisons.
@@ -133,7 +135,8 @@ def draw_steps(boards: list[dict]) -> Figure:
 
 
 def draw_length(boards: list[dict]) -> Figure:
-    """J&F of every video over its length, a colour for each memory; lines join the means of videos of one length.
+    """J&F of every video over its length, a colour for each memory; lines join the means of videos of one
+    length.
 
     Raises:
         ValueError: The comparison is one of predictors, whose clips are all of one length.
@@ -181,7 +184,8 @@ def draw_correlations(correlations: dict[str, dict[str, float | None]]) -> Figur
 
 
 def draw_horizon(boards: list[dict]) -> Figure:
-    """PSNR of every predicted frame, means over the seeds with their spread; dashed: repeating the last input frame.
+    """PSNR of every predicted frame, means over the seeds with their spread; dashed: repeating the last input
+    frame.
 
     Raises:
         ValueError: The comparison is one of segmentation.
@@ -219,7 +223,8 @@ KINDS = {
 
 
 def video_lengths(setup: dict) -> dict[str, int]:
-    """The frames of the test videos by name, from the ``setup`` of a row: its config and the changes of it."""
+    """The frames of the test videos by name, from the ``setup`` of a row: its config and the changes of
+    it."""
     cfg = load_base(setup['config'], setup['cfg_options'])
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)

@@ -1,6 +1,7 @@
 """The rows of a comparison: a config and a job for every memory and seed, in a folder each.
 
-``config.py`` is the whole config, ``job.json`` says what is done with it; both are complete without the base config.
+``config.py`` is the whole config, ``job.json`` says what is done with it; both are complete without the base
+config.
 """
 
 import copy
@@ -52,7 +53,8 @@ class Row(NamedTuple):
 
 
 def load_memories(path: str) -> dict[str, dict]:
-    """The dict ``memories`` of a text config: the config of ``model.memory`` by name, or of several parts of the model.
+    """The dict ``memories`` of a text config: the config of ``model.memory`` by name, or of several parts of
+    the model.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -183,8 +185,8 @@ def plan(
         overwrite: Remove rows that were made with another config.
 
     Raises:
-        ValueError: Without ``overwrite``, a row in ``out`` was made with another config, start or data; or, in any case, a
-            row that is not asked for was, so it does not belong into the same table.
+        ValueError: Without ``overwrite``, a row in ``out`` was made with another config, start or data; or,
+            in any case, a row that is not asked for was, so it does not belong into the same table.
     """
     rows = {}
     for name, entry in memories.items():
@@ -288,7 +290,8 @@ def digest(config: dict, about: list) -> str:
 
 
 def data_version(cfg: Config, part: str) -> str:
-    """What a data set is made of: a hash of names and sizes of its files, or the version of the recipe that makes it."""
+    """What a data set is made of: a hash of names and sizes of its files, or the version of the recipe that
+    makes it."""
     dataset = (cfg.get(f'{part}_dataloader') or {}).get('dataset') or {}
     if dataset.get('data_root'):
         root = Path(dataset.data_root)
@@ -306,7 +309,8 @@ def file_sha256(path: str | Path) -> str:
 
 
 def write_row(row: Row) -> None:
-    """Write ``config.py`` and, last, ``job.json``, unless they are there (the command of the first run is kept)."""
+    """Write ``config.py`` and, last, ``job.json``, unless they are there (the command of the first run is
+    kept)."""
     if (row.folder / 'job.json').is_file():
         return
     row.folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,8 @@ PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy')
 
 
 class MatchHook(Hook):
-    """Record the parameters that a checkpoint lacks, or has in another shape; what it has beyond the model is left alone.
+    """Record the parameters that a checkpoint lacks, or has in another shape; what it has beyond the model is
+    left alone.
 
     Args:
         allow_missing: Go on with random ones, unless the checkpoint has none at all.
@@ -65,7 +66,8 @@ def fitting_weights(given: dict, model: torch.nn.Module, allow_missing: bool) ->
         raise RuntimeError('the checkpoint is of another model: it has none of the parameters')
     if missing and not allow_missing:
         raise RuntimeError(
-            f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): {", ".join(missing)}'
+            f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): '
+            f'{", ".join(missing)}'
         )
     return {key: given[key] for key in wanted.keys() - set(missing)}, missing
 
@@ -161,7 +163,8 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
 def peak_memory() -> dict:
     """MiB allocated on the GPU, or held by this process.
 
-    Linux hands ``ru_maxrss`` down from the process that started this one, so there the kernel's own figure is read.
+    Linux hands ``ru_maxrss`` down from the process that started this one, so there the kernel's own figure is
+    read.
     """
     if torch.cuda.is_available():
         return dict(

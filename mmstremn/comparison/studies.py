@@ -1,4 +1,5 @@
-"""What the studies of trained models share: their arguments, the videos, and one model with several memories."""
+"""What the studies of trained models share: their arguments, the videos, and one model with several
+memories."""
 
 import argparse
 import copy
@@ -76,7 +77,8 @@ def model_with_memory(
         allow_missing: Parameters that it lacks stay random.
 
     Returns:
-        The model in evaluation mode, and the names of the parameters that the checkpoint lacks or has in another shape.
+        The model in evaluation mode, and the names of the parameters that the checkpoint lacks or has in
+        another shape.
 
     Raises:
         RuntimeError: Parameters are missing.

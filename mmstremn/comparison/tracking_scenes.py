@@ -1,4 +1,5 @@
-"""Generated videos for studies of trackers: objects that turn, hide and return in an earlier look, and their detections."""
+"""Generated videos for studies of trackers: objects that turn, hide and return in an earlier look, and their
+detections."""
 
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ class Seen:
 
 @dataclass
 class Life:
-    """What an object does: (T, 2) its centre in pixels, (T, LOOKS) what it looks like, (T,) whether it is there."""
+    """What an object does: (T, 2) its centre in pixels, (T, LOOKS) what it looks like, (T,) whether it is
+    there."""
 
     centre: np.ndarray
     shares: np.ndarray
@@ -46,15 +48,16 @@ class Life:
 def make_video(seed: int, length: int = 80, objects: int = 5, returns: str = 'earlier') -> list[Seen]:
     """A video of squares that move in front of noise and behind a bar.
 
-    Every object has three looks (coloured patterns). It begins another every 12 to 20 frames and fades into it within 8.
-    After 15 to 39 frames it leaves for 8 to 20, and so on; it returns at another place. Nearer objects and a grey bar in
-    the middle hide others.
+    Every object has three looks (coloured patterns). It begins another every 12 to 20 frames and fades into
+    it within 8. After 15 to 39 frames it leaves for 8 to 20, and so on; it returns at another place. Nearer
+    objects and a grey bar in the middle hide others.
 
     Args:
         seed: Everything is a function of it.
         length: T.
         objects: At most 5 fit well.
-        returns: The look in which an object returns: 'earlier', one that it had before but not when it left, or 'last'.
+        returns: The look in which an object returns: 'earlier', one that it had before but not when it left,
+            or 'last'.
     """
     rng = np.random.default_rng((seed, 7))
     patterns = [[_pattern(rng) for _ in range(LOOKS)] for _ in range(objects)]
@@ -144,7 +147,8 @@ def _box(mask: np.ndarray) -> list[int]:
 
 
 def _detections(rng, boxes: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(D, 5): the boxes less those missed, with noise; the more is visible the higher the score. Then false ones."""
+    """(D, 5): the boxes less those missed, with noise; the more is visible the higher the score. Then false
+    ones."""
     hit = rng.random(len(boxes)) >= MISSED
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     noisy = boxes + JITTER * sides * rng.normal(size=boxes.shape)

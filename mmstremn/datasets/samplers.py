@@ -1,4 +1,5 @@
-"""A sampler that can start at any iteration: a sample depends on (seed, iteration, place in the batch) alone."""
+"""A sampler that can start at any iteration: a sample depends on (seed, iteration, place in the batch)
+alone."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,8 +29,9 @@ class SampleRequest(NamedTuple):
 class IterationSampler(Sampler):
     """Endless shuffled requests, in an order that is a function of ``seed`` and the position alone.
 
-    Position p = iteration * (batch_size * world) + rank * batch_size + place in the batch, so the batches of all
-    ranks together are one process's batch of their union, and a resumed run sets ``start`` instead of replaying.
+    Position p = iteration * (batch_size * world) + rank * batch_size + place in the batch, so the batches of
+    all ranks together are one process's batch of their union, and a resumed run sets ``start`` instead of
+    replaying.
 
     Args:
         dataset: Only its length is used.

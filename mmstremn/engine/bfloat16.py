@@ -12,11 +12,12 @@ from mmstremn.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """mmengine's ``OptimWrapper`` whose forward passes run under bfloat16 autocast; ``--amp`` of the training tool.
+    """mmengine's ``OptimWrapper`` whose forward passes run under bfloat16 autocast; ``--amp`` of the training
+    tool.
 
-    Weights, their gradients and the optimizer stay in float32. bfloat16 has the range of float32, so losses are not scaled,
-    and checkpoints are those of ``OptimWrapper``. GPUs that have no bfloat16 (before Ampere) need mmengine's
-    ``AmpOptimWrapper``, which scales losses in float16 and does not run on CPUs.
+    Weights, their gradients and the optimizer stay in float32. bfloat16 has the range of float32, so losses
+    are not scaled, and checkpoints are those of ``OptimWrapper``. GPUs that have no bfloat16 (before Ampere)
+    need mmengine's ``AmpOptimWrapper``, which scales losses in float16 and does not run on CPUs.
     """
 
     @contextmanager

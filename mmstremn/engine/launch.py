@@ -24,7 +24,8 @@ from mmstremn.registry import (
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that ``tools/train.py`` and ``tools/test.py`` have in common, named as in every MM project."""
+    """The arguments that ``tools/train.py`` and ``tools/test.py`` have in common, named as in every MM
+    project."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints (default: ./work_dirs/<name of the config>)'
@@ -71,7 +72,8 @@ def load_config(args: argparse.Namespace) -> Config:
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config, its process group first where there is no GPU.
 
-    ``activation_checkpointing`` becomes an ``ActivationCheckpointingHook``: mmengine's own function loses gradients.
+    ``activation_checkpointing`` becomes an ``ActivationCheckpointingHook``: mmengine's own function loses
+    gradients.
     """
     if cfg.launcher != 'none':
         init_cpu_processes(cfg, cfg.launcher)
@@ -117,7 +119,8 @@ def _check(node, registry, where: str, scope: str) -> None:
 
 
 def set_max_iters(cfg: Config, iters: int) -> None:
-    """Make training longer or shorter, and with it the schedules of the optimizer and of a predictor's sampling."""
+    """Make training longer or shorter, and with it the schedules of the optimizer and of a predictor's
+    sampling."""
     scale = iters / cfg.train_cfg.max_iters
     cfg.train_cfg.max_iters = iters
     sampling = (cfg.get('model') or {}).get('sampling') or {}
@@ -166,7 +169,8 @@ def use_bfloat16(cfg: Config) -> None:
 
 
 def without_backbone_weights(model: dict) -> dict:
-    """The config of a model whose backbones are not loaded first, for a model that gets all weights from a checkpoint."""
+    """The config of a model whose backbones are not loaded first, for a model that gets all weights from a
+    checkpoint."""
     model = model.copy()
     for name in {'backbone', 'value_backbone'} & model.keys():
         model[name] = {

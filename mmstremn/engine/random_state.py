@@ -9,8 +9,8 @@ import torch
 
 
 def get_random_state() -> dict:
-    """The states of python's, numpy's and torch's generators (and of the current GPU), as ``torch.load`` accepts them
-    with ``weights_only=True``."""
+    """The states of python's, numpy's and torch's generators (and of the current GPU), as ``torch.load``
+    accepts them with ``weights_only=True``."""
     name, keys, *rest = np.random.get_state()
     state = dict(
         python=random.getstate(),

@@ -1,4 +1,5 @@
-"""Evaluation: measures, metric and baseline of video object segmentation, and the metrics of actions and of prediction."""
+"""Evaluation: measures, metric and baseline of video object segmentation, and the metrics of actions and of
+prediction."""
 
 from mmstremn.evaluation.baselines import copy_first_mask
 from mmstremn.evaluation.clip_accuracy import ClipAccuracy

@@ -10,7 +10,8 @@ from mmstremn.registry import METRICS
 
 @METRICS.register_module()
 class ClipAccuracy(BaseMetric):
-    """``accuracy``: right clips over all; ``mean_class_accuracy``: the mean over classes of the same, both in 0..1.
+    """``accuracy``: right clips over all; ``mean_class_accuracy``: the mean over classes of the same, both in
+    0..1.
 
     Reads ``gt_label`` and ``pred_label`` (tensors of one number) of every data sample.
     """

@@ -1,8 +1,9 @@
 """The DAVIS measures: region similarity J, boundary measure F, and their mean, recall and decay over a video.
 
-Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR 2016) and
-Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation" (2017), with the constants and edge cases of
-the official evaluation.
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR
+    2016) and
+Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation" (2017), with the constants and edge
+cases of the official evaluation.
 """
 
 import math
@@ -16,7 +17,8 @@ PIXEL_AND_NEXT = np.ones((2, 2), np.uint8)
 
 
 class Statistics(NamedTuple):
-    """Mean, recall (share of frames above 0.5) and decay (first quarter minus last quarter) of one object's frames."""
+    """Mean, recall (share of frames above 0.5) and decay (first quarter minus last quarter) of one object's
+    frames."""
 
     mean: float
     recall: float
@@ -51,20 +53,23 @@ def boundary_f_measure(
 ) -> np.ndarray:
     """F, the harmonic mean of the precision and the recall of the predicted boundary pixels.
 
-    A boundary pixel matches when the other mask has a boundary pixel within the tolerance radius. A mask without
-    boundary has nothing to miss: the measure is then 1 where neither mask has one, 0 where only one of them has.
+    A boundary pixel matches when the other mask has a boundary pixel within the tolerance radius. A mask
+    without boundary has nothing to miss: the measure is then 1 where neither mask has one, 0 where only one
+    of them has.
 
     Args:
         gt: (T, H, W) bool, the true masks. The masks along T are independent of each other.
         pred: (T, H, W) bool, the predicted masks.
-        bound_th: Below 1 a share of the image diagonal, rounded up to whole pixels; from 1 on a radius in pixels.
+        bound_th: Below 1 a share of the image diagonal, rounded up to whole pixels; from 1 on a radius in
+            pixels.
         void: (T, H, W) bool, pixels taken as background in both masks, or None.
 
     Returns:
         (T,) float64 in [0, 1].
 
     Raises:
-        ValueError: An array is not bool, its shape is not (T, H, W) or not that of ``gt``, or ``bound_th`` is below 0.
+        ValueError: An array is not bool, its shape is not (T, H, W) or not that of ``gt``, or ``bound_th`` is
+            below 0.
     """
     _check_masks(gt, pred, void)
     if bound_th < 0:
@@ -79,8 +84,9 @@ def boundary_f_measure(
 def davis_statistics(values: np.ndarray) -> Statistics:
     """Mean, recall and decay of the per-frame values of one object.
 
-    The values are cut into four quarters that share their border frames; decay is the mean of the first one minus the
-    mean of the last one, for any number of frames. NaN values count in no mean and as a failure in the recall.
+    The values are cut into four quarters that share their border frames; decay is the mean of the first one
+    minus the mean of the last one, for any number of frames. NaN values count in no mean and as a failure in
+    the recall.
 
     Args:
         values: (T,) float, J or F of the scored frames in order.
@@ -125,7 +131,8 @@ def _bounding_box(mask):
 
 
 def _boundary(mask):
-    """Boundary of a (H, W) uint8 mask: pixels that differ from their right, lower or lower right neighbour."""
+    """Boundary of a (H, W) uint8 mask: pixels that differ from their right, lower or lower right
+    neighbour."""
     return cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, PIXEL_AND_NEXT, anchor=(0, 0))
 
 

@@ -18,8 +18,8 @@ from mmstremn.structures.video import Video
 class DAVISMetric(BaseMetric):
     """J and F mean, recall and decay and J&F of semi-supervised video object segmentation.
 
-    The figures are means over all objects of the data set, by the protocol of :func:`evaluate_video`. ``fps`` is added
-    where the model reports its time: the frames of the timed videos over the seconds they took.
+    The figures are means over all objects of the data set, by the protocol of :func:`evaluate_video`. ``fps``
+    is added where the model reports its time: the frames of the timed videos over the seconds they took.
 
     Args:
         out_file: JSON file for the ``metrics`` and the ``videos`` with the measures of every object, or None.
@@ -48,8 +48,9 @@ class DAVISMetric(BaseMetric):
 
         Args:
             data_batch: ``inputs`` is the list of the batch's :class:`Video`.
-            data_samples: For each video ``pred_masks``, one palette PNG (bytes) per frame, and, where the model timed
-                itself, ``frame_seconds``, the mean seconds a frame, and ``state_bytes``, the size of its memory.
+            data_samples: For each video ``pred_masks``, one palette PNG (bytes) per frame, and, where the
+                model timed itself, ``frame_seconds``, the mean seconds a frame, and ``state_bytes``, the size
+                of its memory.
 
         Raises:
             ValueError: A data sample has no ``pred_masks``, or :func:`evaluate_video` raised it.
@@ -91,7 +92,8 @@ class DAVISMetric(BaseMetric):
 
 
 def write_pngs(folder: Path, video: Video, pred_masks: Sequence[bytes]) -> None:
-    """Writes palette PNGs as ``folder/<video>/<frame>.png``, named like the frames of the source (else ``%05d``).
+    """Writes palette PNGs as ``folder/<video>/<frame>.png``, named like the frames of the source (else
+    ``%05d``).
 
     Args:
         folder: Holds one folder per video.

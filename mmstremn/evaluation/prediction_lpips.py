@@ -1,4 +1,5 @@
-"""LPIPS: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018."""
+"""LPIPS: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR
+2018."""
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ class LPIPSDistance:
 
     Raises:
         ImportError: The package is missing; the message names the extra that installs it.
-        RuntimeError: The weights of AlexNet cannot be loaded: torchvision downloads them when they are used first.
+        RuntimeError: The weights of AlexNet cannot be loaded: torchvision downloads them when they are used
+            first.
     """
 
     def __init__(self):
@@ -21,12 +23,14 @@ class LPIPSDistance:
             self.network = lpips.LPIPS(net='alex', verbose=False).eval()
         except OSError as error:
             raise RuntimeError(
-                f"LPIPS needs torchvision's weights of AlexNet in {torch.hub.get_dir()}/checkpoints, which cannot be "
+                f"LPIPS needs torchvision's weights of AlexNet in {torch.hub.get_dir()}/checkpoints, which "
+                'cannot be '
                 f'downloaded ({error})'
             ) from error
 
     @torch.no_grad()
     def __call__(self, pred: np.ndarray, true: np.ndarray) -> np.ndarray:
-        """(T,) distances of frames (T, C, H, W) float32; grey ones are given to the network as three equal channels."""
+        """(T,) distances of frames (T, C, H, W) float32; grey ones are given to the network as three equal
+        channels."""
         pair = [torch.from_numpy(frames).expand(-1, 3, -1, -1) for frames in (pred, true)]
         return self.network(*pair).flatten().numpy()

@@ -2,20 +2,22 @@
 
 They differ in more than a factor; figures of different protocols must not be compared.
 
-``standard``: predictions are clipped to 0..1; MSE and MAE are means over pixels and channels; SSIM is that of Wang et al.,
-"Image Quality Assessment: From Error Visibility to Structural Similarity" (IEEE TIP 2004): a Gaussian window of 1.5 pixels,
-values of 0..1.
+``standard``: predictions are clipped to 0..1; MSE and MAE are means over pixels and channels; SSIM is that of
+Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (IEEE TIP 2004): a
+Gaussian window of 1.5 pixels, values of 0..1.
 
-``openstl``: what chengtan9907/OpenSTL openstl/core/metrics.py computes. MSE and MAE are sums over pixels and channels of
-predictions that are not clipped. PSNR, SSIM and LPIPS clip. SSIM is scikit-image's default, a flat window of 7 pixels,
-with values taken to be of -1..1 (what scikit-image did with floats up to 0.20): higher than with the range they have.
+``openstl``: what chengtan9907/OpenSTL openstl/core/metrics.py computes. MSE and MAE are sums over pixels and
+channels of predictions that are not clipped. PSNR, SSIM and LPIPS clip. SSIM is scikit-image's default, a
+flat window of 7 pixels, with values taken to be of -1..1 (what scikit-image did with floats up to 0.20):
+higher than with the range they have.
 
-``predrnn``: what thuml/predrnn-pytorch core/trainer.py computes. Predictions are clipped; MSE is a sum over pixels,
-channels and the frames of the horizon. PSNR and SSIM are of frames of 8 bits, predictions rounded down; SSIM has a flat
-window of 7 pixels. LPIPS gets values of 0..1 where its network expects -1..1. It has no MAE: ours is made like its MSE.
+``predrnn``: what thuml/predrnn-pytorch core/trainer.py computes. Predictions are clipped; MSE is a sum over
+pixels, channels and the frames of the horizon. PSNR and SSIM are of frames of 8 bits, predictions rounded
+down; SSIM has a flat window of 7 pixels. LPIPS gets values of 0..1 where its network expects -1..1. It has no
+MAE: ours is made like its MSE.
 
-In all of them PSNR has a peak of 1 (255 at 8 bits) and is computed frame by frame. That of a perfect frame is infinite; it
-is given as :data:`MAX_PSNR` here, so that means stay finite.
+In all of them PSNR has a peak of 1 (255 at 8 bits) and is computed frame by frame. That of a perfect frame is
+infinite; it is given as :data:`MAX_PSNR` here, so that means stay finite.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +63,8 @@ class Protocol(NamedTuple):
 
 PROTOCOLS = {
     'standard': Protocol(
-        'predictions clipped to 0..1; MSE and MAE are means over pixels; SSIM with a Gaussian window, range 1',
+        'predictions clipped to 0..1; MSE and MAE are means over pixels; SSIM with a Gaussian window, range '
+        '1',
         clip_errors=True,
         sum_pixels=False,
         sum_frames=False,
@@ -71,7 +74,8 @@ PROTOCOLS = {
         lpips_range=(-1, 1),
     ),
     'openstl': Protocol(
-        "OpenSTL's: MSE and MAE not clipped, summed over the pixels of a frame; SSIM with a flat window, range 2",
+        "OpenSTL's: MSE and MAE not clipped, summed over the pixels of a frame; SSIM with a flat window, "
+        'range 2',
         clip_errors=False,
         sum_pixels=True,
         sum_frames=False,
@@ -81,7 +85,8 @@ PROTOCOLS = {
         lpips_range=(-1, 1),
     ),
     'predrnn': Protocol(
-        "PredRNN's: MSE and MAE clipped, summed over the pixels of all frames; PSNR and SSIM of 8 bits, flat window",
+        "PredRNN's: MSE and MAE clipped, summed over the pixels of all frames; PSNR and SSIM of 8 bits, "
+        'flat window',
         clip_errors=True,
         sum_pixels=True,
         sum_frames=True,
@@ -114,7 +119,8 @@ def measure_frames(
         true: (T, C, H, W) uint8, the true frames.
         protocol: A name of :data:`PROTOCOLS`.
         measures: Names of :data:`MEASURES`.
-        lpips: The distances (T,) of pairs of frames, (T, C, H, W) float32 of the protocol's range; for LPIPS alone.
+        lpips: The distances (T,) of pairs of frames, (T, C, H, W) float32 of the protocol's range; for LPIPS
+            alone.
 
     Returns:
         (T,) float64 for each measure.
@@ -133,7 +139,8 @@ def measure_frames(
 
 
 def mean_over_frames(name: str, values: np.ndarray, protocol: str) -> np.ndarray:
-    """A measure of whole clips from those of their frames, (..., T): the mean, or the sum where the protocol has that."""
+    """A measure of whole clips from those of their frames, (..., T): the mean, or the sum where the protocol
+    has that."""
     summed = find_protocol(protocol).sum_frames and name in ('MSE', 'MAE')
     return values.sum(axis=-1) if summed else values.mean(axis=-1)
 

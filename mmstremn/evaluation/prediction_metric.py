@@ -19,16 +19,18 @@ COPY_LAST = 'copy_last'
 
 @METRICS.register_module()
 class VideoPredictionMetric(BaseMetric):
-    """MSE, MAE, PSNR, SSIM and, if asked for, LPIPS, per frame of the horizon and averaged over frames and clips.
+    """MSE, MAE, PSNR, SSIM and, if asked for, LPIPS, per frame of the horizon and averaged over frames and
+    clips.
 
-    Beside the model's, such as ``PSNR``, are the figures of repeating the last input frame, ``copy_last/PSNR``: what a model
-    has to beat. The log says by which protocol figures are computed (see :mod:`mmstremn.evaluation.prediction_measures`).
+    Beside the model's, such as ``PSNR``, are the figures of repeating the last input frame,
+    ``copy_last/PSNR``: what a model has to beat. The log says by which protocol figures are computed (see
+    :mod:`mmstremn.evaluation.prediction_measures`).
 
     Args:
         protocol: 'standard', 'openstl' or 'predrnn'.
         measures: Names out of MSE, MAE, PSNR, SSIM and LPIPS; the last needs the extra ``prediction``.
-        out_file: JSON file for the protocol, the ``metrics``, ``per_frame`` (each measure's mean over the clips for every
-            frame of the horizon) and the ``clips`` with their frames, or None.
+        out_file: JSON file for the protocol, the ``metrics``, ``per_frame`` (each measure's mean over the
+            clips for every frame of the horizon) and the ``clips`` with their frames, or None.
         collect_device: Where the results of all ranks are collected, ``'cpu'`` or ``'gpu'``.
         prefix: Put before the names of the metrics.
         collect_dir: Shared folder to collect the results in on the CPU.
@@ -67,12 +69,13 @@ class VideoPredictionMetric(BaseMetric):
 
         Args:
             data_batch: ``inputs`` holds the (T, C, H, W) uint8 frames of each clip.
-            data_samples: For each clip ``clip_name``, ``input_frames``, ``pred_frames`` and ``true_frames`` (see
-                ``PredictionDataSample``); where the model timed itself, ``frame_seconds`` and ``state_bytes`` too.
+            data_samples: For each clip ``clip_name``, ``input_frames``, ``pred_frames`` and ``true_frames``
+                (see ``PredictionDataSample``); where the model timed itself, ``frame_seconds`` and
+                ``state_bytes`` too.
 
         Raises:
-            ValueError: A prediction is missing, is no number somewhere, or has another shape than the truth; the message
-                names the clip.
+            ValueError: A prediction is missing, is no number somewhere, or has another shape than the truth;
+                the message names the clip.
         """
         for frames, sample in zip(data_batch['inputs'], data_samples, strict=True):
             self.results.append(self._measure_clip(frames, sample) | _costs(sample))
@@ -82,7 +85,8 @@ class VideoPredictionMetric(BaseMetric):
         missing = {'pred_frames', 'true_frames'} - set(sample)
         if missing:
             raise ValueError(
-                f"clip '{name}': expected pred_frames and true_frames, {' and '.join(sorted(missing))} missing"
+                f"clip '{name}': expected pred_frames and true_frames, {' and '.join(sorted(missing))} "
+                'missing'
             )
         pred, true = _as_array(sample['pred_frames']), _as_array(sample['true_frames'])
         broken = ~np.isfinite(pred).reshape(len(pred), -1).all(axis=1)
@@ -147,7 +151,8 @@ def frame_means(results: Sequence[dict]) -> dict[str, np.ndarray]:
         count = len(result['frames'][keys[0]])
         if count != horizon:
             raise ValueError(
-                f"clip '{result['name']}': {count} predicted frames, expected {horizon} like clip '{results[0]['name']}'"
+                f"clip '{result['name']}': {count} predicted frames, expected {horizon} like clip "
+                f"'{results[0]['name']}'"
             )
     return {key: np.mean([result['frames'][key] for result in results], axis=0) for key in keys}
 

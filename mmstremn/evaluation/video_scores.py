@@ -15,8 +15,8 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
     """Scores the predicted masks of one video by the semi-supervised DAVIS protocol.
 
     The objects are those of the prompts, and ids match directly; predicted ids that are not prompted score as
-    background. An object is scored in ``frames`` after its first prompt, where the video is annotated. Void pixels do not
-    count.
+    background. An object is scored in ``frames`` after its first prompt, where the video is annotated. Void
+    pixels do not count.
 
     Args:
         video: The video with its true masks.
@@ -24,17 +24,18 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         frames: The frames that count, ascending; None: all but the first and the last, as in DAVIS.
 
     Returns:
-        ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES`` and ``num_scored``, the number of
-        its scored frames), ``mean`` (the measures averaged over the objects) and ``unscored_objects`` (the ids that
-        have no scored frame).
+        ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES`` and ``num_scored``, the
+        number of its scored frames), ``mean`` (the measures averaged over the objects) and
+        ``unscored_objects`` (the ids that have no scored frame).
 
     Raises:
-        ValueError: The number of predictions is not that of the frames, a prediction cannot be decoded or has another
-            size than the true mask, or no frame of the video can be scored.
+        ValueError: The number of predictions is not that of the frames, a prediction cannot be decoded or has
+            another size than the true mask, or no frame of the video can be scored.
     """
     if len(pred_masks) != video.num_frames:
         raise ValueError(
-            f"video '{video.name}': expected one predicted mask per frame, {video.num_frames}, got {len(pred_masks)}"
+            f"video '{video.name}': expected one predicted mask per frame, {video.num_frames}, got "
+            f'{len(pred_masks)}'
         )
     first_frames = _first_frames(video)
     values = {object_id: [] for object_id in first_frames}
@@ -46,7 +47,8 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
     objects = {object_id: _object_measures(np.array(pairs)) for object_id, pairs in values.items() if pairs}
     if not objects:
         raise ValueError(
-            f"video '{video.name}': expected an annotated frame between the first prompt of an object and the last "
+            f"video '{video.name}': expected an annotated frame between the first prompt of an object and "
+            'the last '
             f'frame, found none in {video.num_frames} frames with {len(first_frames)} prompted objects'
         )
     return dict(
@@ -97,7 +99,8 @@ def _decode(video, index, png, shape):
         raise ValueError(f"video '{video.name}', frame {index}: predicted mask: {error}") from error
     if pred.shape != shape:
         raise ValueError(
-            f"video '{video.name}', frame {index}: expected a predicted mask of the size of the true mask (H, W), "
+            f"video '{video.name}', frame {index}: expected a predicted mask of the size of the true mask "
+            '(H, W), '
             f'{shape}, got {pred.shape}'
         )
     return pred

@@ -21,14 +21,16 @@ from mmstremn.utils.palette import DAVIS_PALETTE, decode_palette_png, encode_pal
 class YouTubeVOSMetric(BaseMetric):
     """J and F of seen and unseen categories and G, the mean of the four, of videos of ``YouTubeVOSDataset``.
 
-    An object counts in the frames that meta.json names and that have a mask, from the one after its first appearance. J and
-    F of a group are means over its objects of their means over frames. Where a group has no object, G is the mean of what
-    there is (and the log says so). Videos in which only prompts are annotated are not scored: so a split without masks
-    gives no figures, only ``zip_file``.
+    An object counts in the frames that meta.json names and that have a mask, from the one after its first
+    appearance. J and F of a group are means over its objects of their means over frames. Where a group has no
+    object, G is the mean of what there is (and the log says so). Videos in which only prompts are annotated
+    are not scored: so a split without masks gives no figures, only ``zip_file``.
 
     Args:
-        seen_categories: The categories of training, or the path of the training set's ``meta.json``, which has them.
-        zip_file: The submission, ``Annotations/<video>/<frame>.png`` with the palette of the input's masks, or None.
+        seen_categories: The categories of training, or the path of the training set's ``meta.json``, which
+            has them.
+        zip_file: The submission, ``Annotations/<video>/<frame>.png`` with the palette of the input's masks,
+            or None.
         all_frames: The submission has all frames, not only those that meta.json names.
         out_file: JSON file for the ``metrics`` and the ``videos`` with the measures of every object, or None.
         collect_device, prefix, collect_dir: See ``DAVISMetric``.
@@ -71,8 +73,9 @@ class YouTubeVOSMetric(BaseMetric):
             data_samples: For each video ``pred_masks``, one palette PNG (bytes) per frame.
 
         Raises:
-            ValueError: A sample has no ``pred_masks``, a video is of another data set or an object has no category, a
-                mask for the submission is not of the size of the frames, or :func:`evaluate_video` raised it.
+            ValueError: A sample has no ``pred_masks``, a video is of another data set or an object has no
+                category, a mask for the submission is not of the size of the frames, or
+                :func:`evaluate_video` raised it.
         """
         for video, sample in zip(data_batch['inputs'], data_samples, strict=True):
             if not isinstance(video, YouTubeVOSVideo):
@@ -123,7 +126,10 @@ class YouTubeVOSMetric(BaseMetric):
                     np.mean([scores[f'{letter}-Mean'] for scores in members])
                 )
             if objects and not members:
-                message = f'YouTubeVOSMetric: no object of {group.lower()} categories was scored, G is the mean of the others'
+                message = (
+                    f'YouTubeVOSMetric: no object of {group.lower()} categories was scored, G is the mean of '
+                    'the others'
+                )
                 print_log(message, logger='current', level=30)
         if metrics:
             metrics['G'] = float(np.mean(list(metrics.values())))
@@ -142,7 +148,8 @@ class YouTubeVOSMetric(BaseMetric):
             ids = decode_palette_png(pred_masks[index])
             if ids.shape != video.source_size:
                 raise ValueError(
-                    f"video '{video.name}': expected masks of the size of its frames (H, W) {video.source_size} for "
+                    f"video '{video.name}': expected masks of the size of its frames (H, W) "
+                    f'{video.source_size} for '
                     f"{self.zip_file}, got {ids.shape}: set the model's short_side, not the data set's"
                 )
             files[f'Annotations/{video.name}/{video.frame_names[index]}.png'] = encode_palette_png(
@@ -152,7 +159,8 @@ class YouTubeVOSMetric(BaseMetric):
 
 
 def score_objects(video: YouTubeVOSVideo, pred_masks: Sequence[bytes]) -> dict[int, dict]:
-    """``category``, ``J-Mean``, ``F-Mean`` and ``num_scored`` of each object; empty where only prompts are annotated.
+    """``category``, ``J-Mean``, ``F-Mean`` and ``num_scored`` of each object; empty where only prompts are
+    annotated.
 
     Raises:
         ValueError: An object has no category, or :func:`evaluate_video` raised it.
@@ -185,7 +193,8 @@ def read_palette(path: str) -> np.ndarray:
 
 
 def write_zip(path: Path, files: dict[str, bytes]) -> None:
-    """Writes ``files`` (name to content, PNGs: not compressed again) so that a whole file is there or none."""
+    """Writes ``files`` (name to content, PNGs: not compressed again) so that a whole file is there or
+    none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.partial')
     with zipfile.ZipFile(partial, 'w') as archive:

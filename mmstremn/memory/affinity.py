@@ -1,7 +1,9 @@
-"""Affinities between the positions of a query and of a memory, each written as a dot product of augmented vectors.
+"""Affinities between the positions of a query and of a memory, each written as a dot product of augmented
+vectors.
 
-So every reader needs one matrix product, or one call of scaled dot product attention. An affinity maps a query and stored
-keys to ``(q, k)`` with ``q @ k.T`` equal to it up to a constant per query position, which softmax removes.
+So every reader needs one matrix product, or one call of scaled dot product attention. An affinity maps a
+query and stored keys to ``(q, k)`` with ``q @ k.T`` equal to it up to a constant per query position, which
+softmax removes.
 """
 
 import math
@@ -51,7 +53,8 @@ class CosineAffinity(nn.Module):
 
 
 class L2Affinity(nn.Module):
-    """``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN model/network.py.
+    """``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN
+    model/network.py.
 
     One appended channel carries ``-|k|^2``; ``|q|^2`` is constant under softmax.
     """
@@ -69,8 +72,8 @@ class AnisotropicL2Affinity(nn.Module):
     """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4, checked against
     hkchengrex/XMem model/memory_util.py.
 
-    The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term does not
-    cancel.
+    The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term
+    does not cancel.
     """
 
     needs_selection = True

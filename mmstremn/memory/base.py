@@ -36,15 +36,18 @@ class Memory(nn.Module):
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
 
     def write(self, state: MemoryState, entry: Entry) -> MemoryState:
-        """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork with clone()."""
+        """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork
+        with clone()."""
         raise NotImplementedError(f'{type(self).__name__} must implement write(state, entry)')
 
     def add_objects(self, state: MemoryState, number: int) -> MemoryState:
-        """The state with ``number`` objects more, unknown so far; the next entry holds values for them too."""
+        """The state with ``number`` objects more, unknown so far; the next entry holds values for them
+        too."""
         return state.add_objects(number, self.per_object_key)
 
     def wants(self, state: MemoryState) -> bool:
-        """Whether the next entry, if it is not prompted, can change more than the clock; False saves its encoding."""
+        """Whether the next entry, if it is not prompted, can change more than the clock; False saves its
+        encoding."""
         return True
 
     def pass_over(self, state: MemoryState, decoded: Tensor | None = None) -> MemoryState:

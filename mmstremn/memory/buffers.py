@@ -1,4 +1,5 @@
-"""What states and memories do with their tensors: slots that are filled, objects that join, values side by side."""
+"""What states and memories do with their tensors: slots that are filled, objects that join, values side by
+side."""
 
 import itertools
 
@@ -12,7 +13,8 @@ def empty_slots(tensor: Tensor, number: int) -> Tensor:
 
 
 def put(buffer: Tensor, start: int, new: Tensor) -> Tensor:
-    """``new`` (B, M, n, ...) at ``start`` of ``buffer`` (B, M, S, ...): another tensor if gradients are recorded."""
+    """``new`` (B, M, n, ...) at ``start`` of ``buffer`` (B, M, S, ...): another tensor if gradients are
+    recorded."""
     if torch.is_grad_enabled():
         return torch.slice_scatter(buffer, new.to(buffer.dtype), 2, start, start + new.shape[2])
     buffer.narrow(2, start, new.shape[2]).copy_(new)
@@ -25,7 +27,8 @@ def append_objects(tensor: Tensor, number: int, fill: int = 0) -> Tensor:
 
 
 def birth_groups(births: tuple[int, ...]) -> list[tuple[int, slice]]:
-    """Each step at which objects were born, and those objects; ``births`` never decrease, as objects join at the end."""
+    """Each step at which objects were born, and those objects; ``births`` never decrease, as objects join at
+    the end."""
     sizes = [(birth, len(list(members))) for birth, members in itertools.groupby(births)]
     stops = itertools.accumulate(size for _, size in sizes)
     return [(birth, slice(stop - size, stop)) for (birth, size), stop in zip(sizes, stops, strict=True)]

@@ -9,10 +9,11 @@ from mmstremn.memory.state import Query
 
 
 class LocalWindowReader(DenseReader):
-    """Attention over the stored positions at most ``radius`` rows and columns away: far look-alikes are not read.
+    """Attention over the stored positions at most ``radius`` rows and columns away: far look-alikes are not
+    read.
 
-    As the short-term attention of AOT (Yang et al., NeurIPS 2021), without its relative positions. The window is a mask on
-    dense attention: it costs what the dense reader costs, and a mask of (B, G, P, S P).
+    As the short-term attention of AOT (Yang et al., NeurIPS 2021), without its relative positions. The window
+    is a mask on dense attention: it costs what the dense reader costs, and a mask of (B, G, P, S P).
 
     Args:
         affinity: L2 by default.

@@ -12,10 +12,12 @@ BARRED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gra
 
 
 class DenseReader(nn.Module):
-    """Attention over all stored positions, in one call of scaled dot product attention (on CPUs: in plain matrix products).
+    """Attention over all stored positions, in one call of scaled dot product attention (on CPUs: in plain
+    matrix products).
 
-    S one-hot channels appended to the values give the slots' shares in the same call, and a channel appended to the keys
-    bars unusable slots, which costs nothing beside a mask of (P, S * P). Affinities run in float32.
+    S one-hot channels appended to the values give the slots' shares in the same call, and a channel appended
+    to the keys bars unusable slots, which costs nothing beside a mask of (P, S * P). Affinities run in
+    float32.
 
     Args:
         affinity: L2 by default.
@@ -38,7 +40,8 @@ class DenseReader(nn.Module):
             usable: (B, G, S) bool; at least one slot of each row.
 
         Returns:
-            The readout (B, G, P, Cv), and the share of the attention each slot drew (B, G, S), which sums to 1.
+            The readout (B, G, P, Cv), and the share of the attention each slot drew (B, G, S), which sums to
+            1.
         """
         slots, positions = key.shape[2:4]
         width = value.shape[-1]
@@ -72,7 +75,8 @@ class DenseReader(nn.Module):
     def _augment(
         self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable slots."""
+        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable
+        slots."""
         q, k = self._vectors(query, key, shrinkage)
         bar = (
             torch.zeros_like(usable, dtype=k.dtype)
@@ -86,7 +90,8 @@ class DenseReader(nn.Module):
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck; what they have instead looks for rows without any key."""
+    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck; what they have instead looks for rows without
+    any key."""
     if q.device.type == 'cpu':
         return (q @ k.transpose(-1, -2)).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)
@@ -138,8 +143,8 @@ class TopKReader(DenseReader):
 def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Tensor, Tensor]:
     """Read all objects of a state, each from the slots that hold a value of it.
 
-    With a key of its own an object is a row of the attention. With a shared key the objects born at the same step are
-    read in one call, their values side by side, so the attention is computed once for all of them.
+    With a key of its own an object is a row of the attention. With a shared key the objects born at the same
+    step are read in one call, their values side by side, so the attention is computed once for all of them.
 
     Returns:
         The readout (B, O, P, Cv) and the shares of the attention (B, G, S).

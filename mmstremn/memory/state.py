@@ -1,7 +1,7 @@
 """What a memory remembers, as plain data: a query, an entry, and the state of fixed slots.
 
-Letters in shapes: B batch, G key groups (1: one key shared by all objects, O: one key per object), O objects, S slots,
-P positions (h * w), Ck and Cv channels of a key and a value.
+Letters in shapes: B batch, G key groups (1: one key shared by all objects, O: one key per object), O objects,
+S slots, P positions (h * w), Ck and Cv channels of a key and a value.
 """
 
 import dataclasses
@@ -32,7 +32,8 @@ class Query:
     extras: dict = field(default_factory=dict)
 
     def on(self, grid: tuple[int, int]) -> 'Query':
-        """The query with ``extras['grid']``, the (h, w) of its positions: for readers that ask where a position is."""
+        """The query with ``extras['grid']``, the (h, w) of its positions: for readers that ask where a
+        position is."""
         return dataclasses.replace(self, extras=self.extras | {'grid': grid})
 
 
@@ -97,16 +98,17 @@ class SlotState(MemoryState):
         value: (B, O, S, P, Cv), zero where empty.
         shrinkage: (B, G, S, P) or None.
         written_at: (B, G, S) long: the step at which the slot was written, -1 where empty.
-        read_at: (B, G, S) long: the last step at which the slot drew more than its even share of the attention.
+        read_at: (B, G, S) long: the last step at which the slot drew more than its even share of the
+            attention.
         hits: (B, G, S): the shares of the attention that the slot has drawn since it was written, summed.
         births: For each object the step from which on entries hold a value for it.
         grid: (h, w).
         step: Entries offered so far; equal to the index of the frame that is read or written now.
         seeds: One seed per sample for random choices; None draws from the global generator.
-        relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since it was
-            written, -1 before the first; None unless the selector needs it.
-        history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and from the moment
-            on that an object is added.
+        relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since
+            it was written, -1 before the first; None unless the selector needs it.
+        history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and
+            from the moment on that an object is added.
     """
 
     key: Tensor

@@ -17,15 +17,15 @@ from mmstremn.registry import MODELS
 class TimmBackbone(nn.Module):
     """Feature maps of a timm ``features_only`` model, chosen by stride and not by index.
 
-    A stride that the model does not have (ViTs have one) is resampled bilinearly from its nearest map. A model whose strides
-    are no powers of 2 (ViTs with patches of 14 pixels) sees frames that are scaled so that they become ones. Layers beyond
-    the deepest map used are dropped.
+    A stride that the model does not have (ViTs have one) is resampled bilinearly from its nearest map. A
+    model whose strides are no powers of 2 (ViTs with patches of 14 pixels) sees frames that are scaled so
+    that they become ones. Layers beyond the deepest map used are dropped.
 
     Args:
         model_name: A name of ``timm.list_models()``.
         pretrained: Load the weights that timm names for the model from the hub.
-        checkpoint: A local file (a path or ``file://...``) or a URL (``http...``) of weights in timm's format; wins over
-            ``pretrained``.
+        checkpoint: A local file (a path or ``file://...``) or a URL (``http...``) of weights in timm's
+            format; wins over ``pretrained``.
         strides: The strides wanted, ascending or descending; forward returns them in this order.
         in_channels: More than 3: the first convolution gets further input channels with small random weights.
         frozen_bn: Batch norms keep their statistics and weights.
@@ -33,10 +33,12 @@ class TimmBackbone(nn.Module):
 
     Attributes:
         channels: (C, ...) of the maps, in the order of ``strides``.
-        divisor: The sides of images are multiples of it: the largest stride, or that of the map it is resampled from.
+        divisor: The sides of images are multiples of it: the largest stride, or that of the map it is
+            resampled from.
 
     Raises:
-        ValueError: Unknown model name, strides below 1 or none, a checkpoint of another model, or one that cannot be read.
+        ValueError: Unknown model name, strides below 1 or none, a checkpoint of another model, or one that
+            cannot be read.
         FileNotFoundError: No such checkpoint file.
     """
 
@@ -168,7 +170,8 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
     missing = sorted(expected - names)
     if len(missing) > len(expected) / 2:
         raise ValueError(
-            f"backbone checkpoint '{checkpoint}' is not of '{model_name}': {len(missing)} of {len(expected)} weights "
+            f"backbone checkpoint '{checkpoint}' is not of '{model_name}': {len(missing)} of "
+            f'{len(expected)} weights '
             f'missing, such as {", ".join(missing[:3])}'
         )
     if missing:

@@ -23,8 +23,8 @@ class FrameFeatures:
         query: What the frame asks the memory; its key is also the frame's key when it is stored.
         shrinkage: (B, P) of the frame as an entry, or None.
         present: (B, O) bool, False for objects that only pad a training batch; None: all are present.
-        blank: (left, right, top, bottom) pixels of padding in which no object is when the frame is stored; None: the
-            decoder's masks count there too.
+        blank: (left, right, top, bottom) pixels of padding in which no object is when the frame is stored;
+            None: the decoder's masks count there too.
     """
 
     image: Tensor
@@ -56,7 +56,8 @@ class KeyEncoder(nn.Module):
     Args:
         backbone: Gives maps, coarsest first; one of another library is wrapped in :class:`StridedBackbone`.
         key_channels: Ck; 0 for memories that use no keys.
-        selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section 3.4).
+        selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section
+            3.4).
     """
 
     def __init__(self, backbone: nn.Module, key_channels: int = 64, selection: bool = False):
@@ -83,7 +84,8 @@ class KeyEncoder(nn.Module):
 
 
 def falling_strides(backbone: nn.Module) -> tuple[int, ...]:
-    """The strides of a backbone's maps, coarsest first; (16, 8, 4) if it has ``channels`` and does not say its strides.
+    """The strides of a backbone's maps, coarsest first; (16, 8, 4) if it has ``channels`` and does not say
+    its strides.
 
     Raises:
         ValueError: They are no falling powers of 2.
@@ -92,7 +94,8 @@ def falling_strides(backbone: nn.Module) -> tuple[int, ...]:
     whole = all(isinstance(stride, int) and stride > 0 and stride & (stride - 1) == 0 for stride in strides)
     if not strides or not whole or any(a <= b for a, b in itertools.pairwise(strides)):
         raise ValueError(
-            f'{type(backbone).__name__}.strides of the key encoder: expected falling powers of 2, such as (16, 8, 4), got '
+            f'{type(backbone).__name__}.strides of the key encoder: expected falling powers of 2, such as '
+            '(16, 8, 4), got '
             f'{strides}'
         )
     return strides
@@ -100,7 +103,8 @@ def falling_strides(backbone: nn.Module) -> tuple[int, ...]:
 
 @MODELS.register_module()
 class ValueEncoder(nn.Module):
-    """Values of every object from the frame, its mask and the other objects' masks, fused with the frame's key feature.
+    """Values of every object from the frame, its mask and the other objects' masks, fused with the frame's
+    key feature.
 
     Fusion as in STCN (hkchengrex/STCN model/modules.py): residual block, CBAM, residual block.
 

@@ -16,12 +16,14 @@ PROBE = 128  # pixels of the picture on which strides are measured
 class StridedBackbone(nn.Module):
     """Gives the maps of any backbone by their strides, as :class:`TimmBackbone` does.
 
-    ``KeyEncoder`` wraps backbones without ``channels`` in it, so ``backbone=dict(type='mmseg.MixVisionTransformer', ...)``
-    is all that ``VOSegmentor`` needs. Name it where arguments are filled in: ``value_backbone=dict(type='StridedBackbone',
-    backbone=dict(type='mmseg.ResNet', ...))``. Weights that the backbone's ``init_cfg`` names are loaded here.
+    ``KeyEncoder`` wraps backbones without ``channels`` in it, so
+    ``backbone=dict(type='mmseg.MixVisionTransformer', ...)`` is all that ``VOSegmentor`` needs. Name it where
+    arguments are filled in: ``value_backbone=dict(type='StridedBackbone', backbone=dict(type='mmseg.ResNet',
+    ...))``. Weights that the backbone's ``init_cfg`` names are loaded here.
 
     Args:
-        backbone: A module from images (N, 3, H, W) to a list of maps, one per stage. As a config it must have a scope.
+        backbone: A module from images (N, 3, H, W) to a list of maps, one per stage. As a config it must have
+            a scope.
         strides: The strides wanted; one that it does not have is resampled bilinearly from the nearest.
         in_channels: More than 3: the first convolution gets further input channels with small random weights.
 
@@ -65,7 +67,8 @@ class StridedBackbone(nn.Module):
             isinstance(x, Tensor) and x.dim() == 4 for x in maps
         ):
             raise TypeError(
-                f'{type(self.model).__name__}: expected a backbone that gives a list of maps (N, C, h, w), got {type(maps)}'
+                f'{type(self.model).__name__}: expected a backbone that gives a list of maps (N, C, h, w), '
+                f'got {type(maps)}'
             )
         return maps
 

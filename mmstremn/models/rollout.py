@@ -1,4 +1,5 @@
-"""The loop that segmentation and prediction share: encode, read, decode, encode the value, write; once a frame."""
+"""The loop that segmentation and prediction share: encode, read, decode, encode the value, write; once a
+frame."""
 
 from typing import Protocol
 

@@ -34,8 +34,9 @@ class TokenClassifier(BaseModel):
 
     Args:
         backbone: Config; its first feature map is used.
-        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's. None:
-            the mean of all frames' tokens takes the place of what the last frame is and reads (a baseline without order).
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the
+            model's. None: the mean of all frames' tokens takes the place of what the last frame is and reads
+            (a baseline without order).
         num_classes: Number of classes.
         grid: The feature map is averaged over this many (rows, columns) before it becomes a token.
         key_channels: Ck.
@@ -107,7 +108,8 @@ class TokenClassifier(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
     ):
-        """``loss``: dict of losses; ``predict``: the samples with ``pred_label`` and ``pred_scores``; ``tensor``: logits."""
+        """``loss``: dict of losses; ``predict``: the samples with ``pred_label`` and ``pred_scores``;
+        ``tensor``: logits."""
         logits = self.logits(inputs, data_samples)
         if mode == 'tensor':
             return logits

@@ -1,4 +1,5 @@
-"""A video whose frames are decoded when asked for, and nothing else: what every data set gives to the model."""
+"""A video whose frames are decoded when asked for, and nothing else: what every data set gives to the
+model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,8 @@ class Video(ABC):
 
     @abstractmethod
     def mask(self, index: int) -> np.ndarray | None:
-        """Ids of frame ``index`` as (H, W) uint8 (0 background, 255 void), or None where it is not annotated."""
+        """Ids of frame ``index`` as (H, W) uint8 (0 background, 255 void), or None where it is not
+        annotated."""
 
     @property
     def annotated(self) -> Sequence[int]:
@@ -38,7 +40,8 @@ class Video(ABC):
 
     @cached_property
     def prompts(self) -> dict[int, np.ndarray]:
-        """The masks given to the model: for each frame where objects appear for the first time, those objects alone.
+        """The masks given to the model: for each frame where objects appear for the first time, those objects
+        alone.
 
         Frame 0 is always among them where it is annotated.
         """
@@ -68,7 +71,8 @@ def mask_ids(mask: np.ndarray) -> set[int]:
 
 
 def iterate_frames(video: Video, prefetch: int = 2) -> Iterator[np.ndarray]:
-    """The frames of a video in order, at most ``prefetch`` + 1 of them in memory, decoded ahead by one thread."""
+    """The frames of a video in order, at most ``prefetch`` + 1 of them in memory, decoded ahead by one
+    thread."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         pending = [pool.submit(video.frame, index) for index in range(min(prefetch, video.num_frames))]
         for index in range(video.num_frames):

@@ -42,7 +42,8 @@ def remove_partial_files(folder: str | Path) -> None:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend with an atomic ``put``; ``backend_args=dict(backend='atomic')`` selects it."""
+    """mmengine's local file backend with an atomic ``put``; ``backend_args=dict(backend='atomic')`` selects
+    it."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_atomically(filepath, obj)

@@ -7,7 +7,8 @@ from PIL import Image, UnidentifiedImageError
 
 
 def voc_colour_map() -> np.ndarray:
-    """The standard VOC colour map, by its bit rule: bits 3k, 3k+1 and 3k+2 of an id give bit 7-k of red, green, blue.
+    """The standard VOC colour map, by its bit rule: bits 3k, 3k+1 and 3k+2 of an id give bit 7-k of red,
+    green, blue.
 
     Returns:
         (256, 3) uint8 array, RGB.

@@ -10,7 +10,8 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, numpy and torch (CPU) inside the block; restore their states after it."""
+    """Seed the global generators of Python, numpy and torch (CPU) inside the block; restore their states
+    after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -34,7 +34,8 @@ def time_alternately(
 ) -> dict[str, list[float]]:
     """Milliseconds of each function in each turn, by name; a first turn is not counted.
 
-    Every turn calls each function once, in changing order: whatever else the machine does meets all of them alike.
+    Every turn calls each function once, in changing order: whatever else the machine does meets all of them
+    alike.
     """
     times = {name: [] for name in functions}
     for turn in range(turns + 1):

@@ -59,7 +59,8 @@ def draw_prediction_strip(true, predicted, columns: int = 10) -> np.ndarray:
 def side_by_side(observed, true, predicted) -> Iterator[np.ndarray]:
     """Pictures (H', W', 3) of a video: the input and then the prediction on the left, the truth on the right.
 
-    The border says what is given (green) and what is predicted (red); where the truth has ended, the right side is white.
+    The border says what is given (green) and what is predicted (red); where the truth has ended, the right
+    side is white.
     """
     observed, true, predicted = as_pictures(observed), as_pictures(true), as_pictures(predicted)
     for frame in observed:
@@ -75,7 +76,8 @@ def bordered(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def as_pictures(frames) -> np.ndarray:
-    """(T, H', W', 3) uint8 RGB of grey or RGB frames (T, C, H, W), tensors or arrays, enlarged by a whole number."""
+    """(T, H', W', 3) uint8 RGB of grey or RGB frames (T, C, H, W), tensors or arrays, enlarged by a whole
+    number."""
     frames = frames.detach().cpu().numpy() if hasattr(frames, 'detach') else np.asarray(frames)
     if frames.dtype.kind == 'f':
         frames = (frames.clip(0, 1) * 255).round().astype(np.uint8)

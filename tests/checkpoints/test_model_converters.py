@@ -1,8 +1,9 @@
-"""Converters of public weights: every key once, clear errors, and predictions equal to those of the official code.
+"""Converters of public weights: every key once, clear errors, and predictions equal to those of the official
+code.
 
-The reference numbers come from the public code of each model, run in float32 on a CPU with ``random_weights(name)`` on
-``make_video(length, SIZE)``: the mean probabilities of background and objects in every frame but the first, and those at
-``POINTS`` in the last.
+The reference numbers come from the public code of each model, run in float32 on a CPU with
+``random_weights(name)`` on ``make_video(length, SIZE)``: the mean probabilities of background and objects in
+every frame but the first, and those at ``POINTS`` in the last.
 """
 
 import collections

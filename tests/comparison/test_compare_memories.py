@@ -1,4 +1,5 @@
-"""The comparison of memories on the smallest model: rows, their resumption and failure, the checked row, what is refused."""
+"""The comparison of memories on the smallest model: rows, their resumption and failure, the checked row, what
+is refused."""
 
 import json
 import os

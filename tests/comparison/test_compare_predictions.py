@@ -1,4 +1,5 @@
-"""The comparison of memories in a video predictor: the same rows, leaderboard and plots, with the predictor's figures."""
+"""The comparison of memories in a video predictor: the same rows, leaderboard and plots, with the predictor's
+figures."""
 
 import json
 import runpy

@@ -1,4 +1,5 @@
-"""Every config loads, names only what is registered and builds; the baselines differ from STReMN in the memory alone."""
+"""Every config loads, names only what is registered and builds; the baselines differ from STReMN in the
+memory alone."""
 
 import pytest
 import yaml

@@ -1,4 +1,5 @@
-"""A model and a data set that take milliseconds, for tests of the engine: both use every random number generator."""
+"""A model and a data set that take milliseconds, for tests of the engine: both use every random number
+generator."""
 
 import random
 
@@ -56,7 +57,8 @@ class TinyDataset(torch.utils.data.Dataset):
 
 @MODELS.register_module()
 class TinySegmentor(BaseModel):
-    """Args: dropout: Its noise, and a little noise of python's and numpy's generators, make random states matter."""
+    """Args: dropout: Its noise, and a little noise of python's and numpy's generators, make random states
+    matter."""
 
     def __init__(self, dropout: float = 0.3, width: int = 4):
         super().__init__()

@@ -96,7 +96,8 @@ def test_a_list_chooses_the_videos(root):
 
 
 def test_before_its_first_label_an_object_is_not_punished(root):
-    """Backwards in time: object 3 is given, and in the frames before its first label it may be there unlabelled."""
+    """Backwards in time: object 3 is given, and in the frames before its first label it may be there
+    unlabelled."""
     dataset = YouTubeVOSDataset(root, clip_length=8, max_skip=5, reverse_prob=1, **SMALL)
     _, sample = clip(dataset, 0, 0)
     assert sample.frame_indices == [7, 6, 5, 4, 3, 2, 1, 0] and sample.object_ids == [1, 3]
@@ -235,7 +236,8 @@ def test_meta_json_with_bad_objects_is_named(root):
 
 
 def evaluate(metric, dataset, predict):
-    """The metric's figures as mmengine's loops get them; ``predict`` gives the ids of one frame of a video."""
+    """The metric's figures as mmengine's loops get them; ``predict`` gives the ids of one frame of a
+    video."""
     evaluator = Evaluator(metric)
     for index in range(len(dataset)):
         video = dataset[index]['inputs']

@@ -165,7 +165,8 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def segment(vos_demo, demo, clip, tmp_path):
-    """A function that segments a video of ``clip``; it returns the exit code and the folder of the results."""
+    """A function that segments a video of ``clip``; it returns the exit code and the folder of the
+    results."""
 
     def run(video, mask, *argv, checkpoint=demo[0] / 'stremn.pth', config=SMALL):
         command = [clip / video, '--mask', clip / mask, '--config', config, '--checkpoint', checkpoint]

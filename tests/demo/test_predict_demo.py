@@ -38,7 +38,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, tmp_path):
-    """A function that predicts with a clip of ``folder``; it returns the exit code and the folder of the results."""
+    """A function that predicts with a clip of ``folder``; it returns the exit code and the folder of the
+    results."""
 
     def run(clip, *argv, config=None, checkpoint='model.pth'):
         config = config or folder / 'tiny_digits.py'

@@ -1,10 +1,10 @@
 """The site builds without warnings, and every code block of README and docs does what it says.
 
-A page's blocks run in order in a folder of their own that looks like the repository. Python blocks share their names; those
-with a ``_base_`` are configs, which are read and whose model is built. Commands run with ``small_python.py`` as
-``python``; ``make`` and ``pip`` only say what they would do. A comment before a block may add what it needs in a test
-(``<!-- in tests: ... -->``: code before a Python block, options after every command), or say why it is not run
-(``<!-- not run: ... -->``: only for real data and GPUs).
+A page's blocks run in order in a folder of their own that looks like the repository. Python blocks share
+their names; those with a ``_base_`` are configs, which are read and whose model is built. Commands run with
+``small_python.py`` as ``python``; ``make`` and ``pip`` only say what they would do. A comment before a block
+may add what it needs in a test (``<!-- in tests: ... -->``: code before a Python block, options after every
+command), or say why it is not run (``<!-- not run: ... -->``: only for real data and GPUs).
 """
 
 import os
@@ -62,7 +62,8 @@ def runnable(page: Path) -> list:
 
 
 def add_data(folder: Path) -> None:
-    """What readers have: a DAVIS, photographs, a video and its first mask, and masks that other tools drew."""
+    """What readers have: a DAVIS, photographs, a video and its first mask, and masks that other tools
+    drew."""
     for split in ('train', 'dev', 'val'):
         add_sequence(folder / 'data/DAVIS', f'{split}_one', [draw_ids(k) for k in range(8)], split=split)
     photographs = add_frames(folder / 'data/static/images', 4)
@@ -83,7 +84,10 @@ def add_commands(folder: Path) -> None:
     folder.mkdir()
     for name, command in dict(
         python=f'{sys.executable} {ROOT / "tests/helpers/small_python.py"} "$@"',
-        pip=f'{sys.executable} -m pip --disable-pip-version-check "$@" --dry-run --no-deps --no-index --no-build-isolation',
+        pip=(
+            f'{sys.executable} -m pip --disable-pip-version-check "$@" --dry-run --no-deps --no-index '
+            '--no-build-isolation'
+        ),
         make=f'{shutil.which("make")} -n "$@"',
     ).items():
         script = folder / name
@@ -133,7 +137,8 @@ def run_python(source: str, where: str, line: int, names: dict) -> None:
 
 
 def run_commands(source: str, options: str, line: int) -> None:
-    """Run a block with bash; ``options`` come after each of its commands, and DIR and CHECKPOINT are the block's own."""
+    """Run a block with bash; ``options`` come after each of its commands, and DIR and CHECKPOINT are the
+    block's own."""
     source = source.replace('\\\n', ' ')
     places = PLACES | dict(DIR=f'out_{line}', CHECKPOINT=f'work_dirs/given_{line}/checkpoint.pth')
     source = re.sub(r'\b(' + '|'.join(places) + r')\b', lambda match: places[match[0]], source)

@@ -80,7 +80,8 @@ def test_bad_skips_are_refused(schedule):
 
 
 def train_selector(selector, gradient, iterations=4):
-    """The runner after iterations in which ``gradient`` (or nothing) reaches the selector and is cleared at once."""
+    """The runner after iterations in which ``gradient`` (or nothing) reaches the selector and is cleared at
+    once."""
     runner = FakeRunner(nn.Sequential(selector))
     hook = SelectorStatisticsHook(interval=2, patience=4)
     hook.before_train(runner)

@@ -1,4 +1,5 @@
-"""Averaged weights (EMA), gradient checkpointing and mixed precision, alone and together with exact resume and DDP."""
+"""Averaged weights (EMA), gradient checkpointing and mixed precision, alone and together with exact resume
+and DDP."""
 
 import json
 from types import SimpleNamespace
@@ -379,7 +380,8 @@ GATES = [
     ('lean', 'plain', 'sums', 'states'), GATES, ids=lambda x: getattr(x, '__name__', None)
 )
 def test_gates_under_autocast(lean, plain, sums, states, device):
-    """Sums come from convolutions in bfloat16, states stay in float32; gradients have the types of what they belong to."""
+    """Sums come from convolutions in bfloat16, states stay in float32; gradients have the types of what they
+    belong to."""
     width, inputs = 3, []
     for index, channels in enumerate((*sums, *[1] * states)):
         dtype = torch.bfloat16 if index < len(sums) else torch.float32

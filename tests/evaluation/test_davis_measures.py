@@ -1,4 +1,5 @@
-"""J, F and their statistics against a brute-force oracle and against figures of the official DAVIS evaluation."""
+"""J, F and their statistics against a brute-force oracle and against figures of the official DAVIS
+evaluation."""
 
 import math
 import time
@@ -10,7 +11,8 @@ from mmstremn.evaluation import boundary_f_measure, davis_statistics, region_sim
 
 
 def disks(seed: int, frames: int, height: int, width: int) -> np.ndarray:
-    """(T, H, W) bool: unions of two seeded disks, some of them cut by the border; every fourth frame is empty."""
+    """(T, H, W) bool: unions of two seeded disks, some of them cut by the border; every fourth frame is
+    empty."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     masks = np.zeros((frames, height, width), dtype=bool)
@@ -86,8 +88,8 @@ def test_measures_equal_the_brute_force_oracle(size, bound_th, with_void):
 
 
 # Obtained by calling db_eval_iou, db_eval_boundary (bound_th 0.008) and db_statistics of the official code
-# (davisvideochallenge/davis2017-evaluation) on `pair(0, 12, 60, 80)`: without void, and with `disks(9, 12, 60, 80)` as
-# void.
+# (davisvideochallenge/davis2017-evaluation) on `pair(0, 12, 60, 80)`: without void, and with `disks(9, 12,
+# 60, 80)` as void.
 OFFICIAL = {
     False: {
         'J': [0.72375691, 0.0, 0.86064319, 1.0, 0.5704698, 0.0, 0.0, 1.0, 0.69491525, 0.0, 0.86398964, 1.0],

@@ -28,7 +28,8 @@ SEEN, HORIZON = 3, 4
 
 
 def make_clip(seed=0, channels=1, size=(16, 20), horizon=HORIZON):
-    """(T, C, H, W) uint8 frames of smooth noise, and float32 predictions of the last ``horizon`` that leave 0..1."""
+    """(T, C, H, W) uint8 frames of smooth noise, and float32 predictions of the last ``horizon`` that leave
+    0..1."""
     rng = np.random.default_rng(seed)
     frames = (
         rng.integers(0, 256, (SEEN + horizon, channels, size[0] // 4, size[1] // 4)).repeat(4, 2).repeat(4, 3)
@@ -281,7 +282,8 @@ def test_bad_settings():
 
 
 class FakeNetwork(torch.nn.Module):
-    """In place of AlexNet's distances: keeps what it is given, and returns the mean difference as lpips shapes it."""
+    """In place of AlexNet's distances: keeps what it is given, and returns the mean difference as lpips
+    shapes it."""
 
     def __init__(self, net, verbose):
         super().__init__()

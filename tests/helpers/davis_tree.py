@@ -11,7 +11,8 @@ SIZE = (48, 64)
 
 
 def draw_ids(index: int, ids=(1,), size=SIZE) -> np.ndarray:
-    """(H, W) uint8: object k of ``ids`` is a 12 x 12 square in its own place, ``index`` pixels to the right."""
+    """(H, W) uint8: object k of ``ids`` is a 12 x 12 square in its own place, ``index`` pixels to the
+    right."""
     mask = np.zeros(size, np.uint8)
     for place, k in enumerate(ids):
         top, left = 4 + 18 * (place % 2), 2 + 24 * (place // 2) + index

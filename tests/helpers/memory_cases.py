@@ -109,8 +109,8 @@ def clip(length=6, **kwargs):
 def full_clip(length=14, batch=1, objects=1, prompted=(0,), extras=True):
     """Entries and queries with everything that a model gives to any memory.
 
-    Half of the positions stay almost what they were, the others are new in every frame. Sample b and object o are the same
-    whatever the batch and however many objects there are.
+    Half of the positions stay almost what they were, the others are new in every frame. Sample b and object o
+    are the same whatever the batch and however many objects there are.
     """
     first = make_entry(99, batch).key
     entries = [make_entry(i, batch, objects, shrinkage=True, prompted=i in prompted) for i in range(length)]

@@ -1,4 +1,5 @@
-"""Tiny mmsegmentation models and clips for the tests of the adapter; skips them where mmsegmentation is missing."""
+"""Tiny mmsegmentation models and clips for the tests of the adapter; skips them where mmsegmentation is
+missing."""
 
 import pytest
 import torch

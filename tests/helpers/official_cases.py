@@ -1,4 +1,5 @@
-"""Stand-ins for the public weights of STM, STCN and XMem: their keys and shapes with seeded random numbers, and videos."""
+"""Stand-ins for the public weights of STM, STCN and XMem: their keys and shapes with seeded random numbers,
+and videos."""
 
 import functools
 import zlib
@@ -111,7 +112,8 @@ def shapes(name: str) -> dict:
 
 
 def random_weights(name: str, seed: int = 0) -> dict:
-    """Numbers for those keys, of which predictions with structure come out; each key's depend on seed and key alone."""
+    """Numbers for those keys, of which predictions with structure come out; each key's depend on seed and key
+    alone."""
     return {key: torch.from_numpy(_random(key, shape, seed)) for key, shape in shapes(name).items()}
 
 

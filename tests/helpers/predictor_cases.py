@@ -12,7 +12,8 @@ SIZE, OBSERVED, LATER = 16, 3, 2
 
 
 def tiny_digits(folder: Path) -> Path:
-    """The config of STReMN on Moving Digits with 16 pixels, 3 + 2 frames and little of everything, as a file."""
+    """The config of STReMN on Moving Digits with 16 pixels, 3 + 2 frames and little of everything, as a
+    file."""
     cfg = Config.fromfile(DIGITS)
     cfg.model.update(key_channels=4, value_channels=8)
     cfg.model.backbone.widths = (4, 4)

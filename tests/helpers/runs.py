@@ -27,7 +27,8 @@ def run_tool(
     frozen_random: bool = False,
     output: Path | None = None,
 ) -> int:
-    """The exit code of ``tools/<tool>.py`` run with ``argv``, in a fork of a server that has imported torch already.
+    """The exit code of ``tools/<tool>.py`` run with ``argv``, in a fork of a server that has imported torch
+    already.
 
     Args:
         tool: ``'train'`` or ``'test'``.
@@ -64,8 +65,8 @@ def kill_at(event: str, what: str) -> None:
     """Let this process kill itself.
 
     Args:
-        event: ``'iteration'`` (after its update, before any hook), ``'half written'`` (half of a file is on the disk),
-            ``'before rename'``, ``'after rename'`` or ``'before removal'``.
+        event: ``'iteration'`` (after its update, before any hook), ``'half written'`` (half of a file is on
+            the disk), ``'before rename'``, ``'after rename'`` or ``'before removal'``.
         what: The iteration, or the name of the file.
     """
     if event == 'iteration':

@@ -3,9 +3,9 @@
     python tests/helpers/small_python.py SCRIPT ARG ...
     python tests/helpers/small_python.py -m MODULE ARG ...
 
-Configs keep their structure: models get the smallest backbone and no pretrained weights, data a few small videos, training
-two iterations. A checkpoint that is named and does not exist is the last one of its folder or, if there is none, random
-weights of the config that is named before it.
+Configs keep their structure: models get the smallest backbone and no pretrained weights, data a few small
+videos, training two iterations. A checkpoint that is named and does not exist is the last one of its folder
+or, if there is none, random weights of the config that is named before it.
 """
 
 import runpy

@@ -22,7 +22,8 @@ COLOURS = np.array([[220, 40, 40], [40, 220, 40], [40, 40, 220]], np.uint8)
 
 
 def small_config(path) -> Config:
-    """One of this repository's configs with a ResNet of a few channels, which trains on frames of 64 x 96 in moments."""
+    """One of this repository's configs with a ResNet of a few channels, which trains on frames of 64 x 96 in
+    moments."""
     cfg = Config.fromfile(path)
     shrink(cfg.model)
     return cfg
@@ -73,7 +74,8 @@ def scene(index: int, number: int = 2) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_youtube_vis(folder, videos: int = 1, frames: int = 4, number: int = 2):
-    """Frames and ``annotations.json`` in mmdet's layout of YouTube-VIS; returns the path of the annotations."""
+    """Frames and ``annotations.json`` in mmdet's layout of YouTube-VIS; returns the path of the
+    annotations."""
     from pycocotools import mask as mask_util
 
     # BaseVideoDataset wants all 40 classes of the version; names as mmdet has them.

@@ -16,7 +16,8 @@ BACKBONES = (
 
 
 def tiny_config(memory=None, backbone='test_resnet', **kwargs) -> dict:
-    # Without zero_init_last=False the residual branches of a ResNet with frozen batch norm and random weights are dead.
+    # Without zero_init_last=False the residual branches of a ResNet with frozen batch norm and random weights
+    # are dead.
     more = dict(zero_init_last=False) if 'resnet' in backbone else {}
     backbone = dict(type='TimmBackbone', model_name=backbone, **more)
     return (

@@ -1,4 +1,5 @@
-"""Tiny data in the YouTube-VOS layout: the squares of ``davis_tree``, named every 5th frame, with a meta.json."""
+"""Tiny data in the YouTube-VOS layout: the squares of ``davis_tree``, named every 5th frame, with a
+meta.json."""
 
 import json
 from pathlib import Path
@@ -26,7 +27,8 @@ def add_video(
         appear: For each id the place of the first annotated frame in which it is labelled.
         frames: Annotated frames.
         all_frames: Folder that gets the frames between them too.
-        prompts_only: Masks only where objects appear, with those objects alone (as in the official valid split).
+        prompts_only: Masks only where objects appear, with those objects alone (as in the official valid
+            split).
     """
     names = [f'{5 * index:05d}' for index in range(frames)]
     for index in range(5 * (frames - 1) + 1):

@@ -1,4 +1,5 @@
-"""The bytes that docs/memories.md states are those of the states, and it has a row for everything that there is."""
+"""The bytes that docs/memories.md states are those of the states, and it has a row for everything that there
+is."""
 
 import math
 import re

@@ -1,4 +1,5 @@
-"""What every memory of bounded size promises, whatever it is; a new one is tested as soon as it is in MEMORIES."""
+"""What every memory of bounded size promises, whatever it is; a new one is tested as soon as it is in
+MEMORIES."""
 
 import copy
 import dataclasses
@@ -44,7 +45,8 @@ SETTINGS = {
 }
 TRAIN_OTHERWISE = [SETTINGS['RecurrentEmbeddingMemory'][1], SETTINGS['TwoLevelMemory'][1]]
 CASES = [(c, settings) for c in MEMORIES if c.bounded for settings in SETTINGS.get(c.__name__, [{}])]
-# An object that appears mid-video is remembered as if the video began with it, not as one more in what is held.
+# An object that appears mid-video is remembered as if the video began with it, not as one more in what is
+# held.
 STARTS_ANEW = (
     'BlendedMemory',
     'RecurrentEmbeddingMemory',

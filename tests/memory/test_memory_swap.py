@@ -1,4 +1,5 @@
-"""Every registered memory takes the config's place by one option: it trains, tests, saves, loads and differs from FIFO."""
+"""Every registered memory takes the config's place by one option: it trains, tests, saves, loads and differs
+from FIFO."""
 
 import numpy as np
 import pytest

@@ -69,7 +69,8 @@ def test_shapes_rest_before_and_after_the_action(data):
 
 
 def test_opposite_actions_show_the_same_places(data):
-    """So no single frame, and no set of frames, gives the direction away: checked on the means over many clips."""
+    """So no single frame, and no set of frames, gives the direction away: checked on the means over many
+    clips."""
     many = SyntheticActionDataset('test', num_clips=300)
     means = {action: [] for action in ACTIONS}
     for index in range(300):
@@ -131,7 +132,8 @@ def test_every_memory_takes_tokens(memory):
 
 
 def test_the_answer_depends_on_what_is_remembered_alone():
-    """FIFO with two slots: the last frame and the two before it count, earlier ones and later writes do not."""
+    """FIFO with two slots: the last frame and the two before it count, earlier ones and later writes do
+    not."""
     model = classifier(FIFO).eval()
     inputs, _ = clips(1, 6)
     with torch.no_grad():

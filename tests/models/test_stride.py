@@ -148,7 +148,8 @@ def test_the_masks_of_a_clip_lie_where_its_frames_lie(stride):
 
 @pytest.mark.parametrize('memory', MEMORIES, ids=lambda memory: memory['type'])
 def test_bytes_are_those_of_the_grid(memory):
-    """Twice the stride, a quarter of the positions; what is not per position (stamps, counts) is little and stays."""
+    """Twice the stride, a quarter of the positions; what is not per position (stamps, counts) is little and
+    stays."""
     video, found = SquaresVideo(4, (64, 64)), []
     for stride in (8, 16, 32):
         stream = strided(stride, memory).eval().start(video.frame(0), video.mask(0))

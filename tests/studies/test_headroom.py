@@ -77,7 +77,8 @@ def test_without_foresight_it_is_what_the_model_predicts(model, video):
 
 
 def test_foresight_takes_the_best_of_the_alternatives(model, video, monkeypatch):
-    """Every alternative is forced in turn; foresight is as good as the best of them on the frames after the choice."""
+    """Every alternative is forced in turn; foresight is as good as the best of them on the frames after the
+    choice."""
     best = -1
     for alternative in (1, 2, 3):  # slot 0 holds the first frame; 3 is skipping
         forced = torch.eye(4)[alternative].view(1, 1, 4)

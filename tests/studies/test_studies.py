@@ -173,7 +173,8 @@ def test_what_plots_refuse(names, argv, message, tmp_path, capsys):
     assert main['plot_study']([str(tmp_path), '--out', str(tmp_path / 'x.png')]) == 1
 
 
-# Frame 0 stays; frames 2, 4, 6 and 8 are offered: 2 is held for four frames, 4 is not stored, 6 for four, 8 to the end.
+# Frame 0 stays; frames 2, 4, 6 and 8 are offered: 2 is held for four frames, 4 is not stored, 6 for four, 8
+# to the end.
 TIMELINE = np.array([[0, -1], [0, -1], [0, 2], [0, 2], [0, 2], [0, 2], [0, 6], [0, 6], [8, 6], [8, 6]])
 OFFERS = np.array([2, 4, 6, 8])
 

@@ -3,10 +3,10 @@
 import json
 import runpy
 
+import helpers.tracking_cases  # noqa: F401  (skips without mmdet, and installs the stub)
 import numpy as np
 import pytest
 import torch
-import tracking_cases  # noqa: F401  (skips without mmdet, and installs the stub)
 from helpers.runs import ROOT
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData

@@ -1,11 +1,14 @@
-"""Speed and size of a memory as the video grows: ``python tools/analysis_tools/benchmark.py CONFIG --frames 50 2000``.
+"""Speed and size of a memory as the video grows: ``python tools/analysis_tools/benchmark.py CONFIG --frames
+50 2000``.
 
-A stream of random frames runs to the last mark. Shortly before every mark it is forked, and the forks are timed in turns
-afterwards, a few frames of one, the same number of the next, in changing order: whatever else the machine does meets
-all marks alike. Reported are the medians over the turns; a ratio is the median over turns of last mark to first.
+A stream of random frames runs to the last mark. Shortly before every mark it is forked, and the forks are
+timed in turns afterwards, a few frames of one, the same number of the next, in changing order: whatever else
+the machine does meets all marks alike. Reported are the medians over the turns; a ratio is the median over
+turns of last mark to first.
 
-With ``--all-selectors --check`` all slot memories are measured, with ``--all-memories --check`` all others too, and the exit
-code is 1 where the last mark of a bounded one exceeds the first by more than 2 % in bytes or 10 % in time.
+With ``--all-selectors --check`` all slot memories are measured, with ``--all-memories --check`` all others
+too, and the exit code is 1 where the last mark of a bounded one exceeds the first by more than 2 % in bytes
+or 10 % in time.
 """
 
 import argparse
@@ -58,7 +61,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=[OWN],
         choices=[OWN, *SELECTOR_NAMES, *MEMORY_NAMES],
         metavar='NAME',
-        help=f"'{OWN}' (default), the config's slots with another selector ({', '.join(SELECTOR_NAMES)}), or another "
+        help=f"'{OWN}' (default), the config's slots with another selector "
+        f'({", ".join(SELECTOR_NAMES)}), or another '
         f'memory ({", ".join(MEMORY_NAMES)})',
     )
     parser.add_argument('--all-selectors', action='store_true', help='all selectors instead of --memories')
@@ -192,7 +196,7 @@ def fork(stream: VOSStream, device: torch.device | str) -> VOSStream:
 def time_in_turns(
     forks: list[VOSStream], frames: list[np.ndarray], turns: int, device: torch.device, report
 ) -> list[list[float]]:
-    """Milliseconds a frame, (marks, turns); a first turn is not counted. Each turn begins at the same state."""
+    """Milliseconds a frame, (marks, turns), without a first turn. Each turn begins at the same state."""
     times = [[] for _ in forks]
     for turn in range(turns + 1):
         for place in range(len(forks))[:: -1 if turn % 2 else 1]:
@@ -224,7 +228,8 @@ def grown(results: dict) -> list[str]:
             ratio = result[f'{what}_ratio']
             if result['fixed'] and ratio > bound:
                 lines.append(
-                    f'benchmark: {name}: {what} of last mark / first mark is {ratio:.3f}, expected at most {bound}'
+                    f'benchmark: {name}: {what} of last mark / first mark is {ratio:.3f}, expected at most '
+                    f'{bound}'
                 )
     return lines
 

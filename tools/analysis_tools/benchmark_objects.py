@@ -1,9 +1,10 @@
 """Time a frame against the number of objects: ``python tools/analysis_tools/benchmark_objects.py CONFIG``.
 
-A stream of random frames for each number of objects; the streams are timed in turns, in changing order. Reported are the
-medians over the turns, of whole frames and of their steps: encode (backbone and key), read, decode, value and write; rest is
-what is around them (the frame on its way in, the ids on their way out). The ratio is the median over the turns of the last
-number of objects to the first. With ``--check`` the exit code is 1 where it exceeds 1.9, the bound for 8 against 4.
+A stream of random frames for each number of objects; the streams are timed in turns, in changing order.
+Reported are the medians over the turns, of whole frames and of their steps: encode (backbone and key), read,
+decode, value and write; rest is what is around them (the frame on its way in, the ids on their way out). The
+ratio is the median over the turns of the last number of objects to the first. With ``--check`` the exit code
+is 1 where it exceeds 1.9, the bound for 8 against 4.
 """
 
 import argparse

@@ -1,12 +1,16 @@
-"""Cost of video predictors: ``python tools/analysis_tools/benchmark_prediction.py CONFIG [CONFIG ...] --rollout 1000``.
+"""Cost of video predictors: ``python tools/analysis_tools/benchmark_prediction.py CONFIG [CONFIG ...]
+--rollout 1000``.
 
-Training: one step (forward, backward, optimizer) on random frames at the config's own sizes, the configs in turns and in
-changing order; and the most memory that two steps of a process of its own need beyond model and optimizer (CPU), or that
-PyTorch allocated (GPU).
+Training: one step (forward, backward, optimizer) on random frames at the config's own sizes, the configs in
+    turns and in
+changing order; and the most memory that two steps of a process of its own need beyond model and optimizer
+(CPU), or that PyTorch allocated (GPU).
 
-Rollout: a stream that goes on from its own predictions. It is forked at frame 50 and at the last, and the forks are timed in
-turns afterwards, a few frames each; the ratio is the median over the turns of last to first. With ``--check`` the exit code
-is 1 where a bounded memory's state grows by more than 2 % or a frame gets more than 10 % slower.
+Rollout: a stream that goes on from its own predictions. It is forked at frame 50 and at the last, and the
+    forks are timed in
+turns afterwards, a few frames each; the ratio is the median over the turns of last to first. With ``--check``
+the exit code is 1 where a bounded memory's state grows by more than 2 % or a frame gets more than 10 %
+slower.
 """
 
 import argparse
@@ -247,7 +251,8 @@ def grown(results: dict) -> list[str]:
             ratio = result.get(f'{what}_ratio', 0)
             if ratio > most and result['bounded']:
                 lines.append(
-                    f'benchmark_prediction: {name}: {what} of last / first is {ratio:.3f}, expected at most {most}'
+                    f'benchmark_prediction: {name}: {what} of last / first is {ratio:.3f}, expected at most '
+                    f'{most}'
                 )
     return lines
 

@@ -1,8 +1,9 @@
-"""A read of a full memory beside bare attention of the same sizes: ``python tools/analysis_tools/benchmark_read.py``.
+"""A read of a full memory beside bare attention of the same sizes: ``python
+tools/analysis_tools/benchmark_read.py``.
 
-The bare one is ``scaled_dot_product_attention`` of a query (1, 1, P, Ck) with keys (1, 1, S * P, Ck) and values
-(1, 1, S * P, Cv): no L2, no usage of the slots, no empty slots. The two run in turns, in changing order; the ratio is the
-median over the turns. With ``--check`` the exit code is 1 where it exceeds 1.2.
+The bare one is ``scaled_dot_product_attention`` of a query (1, 1, P, Ck) with keys (1, 1, S * P, Ck) and
+values (1, 1, S * P, Cv): no L2, no usage of the slots, no empty slots. The two run in turns, in changing
+order; the ratio is the median over the turns. With ``--check`` the exit code is 1 where it exceeds 1.2.
 """
 
 import argparse
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             results.append(dict(threads=threads) | result)
             print(
                 f'{describe_device(device)}: {args.reader} {result["read_ms"]:.2f} ms, '
-                f'bare attention {result["bare_ms"]:.2f} ms, ratio {result["ratio"]:.3f} (median of {args.turns} turns)'
+                f'bare attention {result["bare_ms"]:.2f} ms, ratio {result["ratio"]:.3f} (median of '
+                f'{args.turns} turns)'
             )
     options = (
         'command',

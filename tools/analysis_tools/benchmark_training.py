@@ -1,10 +1,10 @@
 """Does loading data slow training down? ``python tools/analysis_tools/benchmark_training.py CONFIG``.
 
-Training steps (copy to the device, forward, backward, optimizer) are timed in turns, in changing order: some fed by the
-config's data loader, as many fed with batches that were loaded before. Each turn of the loader begins with empty queues and
-a few steps that are not counted, so nothing that was loaded meanwhile helps it. The ratio is the median over the turns.
-Loading alone, with all workers and no model beside them, is timed at the end. With ``--check`` the exit code is 1 where the
-ratio exceeds 1.05.
+Training steps (copy to the device, forward, backward, optimizer) are timed in turns, in changing order: some
+fed by the config's data loader, as many fed with batches that were loaded before. Each turn of the loader
+begins with empty queues and a few steps that are not counted, so nothing that was loaded meanwhile helps it.
+The ratio is the median over the turns. Loading alone, with all workers and no model beside them, is timed at
+the end. With ``--check`` the exit code is 1 where the ratio exceeds 1.05.
 """
 
 import argparse
@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     device = describe_device(device)
     loaded, cached = (result['ms_per_step'][name] for name in ('loaded', 'cached'))
     console.print(
-        f'{device}: {loaded:.0f} ms a step on loaded data, {cached:.0f} ms on cached batches, ratio {result["ratio"]:.3f}; '
+        f'{device}: {loaded:.0f} ms a step on loaded data, {cached:.0f} ms on cached batches, ratio '
+        f'{result["ratio"]:.3f}; '
         f'the loader alone: {result["ms_per_batch"]:.0f} ms a batch ({result["workers"]} workers)',
         soft_wrap=True,
     )

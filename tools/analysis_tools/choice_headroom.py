@@ -1,11 +1,13 @@
 """What could a better choice of the slot win, and what better contents?::
 
-    python tools/analysis_tools/choice_headroom.py CONFIG CHECKPOINT --memory-file configs/_base_/long_memories.py \
+    python tools/analysis_tools/choice_headroom.py CONFIG CHECKPOINT --memory-file
+    configs/_base_/long_memories.py \
         --memories fifo --videos 4 --horizon 30 --out FILE.json
 
-The same model and videos three times: slots are overwritten first in, first out; by a choice that plays every alternative
-forward over the next frames and takes the one that is best for the true masks; and first in, first out with values made
-from the true masks. The second is what no selector can know, the third what no choice can give.
+The same model and videos three times: slots are overwritten first in, first out; by a choice that plays every
+alternative forward over the next frames and takes the one that is best for the true masks; and first in,
+first out with values made from the true masks. The second is what no selector can know, the third what no
+choice can give.
 """
 
 import argparse

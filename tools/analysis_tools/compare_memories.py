@@ -4,9 +4,9 @@
     python tools/analysis_tools/compare_memories.py --check-row gumbel:0 --out DIR
 
 Rows start from random weights or the config's ``load_from``, from ``--start``, or are tested as they are with
-``--checkpoint``. The folder gets ``rows/NAME/seed_K`` with config, log, checkpoint and ``row.json``, and after every row
-``leaderboard.json``, ``.md`` and ``.html``. Stopped, it goes on where it was with the same command. The last call runs a
-row of ``leaderboard.json`` again and compares the figures.
+``--checkpoint``. The folder gets ``rows/NAME/seed_K`` with config, log, checkpoint and ``row.json``, and
+after every row ``leaderboard.json``, ``.md`` and ``.html``. Stopped, it goes on where it was with the same
+command. The last call runs a row of ``leaderboard.json`` again and compares the figures.
 """
 
 import argparse
@@ -37,7 +37,8 @@ except ImportError as error:
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_FILES = ' or '.join(figures.memory_file for figures in FIGURES.values())
-# The last digit that the tables show of J and F. On the machine and the versions of the leaderboard nothing differs.
+# The last digit that the tables show of J and F. On the machine and the versions of the leaderboard nothing
+# differs.
 TOLERANCE = 1e-3
 
 

@@ -2,8 +2,8 @@
 
     python tools/analysis_tools/failure_gallery.py CONFIG CHECKPOINT --memories fifo gumbel --out FILE.png
 
-For each video and memory the stretch with the lowest mean J&F: above the frames with the outline of the truth, below the
-prediction over them. The videos shown are those with the lowest such means.
+For each video and memory the stretch with the lowest mean J&F: above the frames with the outline of the
+truth, below the prediction over them. The videos shown are those with the lowest such means.
 """
 
 import argparse
@@ -23,7 +23,8 @@ except ImportError as error:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Draw where predictions are worst',
-        epilog='Pictures of the embedded synthetic videos may be committed and published. Pictures of research data such '
+        epilog='Pictures of the embedded synthetic videos may be committed and published. Pictures of '
+        'research data such '
         'as DAVIS or YouTube-VOS must never be: keep them outside of the repository.',
     )
     add_study_arguments(parser, split='test')

@@ -1,4 +1,5 @@
-"""Print or write the results of the model index: ``python tools/analysis_tools/leaderboard.py [--out FILE.html]``.
+"""Print or write the results of the model index: ``python tools/analysis_tools/leaderboard.py [--out
+FILE.html]``.
 
 The index is checked first; a result without config, log and checkpoint hash is refused.
 """

@@ -1,11 +1,13 @@
-"""What a memory adds to an FCN of mmsegmentation, on embedded videos with noise and hidden parts, and what it costs::
+"""What a memory adds to an FCN of mmsegmentation, on embedded videos with noise and hidden parts, and what it
+costs::
 
     python tools/analysis_tools/mmseg_memory_study.py --seeds 0 1 2 --out docs/studies/mmseg_memory.json \
         --plot docs/studies/mmseg_memory.png
 
-For each seed, ``configs/adapters/mmseg/fcn_synthetic.py`` is trained; from its checkpoint the FCN learns on with a memory
-(``fcn_memory_synthetic.py``) and without one, on the same clips for as many iterations. Both are tested on the same videos,
-undisturbed and disturbed. Finished trainings are kept in ``--work-dir`` and not repeated.
+For each seed, ``configs/adapters/mmseg/fcn_synthetic.py`` is trained; from its checkpoint the FCN learns on
+with a memory (``fcn_memory_synthetic.py``) and without one, on the same clips for as many iterations. Both
+are tested on the same videos, undisturbed and disturbed. Finished trainings are kept in ``--work-dir`` and
+not repeated.
 """
 
 import argparse

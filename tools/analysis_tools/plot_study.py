@@ -1,12 +1,14 @@
 """Plot the leaderboards of comparisons::
 
-    python tools/analysis_tools/plot_study.py DIR [DIR ...] --kind bars|slots|cadence|length|horizon|steps --out FILE.png
+    python tools/analysis_tools/plot_study.py DIR [DIR ...] --kind bars|slots|cadence|length|horizon|steps
+    --out FILE.png
 
-``bars``: J&F, or PSNR of predictors, with its spread over the seeds, bytes of the state and ms a frame of every memory.
-``slots`` and ``cadence``: the same over the number at the end of the names (``fifo_8``, ``fifo_every_10``), a line for every
-rule. ``length``: J&F of every video over its frames; the config of the comparison says how many each has. ``horizon``: PSNR
-of every predicted frame. ``steps``: PSNR, bytes of the state and ms a frame over the number of predicted frames, from
-comparisons that differ in ``test_dataloader.dataset.output_frames``.
+``bars``: J&F, or PSNR of predictors, with its spread over the seeds, bytes of the state and ms a frame of
+every memory. ``slots`` and ``cadence``: the same over the number at the end of the names (``fifo_8``,
+``fifo_every_10``), a line for every rule. ``length``: J&F of every video over its frames; the config of the
+comparison says how many each has. ``horizon``: PSNR of every predicted frame. ``steps``: PSNR, bytes of the
+state and ms a frame over the number of predicted frames, from comparisons that differ in
+``test_dataloader.dataset.output_frames``.
 """
 
 import argparse

@@ -1,11 +1,14 @@
-"""Does the gradient of a choice say what the choice does to the loss? Two ways to get one, beside the true effect::
+"""Does the gradient of a choice say what the choice does to the loss? Two ways to get one, beside the true
+effect::
 
-    python tools/analysis_tools/selector_gradient.py CONFIG CHECKPOINT --clips 100 --out FILE.json --plot FILE.png
+    python tools/analysis_tools/selector_gradient.py CONFIG CHECKPOINT --clips 100 --out FILE.json --plot
+    FILE.png
 
-Clips are drawn as in training; every frame's value is made from its true masks. Slots are overwritten first in, first out
-but for one decision: there, every alternative that the gates leave (each slot, or skipping) is tried, and its true effect
-is the training loss summed over the frames that follow. Beside it stands the gradient of that loss by the choice,
-averaged over the alternatives that may have been chosen, (i) of blending the slot and the frame, (ii) of the history.
+Clips are drawn as in training; every frame's value is made from its true masks. Slots are overwritten first
+in, first out but for one decision: there, every alternative that the gates leave (each slot, or skipping) is
+tried, and its true effect is the training loss summed over the frames that follow. Beside it stands the
+gradient of that loss by the choice, averaged over the alternatives that may have been chosen, (i) of blending
+the slot and the frame, (ii) of the history.
 """
 
 import argparse
@@ -95,7 +98,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=float,
         default=NOTHING_AT_STAKE,
         metavar='LOSS',
-        help='leave out decisions whose alternatives differ by less in the summed loss (default: %(default)s)',
+        help=(
+            'leave out decisions whose alternatives differ by less in the summed loss (default: %(default)s)'
+        ),
     )
     parser.add_argument('--seed', type=int, default=0, help='of the clips')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
@@ -148,7 +153,8 @@ def measure(model: VOSegmentor, cfg: Config, args: argparse.Namespace, console: 
     first, last = model.memory.train_slots, dataset.clip_length - 1 - args.horizon
     if last < first:
         raise ValueError(
-            f'clips of {dataset.clip_length} frames are too short for {first} slots and {args.horizon} frames after a '
+            f'clips of {dataset.clip_length} frames are too short for {first} slots and {args.horizon} '
+            'frames after a '
             f'decision: at least {first + 1 + args.horizon} are needed'
         )
     steps = sorted({int(step) for step in np.linspace(first, last, args.decisions).round()})
@@ -186,7 +192,8 @@ def encode(model: VOSegmentor, item: dict) -> dict:
 
 
 def decide(model: VOSegmentor, frames: dict, step: int, horizon: int) -> dict:
-    """The true effects of the alternatives at one step, and the gradients of each method, alternative by alternative."""
+    """The true effects of the alternatives at one step, and the gradients of each method, alternative by
+    alternative."""
     gradients = {}
     for name, memory_class in METHODS.items():
         selector = Told(step, model.memory.train_slots + 1).to(frames['target'].device)
@@ -231,7 +238,8 @@ def losses_after(model: VOSegmentor, memory: SlotMemory, frames: dict, step: int
 def read_and_decode(
     model: VOSegmentor, memory: SlotMemory, state: SlotState, features, logits: list
 ) -> SlotState:
-    """Append a frame's logits (S + 1, 1 + O, H, W), one row for each alternative; the state after the read."""
+    """Append a frame's logits (S + 1, 1 + O, H, W), one row for each alternative; the state after the
+    read."""
     features = repeat_features(features, memory.num_slots + 1)
     readout, state = memory.read(state, features.query)
     logits.append(model.decode(readout, features).logits)
@@ -239,7 +247,8 @@ def read_and_decode(
 
 
 def summarise(decisions: list[dict], at_stake: float = NOTHING_AT_STAKE) -> dict:
-    """Means over decisions in which something is at stake; correlations are over the alternatives of one decision.
+    """Means over decisions in which something is at stake; correlations are over the alternatives of one
+    decision.
 
     Raises:
         ValueError: Nothing is at stake anywhere.

@@ -1,9 +1,9 @@
 """Identity switches with and without memory: ``tracking_study.py --out FILE.json --plot FILE.png``.
 
-mmdet's two track heads, each in a MemoryTrackHead, are trained on generated videos; then mmdet's own trackers and
-MemoryTracker with several selectors and numbers of slots get the same detections (made from the truth with noise) and the
-same embeddings of other videos. Scored by mmdet's MOTChallengeMetric (TrackEval), and by whether an object that was away
-has its identity when it returns.
+mmdet's two track heads, each in a MemoryTrackHead, are trained on generated videos; then mmdet's own trackers
+and MemoryTracker with several selectors and numbers of slots get the same detections (made from the truth
+with noise) and the same embeddings of other videos. Scored by mmdet's MOTChallengeMetric (TrackEval), and by
+whether an object that was away has its identity when it returns.
 """
 
 import argparse
@@ -138,7 +138,8 @@ def train(kind: str, seed: int, iterations: int) -> Embedder:
 
 
 def _pair(rng, video: list) -> tuple:
-    """Two frames with objects, up to 4 frames apart: an embedding learns what looks alike, not which looks go together."""
+    """Two frames with objects, up to 4 frames apart: an embedding learns what looks alike, not which looks go
+    together."""
     while True:
         first = int(rng.integers(len(video)))
         second = int(np.clip(first + rng.integers(-4, 5), 0, len(video) - 1))
@@ -147,7 +148,8 @@ def _pair(rng, video: list) -> tuple:
 
 
 def _repaint(rng):
-    """A change of colours, the same for both frames of a pair: channels in another order, some of them inverted."""
+    """A change of colours, the same for both frames of a pair: channels in another order, some of them
+    inverted."""
     order, inverted = rng.permutation(3), rng.random(3) < 0.5
     return lambda image: np.where(
         inverted, 240 - image[..., order].astype(np.float32), image[..., order]
@@ -238,7 +240,8 @@ def _follow(model, tracker, number: int, index: int, video: list, maps) -> DetDa
 
 
 def unique(found: InstanceData) -> InstanceData:
-    """The surest box of each identity: MaskTrackRCNNTracker may give two boxes the same one, which TrackEval refuses."""
+    """The surest box of each identity: MaskTrackRCNNTracker may give two boxes the same one, which TrackEval
+    refuses."""
     found, seen = found[found.scores.argsort(descending=True)], set()
     first = [
         place for place, one in enumerate(found.instances_id.tolist()) if not (one in seen or seen.add(one))
@@ -247,7 +250,8 @@ def unique(found: InstanceData) -> InstanceData:
 
 
 def returns_kept(video: list, samples: list) -> list[bool]:
-    """For each time that an object was not found for 5 frames or more: has it its identity when it is found again?"""
+    """For each time that an object was not found for 5 frames or more: has it its identity when it is found
+    again?"""
     last, kept = {}, []
     for index, (seen, sample) in enumerate(zip(video, samples, strict=True)):
         for number, identity in _matched(seen, sample.pred_track_instances).items():
@@ -273,7 +277,8 @@ def _matched(seen, found) -> dict[int, int]:
 
 
 def run_seed(kind: str, seed: int, args) -> list[dict]:
-    """The rows of one head and one seed, on videos in which objects return in an earlier look and in the last one."""
+    """The rows of one head and one seed, on videos in which objects return in an earlier look and in the last
+    one."""
     begin = time.process_time()
     model = train(kind, seed, args.iterations)
     print(f'{kind}, seed {seed}: trained in {time.process_time() - begin:.0f} s of CPU time', flush=True)

@@ -1,11 +1,13 @@
 """Measure what memories of slots keep, with the truth about long synthetic videos::
 
-    python tools/analysis_tools/what_is_kept.py CONFIG CHECKPOINT --memories learned_4 --memory-file FILE --out DIR
+    python tools/analysis_tools/what_is_kept.py CONFIG CHECKPOINT --memories learned_4 --memory-file FILE
+    --out DIR
 
-For every frame that a memory was offered: how long it was held, against what the frame shows beside what was held when it
-came. ``DIR/kept.json``, ``.md`` and ``.png`` hold Spearman's correlations, ``slots_NAME.png`` the slots in one video.
-Ranks are taken within each video. An offer counts if half of the video is still to come, and so long it is followed: nothing
-is censored by the end of the video. Rules that hold every frame for as long, such as FIFO, have no correlation.
+For every frame that a memory was offered: how long it was held, against what the frame shows beside what was
+held when it came. ``DIR/kept.json``, ``.md`` and ``.png`` hold Spearman's correlations, ``slots_NAME.png``
+the slots in one video. Ranks are taken within each video. An offer counts if half of the video is still to
+come, and so long it is followed: nothing is censored by the end of the video. Rules that hold every frame for
+as long, such as FIFO, have no correlation.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
 ``python tools/dataset_converters/to_davis.py FORMAT FRAMES OUT [--annotations PATH]``
 
-FORMAT is ``labelme`` (JSON of Labelme or X-AnyLabeling, one file a frame), ``coco`` (JSON of COCO or YouTube-VIS) or
-``masks`` (palette or grey PNGs of ids). FRAMES is a folder of pictures, or a folder with one such folder a video.
+FORMAT is ``labelme`` (JSON of Labelme or X-AnyLabeling, one file a frame), ``coco`` (JSON of COCO or
+YouTube-VIS) or ``masks`` (palette or grey PNGs of ids). FRAMES is a folder of pictures, or a folder with one
+such folder a video.
 """
 
 import argparse
@@ -24,7 +25,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--annotations',
         type=Path,
         metavar='PATH',
-        help='JSON file (coco) or folder (labelme: default FRAMES; masks); of several videos, with one folder each',
+        help=(
+            'JSON file (coco) or folder (labelme: default FRAMES; masks); of several videos, with one '
+            'folder each'
+        ),
     )
     parser.add_argument(
         '--labels', nargs='+', metavar='LABEL', help='the labels that are expected; another one is an error'
@@ -53,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     for name, labels in ids.items():
         objects = ', '.join(f'{k} {label}' for label, k in labels.items())
         print(
-            f'{name}: {len(annotations[name])} of {len(videos[name].frames)} frames are annotated; objects: {objects}'
+            f'{name}: {len(annotations[name])} of {len(videos[name].frames)} frames are annotated; objects: '
+            f'{objects}'
         )
     left_out = sorted(videos.keys() - ids.keys())
     if left_out:

@@ -1,4 +1,5 @@
-"""Make a checkpoint ready to be shared: ``python tools/model_converters/publish_model.py SRC DST [--half]``."""
+"""Make a checkpoint ready to be shared: ``python tools/model_converters/publish_model.py SRC DST
+[--half]``."""
 
 import argparse
 import sys

@@ -1,4 +1,5 @@
-"""Convert the public weights of STCN (hkchengrex/STCN): ``python tools/model_converters/stcn_to_mmstremn.py SRC DST``."""
+"""Convert the public weights of STCN (hkchengrex/STCN): ``python tools/model_converters/stcn_to_mmstremn.py
+SRC DST``."""
 
 from mmstremn.checkpoints.public_models import run
 

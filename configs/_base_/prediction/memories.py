@@ -1,5 +1,6 @@
-# The memories of a predictor that tools/analysis_tools/compare_memories.py compares, in STReMN's encoder and decoder:
-# name -> config that takes the place of model.memory. An entry without `type` changes the model elsewhere too.
+# The memories of a predictor that tools/analysis_tools/compare_memories.py compares, in STReMN's encoder and
+# decoder: name -> config that takes the place of model.memory. An entry without `type` changes the model
+# elsewhere too.
 gates = [dict(type='EmptyFirst')]
 slots = dict(type='SlotMemory', num_slots=5, train_slots=5, gates=gates)
 learned = dict(slots, selector=dict(type='GumbelSelector'))

@@ -1,6 +1,6 @@
-# Whole predictors that tools/analysis_tools/compare_memories.py compares on Moving Digits at equal budget (--iters 250):
-# STReMN with the learned selector and with rules, and each recurrent model as its own config has it. All see their own
-# predictions more and more often during the first half of the training.
+# Whole predictors that tools/analysis_tools/compare_memories.py compares on Moving Digits at equal budget
+# (--iters 250): STReMN with the learned selector and with rules, and each recurrent model as its own config
+# has it. All see their own predictions more and more often during the first half of the training.
 sampling = dict(type='ScheduledSampling', end_iter=125)
 slots = dict(type='SlotMemory', num_slots=5, train_slots=5, gates=[dict(type='EmptyFirst')])
 learned = dict(slots, selector=dict(type='GumbelSelector'))

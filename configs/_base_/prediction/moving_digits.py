@@ -1,4 +1,5 @@
-# Moving Digits, 10 -> 10 at 32 px: real handwritten digits on the trajectories of Moving MNIST, embedded. Minutes on a CPU.
+# Moving Digits, 10 -> 10 at 32 px: real handwritten digits on the trajectories of Moving MNIST, embedded.
+# Minutes on a CPU.
 max_iters = 1000
 train_dataloader = dict(
     batch_size=8,

@@ -1,5 +1,5 @@
-# PredRNN-V2 (Wang et al., TPAMI 2022) in OpenSTL's sizes, patches of 4 x 4 and four layers of 128: with the decoupling loss
-# and reverse scheduled sampling.
+# PredRNN-V2 (Wang et al., TPAMI 2022) in OpenSTL's sizes, patches of 4 x 4 and four layers of 128: with the
+# decoupling loss and reverse scheduled sampling.
 model = dict(
     type='VideoPredictor',
     backbone=dict(type='PatchBackbone', patch=4),

@@ -1,4 +1,5 @@
-# How often frames are to be offered: rules that keep four frames, offered every 1st to 20th. The learned one may skip.
+# How often frames are to be offered: rules that keep four frames, offered every 1st to 20th. The learned one
+# may skip.
 rules = dict(
     fifo=dict(type='FIFOSelector'),
     most_similar=dict(type='MostSimilarSelector'),

@@ -1,4 +1,5 @@
-# From a memory that grows to fixed slots, one change at a time: what is read, how often a frame is stored, how many stay.
+# From a memory that grows to fixed slots, one change at a time: what is read, how often a frame is stored,
+# how many stay.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 top, every_5th = dict(reader=dict(type='TopKReader')), dict(gates=[*protect, dict(type='EveryN', n=5)])
 growing, slots = (

@@ -1,4 +1,5 @@
-# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule and a learned one.
+# What the options of slots are worth: alignment, fusion and other readers, under the oldest rule and a
+# learned one.
 protect = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
 rules = dict(
     fifo=dict(selector=dict(type='FIFOSelector'), gates=protect),

@@ -1,5 +1,6 @@
-# What STReMN's memory is worth in prediction, each with L2 alone and scheduled sampling as the other models have them: how
-# many frames ask, what slots hold, which rule fills them, residual prediction, carried features, readers that look near by.
+# What STReMN's memory is worth in prediction, each with L2 alone and scheduled sampling as the other models
+# have them: how many frames ask, what slots hold, which rule fills them, residual prediction, carried
+# features, readers that look near by.
 sampling = dict(type='ScheduledSampling', end_iter=125)
 base = dict(sampling=sampling, loss=dict(l1=0.0))
 slots = dict(type='SlotMemory', num_slots=5, train_slots=5, gates=[dict(type='EmptyFirst')])

@@ -1,5 +1,5 @@
-# How fine the memory's grid must be. The rows are trained from scratch: each has the backbone up to its stride and a decoder
-# from there on. 16 slots at a stride hold as many bytes as 4 at half of it.
+# How fine the memory's grid must be. The rows are trained from scratch: each has the backbone up to its
+# stride and a decoder from there on. 16 slots at a stride hold as many bytes as 4 at half of it.
 slots = dict(
     type='SlotMemory',
     train_slots=4,

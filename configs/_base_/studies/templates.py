@@ -1,4 +1,5 @@
-# Several frames or their average: for videos with look-alikes, which an average of the looks of an object resembles.
+# Several frames or their average: for videos with look-alikes, which an average of the looks of an object
+# resembles.
 slots = dict(
     type='SlotMemory', num_slots=4, train_slots=4, gates=[dict(type='EmptyFirst'), dict(type='KeepFirst')]
 )

@@ -1,4 +1,5 @@
-# How wide keys and values must be. The rows are trained from scratch: encoders and decoder change with the widths.
+# How wide keys and values must be. The rows are trained from scratch: encoders and decoder change with the
+# widths.
 slots = dict(
     type='SlotMemory',
     num_slots=4,

@@ -1,4 +1,5 @@
-# SegFormer that remembers; starts from any checkpoint of its base (load_from). Its sliding windows are given up.
+# SegFormer that remembers; starts from any checkpoint of its base (load_from). Its sliding windows are given
+# up.
 _base_ = [
     'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
     './_base_/cityscapes_video.py',

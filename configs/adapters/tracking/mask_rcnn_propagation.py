@@ -1,5 +1,7 @@
-# Mask R-CNN finds objects on every 5th frame, a VOSegmentor with a memory carries their masks on: VIS without a tracker.
-# --cfg-options model.detector_checkpoint=(Mask R-CNN's or MaskTrack R-CNN's) model.segmentor_checkpoint=(a VOSegmentor's)
+# Mask R-CNN finds objects on every 5th frame, a VOSegmentor with a memory carries their masks on: VIS without
+# a tracker.
+# --cfg-options model.detector_checkpoint=(Mask R-CNN's or MaskTrack R-CNN's) model.segmentor_checkpoint=(a
+# VOSegmentor's)
 _base_ = 'mmdet::masktrack_rcnn/masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtubevis2019.py'
 custom_imports = dict(imports=['mmstremn.adapters.install_ops_stub', 'mmstremn.adapters.mmdet'])
 model = dict(

@@ -1,4 +1,5 @@
-"""Memory inside MMDetection's trackers (MMTracking's successor): MaskTrack R-CNN, QDTrack, and masks that are propagated.
+"""Memory inside MMDetection's trackers (MMTracking's successor): MaskTrack R-CNN, QDTrack, and masks that are
+propagated.
 
 This package needs mmdet; nothing else of mmstremn imports it. A config names it before any of its types::
 
@@ -20,7 +21,8 @@ try:
 except ModuleNotFoundError as error:
     FIXES = {
         'mmdet': "pip install 'mmstremn[tracking]'",
-        'mmcv._ext': "mmcv has no compiled ops: import 'mmstremn.adapters.install_ops_stub' first, or build them",
+        'mmcv._ext': "mmcv has no compiled ops: import 'mmstremn.adapters.install_ops_stub' first, or "
+        'build them',
     }
     if error.name not in FIXES:
         raise

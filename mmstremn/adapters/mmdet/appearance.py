@@ -1,4 +1,5 @@
-"""What a tracker remembers of how objects look: embeddings as tokens without a place, in the slots of a SlotMemory.
+"""What a tracker remembers of how objects look: embeddings as tokens without a place, in the slots of a
+SlotMemory.
 
 Letters in shapes: N tracks, D detections, C channels of an embedding.
 """
@@ -13,20 +14,23 @@ from mmstremn.registry import build
 
 
 class AppearanceMemory(nn.Module):
-    """A :class:`SlotMemory` of grid 1 x 1: every track is a row of its batch, every detection a position of its query.
+    """A :class:`SlotMemory` of grid 1 x 1: every track is a row of its batch, every detection a position of
+    its query.
 
-    A detection reads each track with its own embedding, so that the slots which look like it count most, and is as similar
-    to the track as to what it has read. With one slot that is the dot product of two embeddings.
+    A detection reads each track with its own embedding, so that the slots which look like it count most, and
+    is as similar to the track as to what it has read. With one slot that is the dot product of two
+    embeddings.
 
     Args:
         channels: C.
         memory: Config of a SlotMemory.
-        projected: Keys and values are projections of the embeddings, which begin as the identity and learn; otherwise they
-            are the embeddings.
+        projected: Keys and values are projections of the embeddings, which begin as the identity and learn;
+            otherwise they are the embeddings.
 
     Raises:
         TypeError: The memory has no slots.
-        ValueError: The affinity of its reader needs a selection and a shrinkage, which embeddings do not have.
+        ValueError: The affinity of its reader needs a selection and a shrinkage, which embeddings do not
+            have.
     """
 
     def __init__(self, channels: int, memory: dict, projected: bool):
@@ -51,7 +55,8 @@ class AppearanceMemory(nn.Module):
         return self.memory.write(self.memory.init(entry, seeds), entry)
 
     def observe(self, state: SlotState, embeddings: Tensor) -> SlotState:
-        """The state of N tracks after one more observation (N, C) of each: it reads, which counts usage, and is offered."""
+        """The state of N tracks after one more observation (N, C) of each: it reads, which counts usage, and
+        is offered."""
         _, state = self.memory.read(state, Query(self.key(embeddings)[:, None]))
         if not self.memory.wants(state):
             return self.memory.pass_over(state)
@@ -65,7 +70,8 @@ class AppearanceMemory(nn.Module):
 
 
 def side_by_side(states: list[SlotState]) -> SlotState:
-    """The states of several tracks as one batch. It can be read; it can be written only if all clocks (steps) are equal."""
+    """The states of several tracks as one batch. It can be read; it can be written only if all clocks (steps)
+    are equal."""
     joined = {name: torch.cat([getattr(state, name) for state in states]) for name in states[0].tensors()}
     seeds = tuple(seed for state in states for seed in state.seeds or ()) or None
     return dataclasses.replace(states[0], **joined, seeds=seeds)

@@ -1,4 +1,5 @@
-"""Video instance segmentation from any instance segmentation model and a memory: detect seldom, propagate always."""
+"""Video instance segmentation from any instance segmentation model and a memory: detect seldom, propagate
+always."""
 
 import copy
 from dataclasses import dataclass
@@ -36,22 +37,24 @@ class Known:
 
 @MODELS.register_module()
 class MemoryMaskPropagation(BaseMOTModel):
-    """Any mmdet model that gives masks finds objects; a :class:`VOSegmentor` and its memory carry their masks on.
+    """Any mmdet model that gives masks finds objects; a :class:`VOSegmentor` and its memory carry their masks
+    on.
 
-    Its output is that of mmdet's video instance segmentation: ``pred_track_instances`` with ``bboxes``, ``labels``,
-    ``scores``, ``masks`` and ``instances_id`` in every frame, for ``YouTubeVISMetric``. Frames come as whole videos or one
-    by one in order. The segmentor sees what the test pipeline and the data preprocessor make of the frames, turned back
-    into uint8 RGB (mmdet's pipelines load BGR).
+    Its output is that of mmdet's video instance segmentation: ``pred_track_instances`` with ``bboxes``,
+    ``labels``, ``scores``, ``masks`` and ``instances_id`` in every frame, for ``YouTubeVISMetric``. Frames
+    come as whole videos or one by one in order. The segmentor sees what the test pipeline and the data
+    preprocessor make of the frames, turned back into uint8 RGB (mmdet's pipelines load BGR).
 
     It does not train: the detector and the segmentor are trained apart.
 
     Args:
         detector: Config of an mmdet detector with masks.
         segmentor: Config of a VOSegmentor.
-        detector_checkpoint: File or URL; of the detector, or of a model such as MaskTrackRCNN that holds it as ``detector``.
+        detector_checkpoint: File or URL; of the detector, or of a model such as MaskTrackRCNN that holds it
+            as ``detector``.
         segmentor_checkpoint: File or URL.
-        detect_every: The detector runs on every n-th frame and adds objects that overlap none that is known; None: on the
-            first frame alone. Until something is found it runs on every frame.
+        detect_every: The detector runs on every n-th frame and adds objects that overlap none that is known;
+            None: on the first frame alone. Until something is found it runs on every frame.
         score_thr: Least score of a detection that becomes an object.
         new_iou_thr: Mask IoU with a known object below which a detection is new.
         data_preprocessor: Config of mmdet's TrackDataPreprocessor.
@@ -100,7 +103,8 @@ class MemoryMaskPropagation(BaseMOTModel):
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            'MemoryMaskPropagation does not train: train the detector with mmdet and the segmentor with mmstremn, and give '
+            'MemoryMaskPropagation does not train: train the detector with mmdet and the segmentor with '
+            'mmstremn, and give '
             'detector_checkpoint and segmentor_checkpoint'
         )
 

@@ -1,8 +1,9 @@
-"""Which detection continues which track: the rules of mmdet's two trackers, on similarities that come from a memory.
+"""Which detection continues which track: the rules of mmdet's two trackers, on similarities that come from a
+memory.
 
-Rules as in MaskTrack R-CNN (Yang et al., ICCV 2019, section 4) and QDTrack (Pang et al., CVPR 2021, section 3.3), checked
-against mmdet's MaskTrackRCNNTracker and QuasiDenseTracker: with one slot that every observation overwrites, the identities
-are theirs.
+Rules as in MaskTrack R-CNN (Yang et al., ICCV 2019, section 4) and QDTrack (Pang et al., CVPR 2021, section
+3.3), checked against mmdet's MaskTrackRCNNTracker and QuasiDenseTracker: with one slot that every observation
+overwrites, the identities are theirs.
 
 Letters in shapes: D detections, N tracks, C channels of an embedding.
 """
@@ -22,8 +23,9 @@ NEW, IGNORED = -1, -2
 class SoftmaxMatcher:
     """MaskTrack R-CNN's rule: every detection takes its best track, or begins one if none is similar.
 
-    The score of a detection and a track is the logarithm of a softmax over the tracks and a new one (of similarity 0), plus
-    weighted terms. Of several detections that want a track the best one gets it and the others are ignored.
+    The score of a detection and a track is the logarithm of a softmax over the tracks and a new one (of
+    similarity 0), plus weighted terms. Of several detections that want a track the best one gets it and the
+    others are ignored.
 
     Args:
         det_score: Weight of the logarithm of the detection's score.
@@ -72,15 +74,18 @@ class SoftmaxMatcher:
 
 @MODELS.register_module()
 class BiSoftmaxMatcher:
-    """QDTrack's rule: softmax over the tracks and over the detections, averaged; sure detections may begin a track.
+    """QDTrack's rule: softmax over the tracks and over the detections, averaged; sure detections may begin a
+    track.
 
-    What was neither matched nor new in the last frame, the backdrops, competes with the tracks for the next one.
+    What was neither matched nor new in the last frame, the backdrops, competes with the tracks for the next
+    one.
 
     Args:
         init_score_thr: Score above which an unmatched detection begins a track.
         obj_score_thr: Score above which a detection continues a track.
         match_score_thr: Least averaged softmax of a match.
-        backdrop_iou_thr: Overlap with a better detection from which on one below ``obj_score_thr`` is a duplicate.
+        backdrop_iou_thr: Overlap with a better detection from which on one below ``obj_score_thr`` is a
+            duplicate.
         class_iou_thr: The same for all others.
         with_cats: A track and its detections have the same label.
     """

@@ -22,11 +22,14 @@ STRETCH = 0.4  # largest logarithm of the factor by which its sides are stretche
 class MemoryTrackHead(BaseModule):
     """An mmdet track head, unchanged, and an :class:`AppearanceMemory` that :class:`MemoryTracker` uses.
 
-    mmdet's ``loss`` never calls a tracker, and a tracker's weights would be neither trained nor saved; so the memory is
-    trained here. Its models give one key and one reference frame. Each object of the reference frame is written ``views``
-    times: its own box, then boxes that are shifted and stretched more or less, as those of half hidden objects are. Then the
-    key frame's objects read the tracks, and a softmax over them (and, as in MaskTrack R-CNN, a new track of similarity 0)
-    must name the right one. With fewer ``train_slots`` than views a learned selector must choose which views to keep.
+    mmdet's ``loss`` never calls a tracker, and a tracker's weights would be neither trained nor saved; so the
+    memory is trained here. Its models give one key and one reference frame. Each object of the reference
+    frame is written ``views``
+    times: its own box, then boxes that are shifted and stretched more or less, as those of half hidden
+        objects are. Then the
+    key frame's objects read the tracks, and a softmax over them (and, as in MaskTrack R-CNN, a new track of
+    similarity 0) must name the right one. With fewer ``train_slots`` than views a learned selector must
+    choose which views to keep.
 
     Checkpoints of the wrapped head load as they are; what the memory learns starts as the identity.
 
@@ -60,7 +63,8 @@ class MemoryTrackHead(BaseModule):
         self.register_load_state_dict_pre_hook(_find_unwrapped)
 
     def loss(self, key_features: list[Tensor], reference_features: list[Tensor], *others, **kwargs) -> dict:
-        """The wrapped head's losses and ``loss_memory``; the arguments are the wrapped head's, data samples last."""
+        """The wrapped head's losses and ``loss_memory``; the arguments are the wrapped head's, data samples
+        last."""
         losses = self.head.loss(key_features, reference_features, *others, **kwargs)
         loss = self.memory_loss(key_features, reference_features, others[-1])
         return losses | dict(loss_memory=self.loss_weight * loss)
@@ -76,7 +80,8 @@ class MemoryTrackHead(BaseModule):
     def memory_loss(
         self, key_features: list[Tensor], reference_features: list[Tensor], data_samples: list
     ) -> Tensor:
-        """Cross entropy of the key frame's objects over the tracks of the reference frame, averaged over the images.
+        """Cross entropy of the key frame's objects over the tracks of the reference frame, averaged over the
+        images.
 
         Args:
             key_features: Maps (B, C', H / s, W / s).
@@ -100,7 +105,8 @@ class MemoryTrackHead(BaseModule):
         return sum(losses) / len(losses) + 0 * unused
 
     def _image_loss(self, embeddings: Tensor, views: Tensor, targets: Tensor) -> Tensor:
-        """The loss of detections (D, C) after the views (V, N, C) of N tracks, of which ``targets`` (D,) are right."""
+        """The loss of detections (D, C) after the views (V, N, C) of N tracks, of which ``targets`` (D,) are
+        right."""
         if not views.shape[1]:
             return embeddings.sum() * 0
         logits = self.memory.similarity(embeddings, self._rehearse(views))

@@ -37,14 +37,15 @@ class Track:
 
 @MODELS.register_module()
 class MemoryTracker(BaseTracker):
-    """Tracks that keep a fixed number of appearances, in place of MaskTrackRCNNTracker (the last) and QuasiDenseTracker
-    (a moving average); so an object that comes back in an earlier look is known again.
+    """Tracks that keep a fixed number of appearances, in place of MaskTrackRCNNTracker (the last) and
+    QuasiDenseTracker (a moving average); so an object that comes back in an earlier look is known again.
 
-    The memory is that of the model's :class:`MemoryTrackHead`, which trains it, or one without weights given here, which
-    works with any trained model. Only what is matched writes to it.
+    The memory is that of the model's :class:`MemoryTrackHead`, which trains it, or one without weights given
+    here, which works with any trained model. Only what is matched writes to it.
 
     Args:
-        matcher: Config of a matcher; by default the rule of the tracker that belongs to the model's track head.
+        matcher: Config of a matcher; by default the rule of the tracker that belongs to the model's track
+            head.
         memory: Config of a SlotMemory whose selector has no weights. None: the track head's.
         num_frames_retain: A track that was not seen for so many frames is forgotten.
     """
@@ -84,7 +85,8 @@ class MemoryTracker(BaseTracker):
             The detections that belong to a track, with ``instances_id`` (D,); masks stay with them.
 
         Raises:
-            ValueError: Frames out of order or of another size (see :class:`VideoOrder`), or not one memory but none or two.
+            ValueError: Frames out of order or of another size (see :class:`VideoOrder`), or not one memory
+                but none or two.
         """
         if self._order.begins(data_sample.metainfo):
             self.reset()
@@ -119,13 +121,15 @@ class MemoryTracker(BaseTracker):
             return head.memory
         if self._memory_config is None:
             raise ValueError(
-                'MemoryTracker has no memory: expected track_head=dict(type="mmstremn.MemoryTrackHead", head=...) in the '
+                'MemoryTracker has no memory: expected track_head=dict(type="mmstremn.MemoryTrackHead", '
+                'head=...) in the '
                 'model or memory=dict(type="SlotMemory", selector=dict(type="FIFOSelector")) in the tracker'
             )
         memory = AppearanceMemory(embedding_channels(head), self._memory_config, projected=False).eval()
         if learned := [name for name, _ in memory.named_parameters()]:
             raise ValueError(
-                f'the memory of a MemoryTracker is neither trained nor saved, but has weights ({learned[0]}, ...): give it '
+                'the memory of a MemoryTracker is neither trained nor saved, but has weights '
+                f'({learned[0]}, ...): give it '
                 'to a MemoryTrackHead'
             )
         return memory
@@ -168,7 +172,8 @@ class MemoryTracker(BaseTracker):
     def _remember(
         self, memory: AppearanceMemory, found: InstanceData, embeddings: Tensor, frame: int
     ) -> None:
-        """What was found joins its track; tracks that have seen equally many observations do so in one call."""
+        """What was found joins its track; tracks that have seen equally many observations do so in one
+        call."""
         numbers, clocks = found.instances_id.tolist(), defaultdict(list)
         for index, number in enumerate(numbers):
             clocks[self.tracks[number].state.step if number in self.tracks else 0].append(index)

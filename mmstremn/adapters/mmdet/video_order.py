@@ -15,11 +15,12 @@ class VideoOrder:
         """Whether this frame begins a video.
 
         Args:
-            metainfo: ``frame_id`` (0 for the first), ``ori_shape``, and ``video_id`` if there are several videos.
+            metainfo: ``frame_id`` (0 for the first), ``ori_shape``, and ``video_id`` if there are several
+                videos.
 
         Raises:
-            ValueError: No ``frame_id``; a video that does not begin with frame 0; frames out of order, or of another size
-                than the first, or missing where several processes share the work.
+            ValueError: No ``frame_id``; a video that does not begin with frame 0; frames out of order, or of
+                another size than the first, or missing where several processes share the work.
         """
         if 'frame_id' not in metainfo:
             raise ValueError(

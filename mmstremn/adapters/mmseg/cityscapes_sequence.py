@@ -1,4 +1,5 @@
-"""The sequences of Cityscapes: snippets of 30 frames of which the 20th has labels (Cordts et al., CVPR 2016)."""
+"""The sequences of Cityscapes: snippets of 30 frames of which the 20th has labels (Cordts et al., CVPR
+2016)."""
 
 from pathlib import Path
 
@@ -14,9 +15,9 @@ FRAME, LABELS = '_leftImg8bit.png', '_gtFine_labelTrainIds.png'
 class CityscapesSequenceDataset(VideoSegDataset):
     """A video is a labelled frame and those around it; only that frame has labels.
 
-    ``leftImg8bit_sequence/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png`` and, for the labelled frames,
-    ``gtFine/<split>/<city>/..._gtFine_labelTrainIds.png`` (made by cityscapesscripts). A video bears the name of its
-    labelled frame.
+    ``leftImg8bit_sequence/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png`` and, for the labelled
+    frames, ``gtFine/<split>/<city>/..._gtFine_labelTrainIds.png`` (made by cityscapesscripts). A video bears
+    the name of its labelled frame.
 
     Args:
         data_root: The folder with both.
@@ -26,8 +27,8 @@ class CityscapesSequenceDataset(VideoSegDataset):
         **kwargs: ``BaseSegDataset``'s.
 
     Raises:
-        FileNotFoundError: There are no labels, or a labelled frame or one between the first and the last is missing; the
-            message names the path.
+        FileNotFoundError: There are no labels, or a labelled frame or one between the first and the last is
+            missing; the message names the path.
     """
 
     METAINFO = CityscapesDataset.METAINFO

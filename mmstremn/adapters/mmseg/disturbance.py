@@ -13,10 +13,12 @@ GREY = 128
 
 @TRANSFORMS.register_module()
 class DisturbFrame:
-    """Adds noise whose strength changes from frame to frame, and hides cells of the picture behind grey; labels stay.
+    """Adds noise whose strength changes from frame to frame, and hides cells of the picture behind grey;
+    labels stay.
 
-    So a sensor in the dark and a stream that loses blocks look. What is drawn depends on the clip's seed and the frame (in
-    testing on the video's name and the frame) alone: every model is tested on the same pictures.
+    So a sensor in the dark and a stream that loses blocks look. What is drawn depends on the clip's seed and
+    the frame (in testing on the video's name and the frame) alone: every model is tested on the same
+    pictures.
 
     Args:
         noise: The largest standard deviation, in 0..255; each frame draws its own between 0 and this.

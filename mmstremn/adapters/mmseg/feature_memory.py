@@ -17,19 +17,19 @@ NEARNESS = 1.5  # initial weight of the place; by it a map of 8 x 8 positions is
 class FeatureMemory(nn.Module):
     """Adds to a feature map what a memory holds of the frames before it.
 
-    Per frame: a projection of the map is the frame's content; with keys from content and place the memory is read; a gate
-    blends content and readout; the blend is stored as the frame's value, and a projection of what it differs by from the
-    content is added to the map. That projection starts at zero: until it has learned the maps stay as they are. So does the
-    first frame of every video. The keys' part that tells the place starts larger than the other: reading begins near where
-    a position was.
+    Per frame: a projection of the map is the frame's content; with keys from content and place the memory is
+    read; a gate blends content and readout; the blend is stored as the frame's value, and a projection of
+    what it differs by from the content is added to the map. That projection starts at zero: until it has
+    learned the maps stay as they are. So does the first frame of every video. The keys' part that tells the
+    place starts larger than the other: reading begins near where a position was.
 
     Args:
         channels: C of the maps.
         memory: Config of a memory; its widths are filled in.
         key_channels: Ck.
         value_channels: Cv.
-        pool: Keys and values are taken from the map averaged over ``pool`` x ``pool`` positions. Reading costs the square of
-            the number of positions.
+        pool: Keys and values are taken from the map averaged over ``pool`` x ``pool`` positions. Reading
+            costs the square of the number of positions.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class FeatureMemory(nn.Module):
         return x + self._change(torch.stack(blends, 1).flatten(0, 1), clips, x.shape[-2:])
 
     def step(self, x: Tensor, state: MemoryState | None) -> tuple[Tensor, MemoryState]:
-        """One frame: the map (B, C, h, w) with what is remembered added, and the state after it; None starts a video."""
+        """One frame: the map (B, C, h, w) with what is remembered added, and the state after it; None starts
+        a video."""
         features = self.encode(x)
         blend, after = self._advance(state, features, seeds=(0,) * len(x))
         return x if state is None else x + self._change(blend, features, x.shape[-2:]), after

@@ -13,8 +13,8 @@ from mmstremn.registry import MODELS
 class MaskDecoderHead(BaseDecodeHead):
     """Decodes every class as :class:`MaskDecoder` decodes an object: one logit per class and pixel.
 
-    What the decoder takes for a readout is a projection of the stride-16 map plus a learned vector of the class. Its cost
-    grows with the number of classes.
+    What the decoder takes for a readout is a projection of the stride-16 map plus a learned vector of the
+    class. Its cost grows with the number of classes.
 
     Args:
         in_channels: Channels of the maps at strides 4, 8 and 16, which ``in_index`` chooses.

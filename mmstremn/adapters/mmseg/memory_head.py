@@ -22,23 +22,26 @@ UNSUPPORTED = ('DDRHead', 'PIDHead', 'SideAdapterCLIPHead', 'VPDDepthHead')
 class MemoryDecodeHead(BaseModule):
     """A decode head for an unmodified ``EncoderDecoder`` that reads and writes a memory from frame to frame.
 
-    The memory changes one of the feature maps that the inner head gets; see :class:`FeatureMemory`. Samples whose metainfo
-    has ``video_name`` and ``frame_index`` (our data sets write them) are frames of videos:
+    The memory changes one of the feature maps that the inner head gets; see :class:`FeatureMemory`. Samples
+    whose metainfo has ``video_name`` and ``frame_index`` (our data sets write them) are frames of videos:
 
     - ``loss``: the batch holds clips (``VideoClipBatchSampler``); gradients go through the memory.
-    - ``predict``: frames come in order (``VideoSampler``); frame 0 begins a new video. What is remembered is kept from call
+    - ``predict``: frames come in order (``VideoSampler``); frame 0 begins a new video. What is remembered is
+    kept from call
       to call and dropped when the mode changes.
 
-    Samples without ``video_name`` are images and pass the memory by; in distributed training on images alone the memory's
-    weights then get no gradient (``find_unused_parameters=True``). So does the mode 'tensor', which knows no metainfo.
+    Samples without ``video_name`` are images and pass the memory by; in distributed training on images alone
+    the memory's weights then get no gradient (``find_unused_parameters=True``). So does the mode 'tensor',
+    which knows no metainfo.
 
-    A checkpoint of the inner head's model loads as it is: its ``decode_head.*`` becomes ``decode_head.head.*``, and until
-    the memory is trained the results are those of that checkpoint.
+    A checkpoint of the inner head's model loads as it is: its ``decode_head.*`` becomes
+    ``decode_head.head.*``, and until the memory is trained the results are those of that checkpoint.
 
     Args:
         head: Config of an mmsegmentation decode head.
         memory: Config of a memory of this library.
-        level: Which map of the backbone (or neck) the memory changes; one of those that the head takes. None: its last.
+        level: Which map of the backbone (or neck) the memory changes; one of those that the head takes. None:
+            its last.
         key_channels: Ck.
         value_channels: Cv.
         pool: The memory sees the map averaged over ``pool`` x ``pool`` positions.
@@ -124,12 +127,14 @@ class MemoryDecodeHead(BaseModule):
             test_cfg: Passed on.
 
         Raises:
-            ValueError: Sliding windows are asked for, the frames are out of order, or an image's size changes in a video.
+            ValueError: Sliding windows are asked for, the frames are out of order, or an image's size changes
+                in a video.
         """
         if frames_of_video(batch_img_metas):
             if (test_cfg or {}).get('mode') == 'slide':
                 raise ValueError(
-                    "test_cfg.mode='slide' cuts a frame into windows, which a memory would take for frames: expected "
+                    "test_cfg.mode='slide' cuts a frame into windows, which a memory would take for frames: "
+                    'expected '
                     "model.test_cfg=dict(mode='whole') with MemoryDecodeHead"
                 )
             maps = inputs[self.level]
@@ -160,7 +165,8 @@ def _check_supported(head, cfg: dict) -> None:
         reason = 'its inputs are not the same maps in training and testing'
     if reason:
         raise ValueError(
-            f"MemoryDecodeHead cannot wrap '{cfg['type']}': {reason}; expected a head such as FCNHead or UPerHead"
+            f"MemoryDecodeHead cannot wrap '{cfg['type']}': {reason}; expected a head such as FCNHead or "
+            'UPerHead'
         )
 
 
@@ -170,7 +176,8 @@ def _find_level(head: BaseDecodeHead, cfg: dict, level: int | None) -> tuple[int
     level = indices[-1] if level is None else level
     if level not in indices:
         raise ValueError(
-            f"MemoryDecodeHead.level must be one of the levels {indices} that '{cfg['type']}' takes, got {level}"
+            f"MemoryDecodeHead.level must be one of the levels {indices} that '{cfg['type']}' takes, got "
+            f'{level}'
         )
     channels = head.in_channels if cfg.get('in_channels') is None else cfg['in_channels']
     return level, channels if isinstance(channels, int) else channels[indices.index(level)]

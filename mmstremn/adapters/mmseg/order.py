@@ -7,7 +7,8 @@ from itertools import pairwise
 from mmstremn.memory import MemoryState
 
 HINT = (
-    'A memory needs each video in order on one rank: use the sampler mmstremn.VideoSampler (and neither test-time '
+    'A memory needs each video in order on one rank: use the sampler mmstremn.VideoSampler (and neither '
+    'test-time '
     'augmentation nor shuffling)'
 )
 
@@ -21,7 +22,8 @@ def frames_of_video(metas: Sequence[dict]) -> bool:
     known = [meta.get('video_name') is not None for meta in metas]
     if any(known) and not all(known):
         raise ValueError(
-            f"{known.count(False)} of the batch's {len(known)} samples have no video_name in their metainfo: expected "
+            f"{known.count(False)} of the batch's {len(known)} samples have no video_name in their "
+            'metainfo: expected '
             'frames of videos or images alone'
         )
     return all(known) and bool(known)
@@ -61,7 +63,8 @@ def find_clips(metas: Sequence[dict]) -> Clips:
     if len(lengths) > 1:
         names = ', '.join(f'{video}: {len(places)}' for (video, _), places in clips.items())
         raise ValueError(
-            f'expected clips of one length in a batch, as mmstremn.VideoClipBatchSampler makes them, got frames of {names}'
+            'expected clips of one length in a batch, as mmstremn.VideoClipBatchSampler makes them, got '
+            f'frames of {names}'
         )
     return Clips(
         [place for places in clips.values() for place in places], lengths[0], tuple(seed for _, seed in clips)
@@ -105,7 +108,8 @@ def state_before(stream: Stream | None, meta: dict, size: tuple) -> MemoryState 
         )
     if size != stream.size:
         raise ValueError(
-            f"video '{video}': the image size changed from {stream.size[0]} to {size[0]} (features {stream.size[1]} to "
+            f"video '{video}': the image size changed from {stream.size[0]} to {size[0]} (features "
+            f'{stream.size[1]} to '
             f'{size[1]}) at frame {frame}; expected one size throughout a video: resize all frames to it'
         )
     return stream.state

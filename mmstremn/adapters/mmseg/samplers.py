@@ -1,4 +1,5 @@
-"""Which frames are loaded together, and on which rank: clips for training, whole videos in order for testing."""
+"""Which frames are loaded together, and on which rank: clips for training, whole videos in order for
+testing."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -46,7 +47,8 @@ def videos_of(dataset, user: str) -> list[VideoFrames]:
     """
     if not hasattr(dataset, 'videos'):
         raise TypeError(
-            f"{user} needs a data set with 'videos', such as mmstremn.VSPWDataset or another VideoSegDataset, got "
+            f"{user} needs a data set with 'videos', such as mmstremn.VSPWDataset or another "
+            'VideoSegDataset, got '
             f'{type(dataset).__name__}'
         )
     if not dataset.videos:
@@ -58,16 +60,17 @@ def videos_of(dataset, user: str) -> list[VideoFrames]:
 class VideoClipBatchSampler(Sampler):
     """Endless batches of clips: ``batch_size`` clips of ``clip_length`` frames of one video each.
 
-    The data loader's ``batch_size`` counts clips, so a batch has ``batch_size * clip_length`` frames, clip by clip, loaded
-    by one worker. A clip ends with a frame that has labels. Every pass visits every video once, in a new order; what is
-    drawn depends on seed, iteration, rank and place alone. Meant for loops that count iterations, as is mmengine's
-    ``InfiniteSampler``.
+    The data loader's ``batch_size`` counts clips, so a batch has ``batch_size * clip_length`` frames, clip by
+    clip, loaded by one worker. A clip ends with a frame that has labels. Every pass visits every video once,
+    in a new order; what is drawn depends on seed, iteration, rank and place alone. Meant for loops that count
+    iterations, as is mmengine's ``InfiniteSampler``.
 
     Args:
         sampler: The loader's sampler, of which only data set and seed are used.
         batch_size: Clips a rank and iteration.
         clip_length: T.
-        max_skip: The step between the frames of a clip is drawn from 1..``max_skip``, where the video is long enough.
+        max_skip: The step between the frames of a clip is drawn from 1..``max_skip``, where the video is long
+            enough.
         drop_last: Has no meaning for endless batches; the data loader's signature asks for it.
 
     Raises:
@@ -85,7 +88,8 @@ class VideoClipBatchSampler(Sampler):
         for video in self.videos:
             if not any(video.annotated[clip_length - 1 :]):
                 raise ValueError(
-                    f"video '{video.name}': expected a clip of {clip_length} frames that ends with a labelled one; it has "
+                    f"video '{video.name}': expected a clip of {clip_length} frames that ends with a "
+                    'labelled one; it has '
                     f'{len(video.annotated)} frames, {sum(video.annotated)} of them labelled'
                 )
         seed = getattr(sampler, 'seed', None)
@@ -118,8 +122,8 @@ class VideoClipBatchSampler(Sampler):
 class VideoSampler(Sampler):
     """Every video in order, all of it on one rank.
 
-    Videos are given to the rank that has the fewest frames so far, longest first. Ranks may get different numbers of frames;
-    that is no harm in testing, where they meet only when results are collected.
+    Videos are given to the rank that has the fewest frames so far, longest first. Ranks may get different
+    numbers of frames; that is no harm in testing, where they meet only when results are collected.
 
     Args:
         dataset: With ``videos``.

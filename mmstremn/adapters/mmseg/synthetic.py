@@ -84,7 +84,8 @@ def _object(rng: np.random.Generator, size: tuple[int, int]) -> Layer:
 class SyntheticVideoSegDataset(VideoSegDataset):
     """Videos of moving, bending objects of four classes in front of photographs, without any download.
 
-    No two splits share a photograph or a seed. ``DisturbFrame`` in the pipeline adds noise and hides parts of the frames.
+    No two splits share a photograph or a seed. ``DisturbFrame`` in the pipeline adds noise and hides parts of
+    the frames.
 
     Args:
         split: 'train', 'dev' or 'test'.

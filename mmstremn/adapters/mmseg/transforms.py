@@ -16,8 +16,9 @@ IGNORED = 255
 class LoadVideoFrame:
     """Loads a frame and its labels, in place of ``LoadImageFromFile`` and ``LoadAnnotations``.
 
-    Frames without labels get a map of 255 (ignored). In a test pipeline give it twice, with ``labels=False`` before the
-    image is resized and ``image=False`` behind it, as mmsegmentation does: labels are compared at their own size.
+    Frames without labels get a map of 255 (ignored). In a test pipeline give it twice, with ``labels=False``
+    before the image is resized and ``image=False`` behind it, as mmsegmentation does: labels are compared at
+    their own size.
 
     Args:
         image: Load the frame.
@@ -68,9 +69,9 @@ def _read(path: str) -> np.ndarray:
 class ClipConsistent:
     """Steps that draw the same random numbers for all frames of a clip.
 
-    A crop must not depend on the labels of a single frame, so ``cat_max_ratio`` of ``RandomCrop`` is set to 1. Samples that
-    belong to no clip are transformed as ever. Steps must draw from the global generators of Python, numpy or torch, as all
-    of mmsegmentation's own do.
+    A crop must not depend on the labels of a single frame, so ``cat_max_ratio`` of ``RandomCrop`` is set to
+    1. Samples that belong to no clip are transformed as ever. Steps must draw from the global generators of
+    Python, numpy or torch, as all of mmsegmentation's own do.
 
     Args:
         transforms: Configs of mmsegmentation's steps, or callables.

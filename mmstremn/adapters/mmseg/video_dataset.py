@@ -11,9 +11,10 @@ from mmstremn.adapters.mmseg.samplers import FrameRequest, VideoFrames
 class VideoSegDataset(BaseSegDataset):
     """Subclasses list the frames, video by video and in order; samplers choose which are loaded together.
 
-    ``load_data_list`` returns for each frame what ``BaseSegDataset`` wants and ``video_name``, ``frame_index`` (from 0 in
-    every video) and ``seg_map_path``, None where there are no labels. Samples carry ``video_name``, ``frame_index`` and, in
-    a clip, ``clip_seed`` as metainfo, whatever the pipeline packs. Load with ``mmstremn.LoadVideoFrame``.
+    ``load_data_list`` returns for each frame what ``BaseSegDataset`` wants and ``video_name``,
+    ``frame_index`` (from 0 in every video) and ``seg_map_path``, None where there are no labels. Samples
+    carry ``video_name``, ``frame_index`` and, in a clip, ``clip_seed`` as metainfo, whatever the pipeline
+    packs. Load with ``mmstremn.LoadVideoFrame``.
     """
 
     @cached_property
@@ -44,7 +45,8 @@ class VideoSegDataset(BaseSegDataset):
         packed = self.pipeline(info)
         if packed is None:
             raise ValueError(
-                f"video '{known['video_name']}': the pipeline returned nothing for frame {known['frame_index']}"
+                f"video '{known['video_name']}': the pipeline returned nothing for frame "
+                f'{known["frame_index"]}'
             )
         if 'data_samples' in packed:
             packed['data_samples'].set_metainfo(known)

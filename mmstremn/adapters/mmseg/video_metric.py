@@ -19,8 +19,8 @@ class Steadiness:
         ignore_index: Of pixels without a label.
 
     Attributes:
-        shares: For each length the summed shares of windows: of pixels whose prediction stays the same, and of pixels
-            whose prediction is right all the time, among those whose true class stays the same.
+        shares: For each length the summed shares of windows: of pixels whose prediction stays the same, and
+            of pixels whose prediction is right all the time, among those whose true class stays the same.
         counts: For each length the number of windows with such pixels.
     """
 
@@ -53,13 +53,15 @@ class Steadiness:
 
 @METRICS.register_module()
 class VideoSegMetric(BaseMetric):
-    """mIoU as mmsegmentation's ``IoUMetric`` has it, and video consistency VC8 and VC16 (VSPW; Miao et al., CVPR 2021).
+    """mIoU as mmsegmentation's ``IoUMetric`` has it, and video consistency VC8 and VC16 (VSPW; Miao et al.,
+    CVPR 2021).
 
-    VC_n: in every n consecutive frames, the share of the pixels whose true class stays the same that have one and the same
-    predicted class; the mean over all such windows of all videos. So does the data set's own script (``VC_perclip.py`` of
-    VSPW-dataset/VSPW_code), by which published figures are made: it does not ask whether that class is the true one.
-    ``VC_n_right`` does: it wants the true class in all n frames. The script differs in two details: it counts void pixels
-    and leaves out each video's last window.
+    VC_n: in every n consecutive frames, the share of the pixels whose true class stays the same that have one
+        and the same
+    predicted class; the mean over all such windows of all videos. So does the data set's own script
+    (``VC_perclip.py`` of VSPW-dataset/VSPW_code), by which published figures are made: it does not ask
+    whether that class is the true one. ``VC_n_right`` does: it wants the true class in all n frames. The
+    script differs in two details: it counts void pixels and leaves out each video's last window.
 
     Frames come video by video and in order (``VideoSampler``); each video gives one result.
 
@@ -105,14 +107,16 @@ class VideoSegMetric(BaseMetric):
         video, frame = sample.get('video_name'), sample.get('frame_index')
         if video is None:
             raise ValueError(
-                'VideoSegMetric: a sample has no video_name in its metainfo, expected frames of a VideoSegDataset'
+                'VideoSegMetric: a sample has no video_name in its metainfo, expected frames of a '
+                'VideoSegDataset'
             )
         if frame == 0:
             self.results.append(dict(video=video, areas=[0, 0, 0, 0], frames=0))
             self._steadiness = Steadiness(self.windows, self.ignore_index)
         if not self.results or self.results[-1]['video'] != video or self.results[-1]['frames'] != frame:
             raise ValueError(
-                f"VideoSegMetric: frame {frame} of video '{video}' does not follow the frame before it; expected each "
+                f"VideoSegMetric: frame {frame} of video '{video}' does not follow the frame before it; "
+                'expected each '
                 'video in order on one rank, as mmstremn.VideoSampler gives them'
             )
         return self.results[-1]

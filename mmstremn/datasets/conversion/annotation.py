@@ -98,7 +98,8 @@ def find_videos(root: Path) -> dict[str, FrameFolder]:
 
 
 def annotation_folders(root: Path, videos: dict[str, FrameFolder]) -> dict[str, Path]:
-    """For each video the folder of its annotation files: ``root`` itself for a single video, ``root/<video>`` for several.
+    """For each video the folder of its annotation files: ``root`` itself for a single video, ``root/<video>``
+    for several.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -138,7 +139,8 @@ def check_label(label: str, allowed: Sequence[str] | None, source: str) -> None:
 
 
 def polygon_region(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool: the pixels whose centre is inside the polygon; ``points`` are (x, y), (0, 0) the picture's corner."""
+    """(H, W) bool: the pixels whose centre is inside the polygon; ``points`` are (x, y), (0, 0) the picture's
+    corner."""
     return polygon2mask(size, np.asarray(points, float)[:, ::-1] - 0.5)
 
 

@@ -1,7 +1,7 @@
 """COCO's and YouTube-VIS's JSON: one file for all frames.
 
-The fields are those of the COCO data format page (cocodataset.org) and of YouTube-VIS 2019. Polygons are drawn here; run
-lengths need pycocotools.
+The fields are those of the COCO data format page (cocodataset.org) and of YouTube-VIS 2019. Polygons are
+drawn here; run lengths need pycocotools.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ from mmstremn.datasets.conversion.annotation import (
     read_json,
 )
 
-FORM = "a file of COCO (with 'images', 'annotations', 'categories') or of YouTube-VIS (with 'videos' instead of 'images')"
+FORM = (
+    "a file of COCO (with 'images', 'annotations', 'categories') or of YouTube-VIS (with 'videos' instead of "
+    "'images')"
+)
 
 
 def read_coco(
@@ -29,8 +32,8 @@ def read_coco(
     """The annotated frames of each video, by their places.
 
     In YouTube-VIS every annotation is an object. In COCO those of a video with the same category and the same
-    ``track_id`` (or ``instance_id``, or ``attributes.track_id``) are; without such a field a frame may show one object of
-    each category. ``iscrowd`` is void. Frames without annotations are not annotated.
+    ``track_id`` (or ``instance_id``, or ``attributes.track_id``) are; without such a field a frame may show
+    one object of each category. ``iscrowd`` is void. Frames without annotations are not annotated.
 
     Args:
         path: The JSON file; it names frames as ``<video>/<frame>``, or ``<frame>`` where there is one video.
@@ -104,7 +107,8 @@ def _vis_regions(path, data, frames):
             if segmentation:
                 if (annotation['video_id'], index) not in frames:
                     raise ValueError(
-                        f'{source}: frame {index} of video_id {annotation["video_id"]}, expected one of its file_names'
+                        f'{source}: frame {index} of video_id {annotation["video_id"]}, expected one of its '
+                        'file_names'
                     )
                 yield (annotation['video_id'], index), annotation, source, segmentation
 
@@ -158,7 +162,8 @@ def _track(annotation: dict):
 def _check_single(region: Region, annotation: dict, frame: AnnotatedFrame, source: str) -> None:
     if _track(annotation) is None and region.label in {other.label for other in frame.regions} - {None}:
         raise ValueError(
-            f"{source}: a second '{region.label}' in one frame, expected a track_id on each to tell which object is which"
+            f"{source}: a second '{region.label}' in one frame, expected a track_id on each to tell which "
+            'object is which'
         )
 
 

@@ -23,11 +23,12 @@ def write_davis(
     annotations: dict[str, dict[int, AnnotatedFrame]],
     val: Sequence[str] | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Write ``JPEGImages``, ``Annotations``, ``ImageSets/2017/{train,val}.txt``, ``ids.json`` and ``frames.json``.
+    """Write ``JPEGImages``, ``Annotations``, ``ImageSets/2017/{train,val}.txt``, ``ids.json`` and
+    ``frames.json``.
 
-    Frames are copied as they are, numbered from 0, beginning with the first that shows an object. Objects are 1..n in the
-    order in which they appear. ``ids.json`` gives the id of each label of each video, ``frames.json`` the former name of
-    each frame. All is written, or nothing.
+    Frames are copied as they are, numbered from 0, beginning with the first that shows an object. Objects are
+    1..n in the order in which they appear. ``ids.json`` gives the id of each label of each video,
+    ``frames.json`` the former name of each frame. All is written, or nothing.
 
     Args:
         out: A folder that does not exist or is empty.
@@ -72,7 +73,8 @@ def _write_video(root: Path, video: FrameFolder, frames: dict[int, AnnotatedFram
     shown = set().union(*map(mask_ids, masks.values())) - {0, VOID}
     if not shown:
         raise ValueError(
-            f"video '{video.name}': none of its {len(masks)} masks shows an object ({frames[min(frames)].source})"
+            f"video '{video.name}': none of its {len(masks)} masks shows an object "
+            f'({frames[min(frames)].source})'
         )
     hidden = [label for label, k in ids.items() if k not in shown]
     if hidden:

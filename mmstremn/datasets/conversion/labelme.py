@@ -1,7 +1,7 @@
 """Labelme's and X-AnyLabeling's JSON, one file a frame.
 
-The fields are those of labelme's own files (wkentaro/labelme docs) and of X-AnyLabeling, which writes the same and adds
-rectangles of four points and turned ones.
+The fields are those of labelme's own files (wkentaro/labelme docs) and of X-AnyLabeling, which writes the
+same and adds rectangles of four points and turned ones.
 """
 
 import base64
@@ -34,8 +34,8 @@ def read_labelme(
 ) -> dict[str, dict[int, AnnotatedFrame]]:
     """The annotated frames of each video, by their places.
 
-    Shapes of a video with the same label and the same ``group_id`` are one object: ``label``, or ``label_group``. A file
-    without shapes says that the frame shows no object.
+    Shapes of a video with the same label and the same ``group_id`` are one object: ``label``, or
+    ``label_group``. A file without shapes says that the frame shows no object.
 
     Args:
         path: The folder of the JSON files, named like the frames (for several videos, of a folder each).
@@ -104,7 +104,8 @@ def _decode_mask(text: str | None, source: str) -> np.ndarray:
 
 
 def _place_mask(mask: np.ndarray, corner: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool of ``size`` with ``mask`` at its upper left ``corner`` (x, y); what leaves the picture is cut off."""
+    """(H, W) bool of ``size`` with ``mask`` at its upper left ``corner`` (x, y); what leaves the picture is
+    cut off."""
     placed = np.zeros(size, bool)
     left, top = (max(0, round(value)) for value in corner)
     part = mask[: size[0] - top, : size[1] - left]

@@ -13,8 +13,9 @@ MODE_ERROR = 'wrong palette/mode: expected a palette or 8-bit grey PNG of object
 def read_rgb(path: str | Path) -> np.ndarray:
     """Decode a picture to (H, W, 3) uint8 RGB. An EXIF rotation is ignored: masks know nothing of it.
 
-    OpenCV decodes JPEG two to three times as fast as PIL, but some of its versions return a half grey picture for a
-    truncated file, so it gets only JPEG files that have their end marker; PIL decodes the rest and is strict.
+    OpenCV decodes JPEG two to three times as fast as PIL, but some of its versions return a half grey picture
+    for a truncated file, so it gets only JPEG files that have their end marker; PIL decodes the rest and is
+    strict.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -39,7 +40,8 @@ def read_ids(path: str | Path) -> np.ndarray:
 
 
 def read_header(path: str | Path, is_mask: bool = False) -> tuple[int, int]:
-    """(H, W) of a picture, without decoding it; of a mask the mode is checked too. Raises like ``read_ids``."""
+    """(H, W) of a picture, without decoding it; of a mask the mode is checked too. Raises like
+    ``read_ids``."""
     try:
         with Image.open(path) as image:
             return image.size[::-1] if not is_mask or _has_ids(image, path) else None
@@ -61,7 +63,8 @@ def _grey(image: Image.Image, path) -> np.ndarray:
 
 
 def read_whole_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of a picture whose file is whole: where it lacks the end mark of JPEG or PNG it is decoded to find out.
+    """(H, W) of a picture whose file is whole: where it lacks the end mark of JPEG or PNG it is decoded to
+    find out.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -77,7 +80,8 @@ def read_whole_size(path: str | Path) -> tuple[int, int]:
 
 
 def as_single_object(ids: np.ndarray) -> np.ndarray:
-    """One object (1) out of (H, W) ids: all above 0; where values reach 255 (a grey mask) those from 128 up."""
+    """One object (1) out of (H, W) ids: all above 0; where values reach 255 (a grey mask) those from 128
+    up."""
     return (ids >= 128 if ids.max() == 255 else ids > 0).astype(np.uint8)
 
 

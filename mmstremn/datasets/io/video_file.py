@@ -65,8 +65,8 @@ class ImageFolder(_UnlabelledVideo):
 class VideoFile(_UnlabelledVideo):
     """A file that FFmpeg reads (mp4, avi, gif, ...), decoded lazily.
 
-    Frames asked for in ascending order cost one decoding each; others start again at the key frame before. Safe to use
-    from several threads, and to pickle.
+    Frames asked for in ascending order cost one decoding each; others start again at the key frame before.
+    Safe to use from several threads, and to pickle.
 
     Args:
         path: The file.
@@ -118,7 +118,8 @@ class VideoFile(_UnlabelledVideo):
         return frame
 
     def _decode_from(self, index: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames with their places, from the key frame at or before ``index``, or from 0 where there are no times."""
+        """Frames with their places, from the key frame at or before ``index``, or from 0 where there are no
+        times."""
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
             if self._times and index:

@@ -15,11 +15,12 @@ SPLITS = ('train', 'dev', 'test')
 
 
 class PredictionDataset(BaseDataset):
-    """Clips of ``input_frames`` frames to see and ``output_frames`` to predict. Subclasses write ``load_clips``.
+    """Clips of ``input_frames`` frames to see and ``output_frames`` to predict. Subclasses write
+    ``load_clips``.
 
-    An item is ``dict(inputs=(T, C, H, W) uint8 frames, data_samples=PredictionDataSample)`` with T = input + output, in
-    every split. An item of 'train' is drawn anew at each visit, by ``request.seed`` alone; those of 'dev', which is there to
-    choose checkpoints and settings, and 'test' are fixed.
+    An item is ``dict(inputs=(T, C, H, W) uint8 frames, data_samples=PredictionDataSample)`` with T = input +
+    output, in every split. An item of 'train' is drawn anew at each visit, by ``request.seed`` alone; those
+    of 'dev', which is there to choose checkpoints and settings, and 'test' are fixed.
 
     Args:
         split: 'train', 'dev' or 'test'.
@@ -29,7 +30,8 @@ class PredictionDataset(BaseDataset):
         **kwargs: ``BaseDataset``'s.
 
     Raises:
-        ValueError: An argument is out of range, or the data cannot give such clips; the message names what is wrong.
+        ValueError: An argument is out of range, or the data cannot give such clips; the message names what is
+            wrong.
     """
 
     def __init__(

@@ -34,7 +34,8 @@ class ClipFormat(NamedTuple):
         size: (H, W) of the clip's frames, whatever those of the source are.
         channels: 1 (grey) or 3 (colour); frames of the other kind are converted.
         step: The difference between the numbers of neighbouring frames.
-        crop: Cut the largest centred part of the proportions of ``size`` out, instead of stretching the frame.
+        crop: Cut the largest centred part of the proportions of ``size`` out, instead of stretching the
+            frame.
     """
 
     length: int
@@ -86,7 +87,8 @@ class FixedWindows(Clips):
 class RandomWindows(Clips):
     """Clips that begin at a random frame.
 
-    A video stands in the collection once for every full length of a clip that it holds, so all frames count alike.
+    A video stands in the collection once for every full length of a clip that it holds, so all frames count
+    alike.
 
     Args:
         sources: The videos.

@@ -24,13 +24,15 @@ from mmstremn.registry import DATASETS
 class FolderVideoDataset(PredictionDataset):
     """The videos of a folder at any depth: video files, and folders of pictures, of any lengths and sizes.
 
-    A training clip begins anywhere in a video, and long videos are drawn more often; the clips of 'dev' and 'test' lie one
-    after the other. Which split a video is in is decided by a list, or else by the hash of its name.
+    A training clip begins anywhere in a video, and long videos are drawn more often; the clips of 'dev' and
+    'test' lie one after the other. Which split a video is in is decided by a list, or else by the hash of its
+    name.
 
     Args:
         data_root: The folder.
         split: 'train', 'dev' or 'test'.
-        ann_file: The videos of this split, one a line, as paths in ``data_root`` with or without suffix; '' decides by hash.
+        ann_file: The videos of this split, one a line, as paths in ``data_root`` with or without suffix; ''
+            decides by hash.
         fractions: The shares of videos that 'dev' and 'test' get by hash.
         channels: 1 for grey frames or 3 for colour, whatever the videos are; None takes what they all are.
         step: Take every ``step``-th frame.
@@ -40,8 +42,8 @@ class FolderVideoDataset(PredictionDataset):
 
     Raises:
         FileNotFoundError: The folder, the list or a video in it is missing.
-        ValueError: A video is damaged or too short, its frames differ in size or kind, some videos are grey and others in
-            colour, or the split is empty; the message names the file.
+        ValueError: A video is damaged or too short, its frames differ in size or kind, some videos are grey
+            and others in colour, or the split is empty; the message names the file.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class FolderVideoDataset(PredictionDataset):
         chosen = {name: path for name, path in paths.items() if split_of(name, *self.fractions) == self.split}
         if not chosen:
             raise ValueError(
-                f"{self.data_root}: none of its {len(paths)} videos is in the '{self.split}' split with fractions "
+                f"{self.data_root}: none of its {len(paths)} videos is in the '{self.split}' split with "
+                'fractions '
                 f'{self.fractions}, expected at least one: name them in an ann_file'
             )
         return chosen
@@ -163,7 +166,8 @@ def common_channels(sources: Sequence[FrameSource]) -> int:
         if source.channels != first:
             kinds = {1: 'grey', 3: 'in colour'}
             raise ValueError(
-                f'{source.path}: {kinds[4 - first]}, but {sources[0].path} is {kinds[first]}: expected videos of one kind, '
+                f'{source.path}: {kinds[4 - first]}, but {sources[0].path} is {kinds[first]}: expected '
+                'videos of one kind, '
                 'or channels=1 or 3 to convert them'
             )
     return first

@@ -1,4 +1,5 @@
-"""Human3.6M: Ionescu et al., "Human3.6M: Large Scale Datasets and Predictive Methods for 3D Human Sensing", PAMI 2014."""
+"""Human3.6M: Ionescu et al., "Human3.6M: Large Scale Datasets and Predictive Methods for 3D Human Sensing",
+PAMI 2014."""
 
 import logging
 import re
@@ -18,31 +19,36 @@ from mmstremn.registry import DATASETS
 SUBJECTS = {'train': (1, 5, 6, 7), 'dev': (8,), 'test': (9, 11)}
 FLAT_NAME = re.compile(r'(S(\d+)_.+?)_?\d+')
 OVERLAP = (
-    "OpenSTL's lists share all subjects: 8,483 of its 8,582 test windows contain a frame of a training window. Compare its "
+    "OpenSTL's lists share all subjects: 8,483 of its 8,582 test windows contain a frame of a training "
+    'window. Compare its '
     'figures with those of the same lists only; without openstl_lists the split is by subject'
 )
 
 
 @DATASETS.register_module()
 class Human36MDataset(PredictionDataset):
-    """Videos of 11 people, here the 7 of the public part, in colour; 4 frames after 4 at a tenth of a second by default.
+    """Videos of 11 people, here the 7 of the public part, in colour; 4 frames after 4 at a tenth of a second
+    by default.
 
-    Subjects 1, 5, 6, 7 and 8 are for training and 9 and 11 for testing; of the first, 8 is 'dev' and is not trained on.
-    Videos without room for a clip are left out.
+    Subjects 1, 5, 6, 7 and 8 are for training and 9 and 11 for testing; of the first, 8 is 'dev' and is not
+    trained on. Videos without room for a clip are left out.
 
     Args:
-        data_root: Holds a folder a subject, ``S1`` and so on (in itself or in ``images``), with videos or folders of
-            numbered pictures at any depth; or pictures such as ``S11_Walking.60457274_001621.jpg``, as OpenSTL has them.
-            Names that begin with '_' are left out (the original has its joined videos there).
+        data_root: Holds a folder a subject, ``S1`` and so on (in itself or in ``images``), with videos or
+            folders of numbered pictures at any depth; or pictures such as
+            ``S11_Walking.60457274_001621.jpg``, as OpenSTL has them. Names that begin with '_' are left out
+            (the original has its joined videos there).
         split: 'train', 'dev' or 'test'.
         step: The difference between the numbers of neighbouring frames; the videos have 50 frames a second.
         subjects: Take these subjects instead of the split's.
-        openstl_lists: Take the clips that ``train.txt`` and ``test.txt`` in ``data_root`` name instead, as OpenSTL does
-            (its 'dev' is a tenth of the videos in ``train.txt``). **Its test clips overlap its training clips.**
+        openstl_lists: Take the clips that ``train.txt`` and ``test.txt`` in ``data_root`` name instead, as
+            OpenSTL does (its 'dev' is a tenth of the videos in ``train.txt``). **Its test clips overlap its
+            training clips.**
         **kwargs: See ``PredictionDataset``.
 
     Raises:
-        FileNotFoundError: The folder, a list or a picture that it names, or all videos of the subjects are missing.
+        FileNotFoundError: The folder, a list or a picture that it names, or all videos of the subjects are
+            missing.
         ValueError: A video is damaged, or a list has another form; the message names the file.
     """
 

@@ -28,17 +28,19 @@ FAST_STRIDES = {'jogging': 3, 'running': 3}
 
 @DATASETS.register_module()
 class KTHDataset(PredictionDataset):
-    """Six actions of 25 people, 160 x 120 pixels, as grey frames that are resized by area, without cropping, to 64 or 128.
+    """Six actions of 25 people, 160 x 120 pixels, as grey frames that are resized by area, without cropping,
+    to 64 or 128.
 
-    Persons 1-16 are for training and 17-25 for testing, as everywhere in video prediction; of the first, 15 and 16 are 'dev'
-    and are not trained on. Frames are those of the sequences in the official list, where sequences that follow each other
-    without a gap make one. Fixed clips lie one after the other, and 3 frames apart where people jog and run, like PredRNN's
-    and OpenSTL's (thuml/predrnn-pytorch core/data_provider/kth_action.py; with its list and 10 -> 20 frames the test persons
-    give 5,045 clips, a user of theirs counts 5,041). Sequences without room for a clip are left out.
+    Persons 1-16 are for training and 17-25 for testing, as everywhere in video prediction; of the first, 15
+    and 16 are 'dev' and are not trained on. Frames are those of the sequences in the official list, where
+    sequences that follow each other without a gap make one. Fixed clips lie one after the other, and 3 frames
+    apart where people jog and run, like PredRNN's and OpenSTL's (thuml/predrnn-pytorch
+    core/data_provider/kth_action.py; with its list and 10 -> 20 frames the test persons give 5,045 clips, a
+    user of theirs counts 5,041). Sequences without room for a clip are left out.
 
     Args:
-        data_root: Holds the videos at any depth, as ``person01_boxing_d1_uncomp.avi`` (or another format), or folders of
-            that name with a picture a frame, numbered by their names.
+        data_root: Holds the videos at any depth, as ``person01_boxing_d1_uncomp.avi`` (or another format), or
+            folders of that name with a picture a frame, numbered by their names.
         split: 'train', 'dev' or 'test'.
         ann_file: The official list, in ``data_root``; '' takes whole videos.
         persons: Take these persons instead of the split's.
@@ -77,10 +79,12 @@ class KTHDataset(PredictionDataset):
 
 
 def find_kth_videos(root: Path, persons: Sequence[int]) -> dict[str, Path]:
-    """The video file or folder of pictures of each video of some persons, by names such as 'person01_boxing_d1'.
+    """The video file or folder of pictures of each video of some persons, by names such as
+    'person01_boxing_d1'.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no video of these persons. A warning says of whom there is none.
+        FileNotFoundError: There is no such folder, or no video of these persons. A warning says of whom there
+            is none.
         ValueError: There are two of the same name.
     """
     if not root.is_dir():
@@ -130,7 +134,8 @@ def _cut(source: FrameSource, sequences: dict[str, list[tuple[int, int]]], list_
     for first, end in sequences[source.name]:
         if first > last:
             raise ValueError(
-                f"{list_file}: '{source.name}' has a sequence of frames {first}-{end}, expected none behind frame {last}, "
+                f"{list_file}: '{source.name}' has a sequence of frames {first}-{end}, expected none behind "
+                f'frame {last}, '
                 f'the last of {source.path}'
             )
     kept = [np.arange(first, end + 1) for first, end in sequences[source.name]]

@@ -10,12 +10,14 @@ RANGE = re.compile(r'(\d+)\s*-\s*(\d+)')
 def read_sequence_list(path: str | Path) -> dict[str, list[tuple[int, int]]]:
     """First and last frame, from 1 on, of the sequences of each video, such as 'person01_boxing_d1'.
 
-    A line is ``person01_boxing_d1  frames  1-95, 96-185``. White space, line ends and text between the lines do not matter;
-    ranges may be unordered and overlap, as some of the official list do. A video marked as ``*missing*`` has none.
+    A line is ``person01_boxing_d1  frames  1-95, 96-185``. White space, line ends and text between the lines
+    do not matter; ranges may be unordered and overlap, as some of the official list do. A video marked as
+    ``*missing*`` has none.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: No line is of this form, or the ranges of one cannot be read; the message names the file and the line.
+        ValueError: No line is of this form, or the ranges of one cannot be read; the message names the file
+            and the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,6 +45,7 @@ def _read_ranges(text: str, where: str) -> list[tuple[int, int]]:
     for first, last in ranges:
         if not 1 <= first <= last:
             raise ValueError(
-                f'{where}: frames {first}-{last}, expected a first frame of 1 or more and a last one behind it'
+                f'{where}: frames {first}-{last}, expected a first frame of 1 or more and a last one behind '
+                'it'
             )
     return ranges

@@ -17,11 +17,13 @@ UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 class SequenceFile:
-    """Grey clips of one length in one file; nothing but a header is read of an .npy, an .npz is decompressed to uint8.
+    """Grey clips of one length in one file; nothing but a header is read of an .npy, an .npz is decompressed
+    to uint8.
 
-    An ``.npy``, or an ``.npz`` of one array, holds (T, N, H, W), like mnist_test_seq.npy; an ``.npz`` with ``clips`` and
-    ``input_raw_data`` is laid out as PredRNN's moving-mnist files are: frames (F, 1, H, W) of all clips one after the other,
-    and for the N clips' inputs and outputs, (2, N, 2), the first frame and the number of frames.
+    An ``.npy``, or an ``.npz`` of one array, holds (T, N, H, W), like mnist_test_seq.npy; an ``.npz`` with
+    ``clips`` and ``input_raw_data`` is laid out as PredRNN's moving-mnist files are: frames (F, 1, H, W) of
+    all clips one after the other, and for the N clips' inputs and outputs, (2, N, 2), the first frame and the
+    number of frames.
 
     Attributes:
         num_clips: N.
@@ -117,7 +119,8 @@ def _check_clips(clips: np.ndarray) -> int:
 
 
 def read_npz_frames(path: Path, name: str) -> np.ndarray:
-    """An array of an .npz as uint8, decompressed bit by bit: floats are taken as 0..1 and need no room of their own."""
+    """An array of an .npz as uint8, decompressed bit by bit: floats are taken as 0..1 and need no room of
+    their own."""
     with zipfile.ZipFile(path) as archive, archive.open(f'{name}.npy') as member:
         version = np.lib.format.read_magic(member)
         read_header = (

@@ -22,11 +22,12 @@ NUM_CLIPS = {'train': 10000, 'dev': 100, 'test': 500}
 
 @DATASETS.register_module()
 class MovingDigitsDataset(PredictionDataset):
-    """Handwritten digits of scikit-learn (8 x 8 pixels, enlarged smoothly) on the trajectories of Moving MNIST.
+    """Handwritten digits of scikit-learn (8 x 8 pixels, enlarged smoothly) on the trajectories of Moving
+    MNIST.
 
-    No two splits share the picture of a digit. A training clip is made from ``request.seed``, so training never sees a clip
-    twice, and the length is nominal; the clips of 'dev' and 'test' are fixed, and a longer one begins like the shorter.
-    Frames are grey.
+    No two splits share the picture of a digit. A training clip is made from ``request.seed``, so training
+    never sees a clip twice, and the length is nominal; the clips of 'dev' and 'test' are fixed, and a longer
+    one begins like the shorter. Frames are grey.
 
     Args:
         split: 'train', 'dev' or 'test'.
@@ -79,9 +80,11 @@ class ClipSeeds(NamedTuple):
 
 
 class DigitClips(Clips):
-    """Clips that are drawn when they are read: digits which move at a constant speed and bounce off the frame's borders.
+    """Clips that are drawn when they are read: digits which move at a constant speed and bounce off the
+    frame's borders.
 
-    Source of the trajectories: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs" (ICML 2015).
+    Source of the trajectories: Srivastava et al., "Unsupervised Learning of Video Representations using
+    LSTMs" (ICML 2015).
 
     Args:
         images: (N, h, w) uint8, the digits to choose from, white on black.
@@ -129,7 +132,8 @@ class DigitClips(Clips):
 
 
 def bounce(start: np.ndarray, angle: float, num_frames: int) -> np.ndarray:
-    """(T, 2) positions in the unit square of a point that moves by ``SPEED`` a frame; at a border it stops and turns round.
+    """(T, 2) positions in the unit square of a point that moves by ``SPEED`` a frame; at a border it stops
+    and turns round.
 
     Args:
         start: (2,) its first position.
@@ -159,7 +163,8 @@ def load_digit_images(split: str) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray) -> np.ndarray:
-    """A digit of 8 x 8 pixels 0..16 as 28 x 28 pixels 0..255, with a dark border as wide as half of MNIST's."""
+    """A digit of 8 x 8 pixels 0..16 as 28 x 28 pixels 0..255, with a dark border as wide as half of
+    MNIST's."""
     bordered = np.pad(image.astype(np.float32) * (255 / 16), 1)
     large = cv2.resize(bordered, (28, 28), interpolation=cv2.INTER_CUBIC)
     return large.clip(0, 255).round().astype(np.uint8)

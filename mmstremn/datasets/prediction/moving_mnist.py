@@ -1,4 +1,5 @@
-"""Moving MNIST: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015."""
+"""Moving MNIST: Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML
+2015."""
 
 import logging
 from collections.abc import Sequence
@@ -24,16 +25,17 @@ DEV_DIGITS = 5000
 class MovingMNISTDataset(PredictionDataset):
     """Two digits of MNIST in 64 x 64 pixels, 20 frames.
 
-    'test' is the public test set (mnist_test_seq.npy or .npz, or PredRNN's moving-mnist-test.npz). 'train' and 'dev' are
-    made of the images of train-images-idx3-ubyte.gz while they are read, each of its own images. Where that file is missing,
-    or for PredRNN's moving-mnist-train.npz and -valid.npz, give ``sequence_file``.
+    'test' is the public test set (mnist_test_seq.npy or .npz, or PredRNN's moving-mnist-test.npz). 'train'
+    and 'dev' are made of the images of train-images-idx3-ubyte.gz while they are read, each of its own
+    images. Where that file is missing, or for PredRNN's moving-mnist-train.npz and -valid.npz, give
+    ``sequence_file``.
 
     Args:
         data_root: The folder of the files.
         split: 'train', 'dev' or 'test'.
         sequence_file: Take the clips of this file of ``data_root``, in any split.
-        clips: First clip and end of the part of the file to take. Parts of the test set for 'train', 'dev' and 'test' must
-            not overlap; figures are then no figures of the benchmark, and a warning says so.
+        clips: First clip and end of the part of the file to take. Parts of the test set for 'train', 'dev'
+            and 'test' must not overlap; figures are then no figures of the benchmark, and a warning says so.
         num_digits: Digits of a clip that is made here.
         seed: Another seed gives other clips that are made here.
         **kwargs: See ``PredictionDataset``.
@@ -79,7 +81,8 @@ class MovingMNISTDataset(PredictionDataset):
             raise ValueError(f'{path}: clips {first}..{end}, expected a part of its {file.num_clips} clips')
         if self.split != 'test' and path.name in TEST_FILES:
             print_log(
-                f"the '{self.split}' split takes clips {first}..{end} of the test set {path}: figures of the other clips "
+                f"the '{self.split}' split takes clips {first}..{end} of the test set {path}: figures of "
+                'the other clips '
                 'cannot be compared with published ones',
                 logger='current',
                 level=logging.WARNING,

@@ -12,8 +12,8 @@ DEV_SHARE = 0.1
 def read_openstl_list(root: Path, split: str, clip_format: ClipFormat) -> FixedWindows:
     """The clips that ``train.txt`` or ``test.txt`` names; a tenth of the videos of the first is 'dev'.
 
-    A line is ``images/S11_Walking.60457274_,1621``: what comes before the six digits of a picture's name, and the number of
-    the first frame.
+    A line is ``images/S11_Walking.60457274_,1621``: what comes before the six digits of a picture's name, and
+    the number of the first frame.
 
     Raises:
         FileNotFoundError: The list or a picture is missing.

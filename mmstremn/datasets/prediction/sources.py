@@ -53,8 +53,8 @@ class FrameSource(ABC):
 class VideoFrames(FrameSource):
     """A file that FFmpeg reads; its frames are numbered from ``first`` on.
 
-    Raises like ``VideoFile``, and a ValueError where the file's header tells of more frames than the file holds: FFmpeg
-    skips over damage in silence, and the frames behind it would get the numbers of others.
+    Raises like ``VideoFile``, and a ValueError where the file's header tells of more frames than the file
+    holds: FFmpeg skips over damage in silence, and the frames behind it would get the numbers of others.
     """
 
     def __init__(self, path: str | Path, name: str, first: int = 0):
@@ -120,7 +120,8 @@ class Pictures(FrameSource):
         """Compare the headers of all pictures.
 
         Raises:
-            ValueError: One differs from the first in its size, or is grey where that is in colour; the message names it.
+            ValueError: One differs from the first in its size, or is grey where that is in colour; the
+                message names it.
         """
         first = self._header(self.numbers[0])
         for number in self.numbers[1:]:
@@ -153,13 +154,15 @@ class Pictures(FrameSource):
         if header[1] != first[1]:
             kinds = {1: 'grey', 3: 'in colour'}
             raise ValueError(
-                f'{self.files[int(number)]}: the picture is {kinds[header[1]]}, the other frames of {self.path} are '
+                f'{self.files[int(number)]}: the picture is {kinds[header[1]]}, the other frames of '
+                f'{self.path} are '
                 f'{kinds[first[1]]}'
             )
 
     def _wrong_size(self, number, size, expected) -> ValueError:
         return ValueError(
-            f'{self.files[int(number)]}: {size[1]} x {size[0]} pixels, expected {expected[1]} x {expected[0]} '
+            f'{self.files[int(number)]}: {size[1]} x {size[0]} pixels, expected {expected[1]} x '
+            f'{expected[0]} '
             f'like the other frames of {self.path}'
         )
 
@@ -171,12 +174,14 @@ def check_pictures(sources: Iterable[FrameSource]) -> None:
 
 
 def picture_folder(folder: str | Path, name: str, numbered: bool = False, first: int = 0) -> Pictures:
-    """The pictures of a folder in the order of the numbers at the ends of their names, or else of their names.
+    """The pictures of a folder in the order of the numbers at the ends of their names, or else of their
+    names.
 
     Args:
         folder: The folder.
         name: The name of the video.
-        numbered: Keep these numbers, so that a missing frame leaves a gap, instead of counting from ``first`` on.
+        numbered: Keep these numbers, so that a missing frame leaves a gap, instead of counting from ``first``
+            on.
         first: The number of the first frame where names have no numbers or do not count.
 
     Raises:

@@ -6,7 +6,8 @@ from mmstremn.datasets.prediction.base import SPLITS
 
 
 def split_of(name: str, dev: float, test: float) -> str:
-    """The split of a video by the hash of its name: the same on every machine, however many other videos there are.
+    """The split of a video by the hash of its name: the same on every machine, however many other videos
+    there are.
 
     Args:
         name: The video.

@@ -22,7 +22,8 @@ def make_windows(
         sources: The videos.
         clip_format: How frames become a clip.
         random: Clips that begin anywhere, for training; else fixed clips, spaced by ``strides``.
-        strides: For each video the least distance of two fixed clips in frame numbers; by default a clip's span.
+        strides: For each video the least distance of two fixed clips in frame numbers; by default a clip's
+            span.
 
     Raises:
         ValueError: A video is too short for a clip; the message names it.
@@ -50,7 +51,8 @@ def drop_short(sources: Sequence[FrameSource], clip_format: ClipFormat) -> list[
     if len(long_enough) < len(sources):
         short = next(source for source in sources if source not in long_enough)
         print_log(
-            f'{len(sources) - len(long_enough)} of {len(sources)} videos hold no clip of {clip_format.length} frames '
+            f'{len(sources) - len(long_enough)} of {len(sources)} videos hold no clip of '
+            f'{clip_format.length} frames '
             f'{clip_format.step} apart and are left out, the first is {short.path}',
             logger='current',
             level=logging.WARNING,
@@ -70,7 +72,8 @@ def check_starts(source: FrameSource, clip_format: ClipFormat) -> np.ndarray:
 
 
 def find_starts(numbers: np.ndarray, length: int, step: int = 1) -> np.ndarray:
-    """Those of the frame ``numbers`` n, ascending, for which n + ``step``, ... n + (``length`` - 1) ``step`` exist too."""
+    """Those of the frame ``numbers`` n, ascending, for which n + ``step``, ... n + (``length`` - 1) ``step``
+    exist too."""
     if not len(numbers):
         return numbers
     starts = numbers[: np.searchsorted(numbers, numbers[-1] - (length - 1) * step, side='right')]

@@ -33,11 +33,13 @@ FIXED_POINT = 4
 class SyntheticActionDataset(BaseDataset):
     """Clips of a polygon that rests, then moves left, right, up or down, grows or shrinks, and rests again.
 
-    The set of a clip's frames without their order does not tell left from right, up from down or growing from shrinking:
-    each pair covers the same places and sizes, and the two rests are equally long on average. So without order at most half
+    The set of a clip's frames without their order does not tell left from right, up from down or growing from
+    shrinking: each pair covers the same places and sizes, and the two rests are equally long on average. So
+        without order at most half
     of the answers are right. When the action takes place is random, so the last frames alone often show none.
 
-    A training item is made from ``request.seed``, so training never sees a clip twice; in ``test_mode`` the clips are fixed.
+    A training item is made from ``request.seed``, so training never sees a clip twice; in ``test_mode`` the
+    clips are fixed.
 
     Args:
         split: 'train', 'dev' or 'test'; no two share a clip.
@@ -124,7 +126,8 @@ class SyntheticActionDataset(BaseDataset):
 
 
 def _polygon(size: int, x: float, y: float, log_radius: float, corners: np.ndarray) -> np.ndarray:
-    """Coverage (H, W) in 0..1 of a picture by the regular polygon with corners at these angles; lengths in sides."""
+    """Coverage (H, W) in 0..1 of a picture by the regular polygon with corners at these angles; lengths in
+    sides."""
     points = size * (np.exp(log_radius) * np.stack([np.cos(corners), np.sin(corners)], 1) + (x, y)) - 0.5
     canvas = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(

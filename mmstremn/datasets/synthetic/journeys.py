@@ -27,7 +27,8 @@ RAMP = 6
 
 @dataclass(eq=False)
 class Track:
-    """A curve through key frames that halts at each: smoothstep between neighbours, still before and after all.
+    """A curve through key frames that halts at each: smoothstep between neighbours, still before and after
+    all.
 
     Attributes:
         times: (n,) ascending frames.
@@ -57,7 +58,8 @@ class Track:
 
 @dataclass(eq=False)
 class Journey:
-    """What a layer of a long video does: the small motions of ``Waves``, plus poses and looks from key frames.
+    """What a layer of a long video does: the small motions of ``Waves``, plus poses and looks from key
+    frames.
 
     Attributes:
         waves: Deformation and light, and a little sway around the pose.
@@ -115,7 +117,8 @@ class Body(NamedTuple):
     Attributes:
         looks: K, the number of its textures.
         extent: (2,) its half sides at scale 1, in shares of W and H, generously.
-        size_and_turn: From a frame to the pair (log scale, angle), for slow drift; None for new ones on every visit.
+        size_and_turn: From a frame to the pair (log scale, angle), for slow drift; None for new ones on every
+            visit.
         door: A panel to vanish behind.
     """
 
@@ -134,7 +137,8 @@ def sway(rng: np.random.Generator) -> Waves:
 
 
 def slow_size_and_turn(rng: np.random.Generator) -> Callable[[float], tuple[float, float]]:
-    """Growth by a factor of up to 2 and turns of up to a full one that swing back within some hundred frames."""
+    """Growth by a factor of up to 2 and turns of up to a full one that swing back within some hundred
+    frames."""
     period, phase = rng.uniform(250, 500, 2), rng.uniform(0, 2 * np.pi, 2)
     size, turn = rng.uniform(0.25, 0.4), rng.uniform(1.5, 3)
 
@@ -146,9 +150,11 @@ def slow_size_and_turn(rng: np.random.Generator) -> Callable[[float], tuple[floa
 
 
 def visits(rng: np.random.Generator, body: Body, num_frames: int) -> Plan:
-    """An object that first shows all its looks, then comes and goes: back elsewhere, and never as it was last seen.
+    """An object that first shows all its looks, then comes and goes: back elsewhere, and never as it was last
+    seen.
 
-    The look in which it comes back is neither of the last two of the visit before, unless it has two looks only.
+    The look in which it comes back is neither of the last two of the visit before, unless it has two looks
+    only.
     """
     plan, now, seen, gone = Plan(), 0, 0, 0
     looks, entry = _first_looks(rng, body.looks), None
@@ -200,7 +206,8 @@ def _visit_pose(rng, body, time):
 
 
 def _show(rng, plan, body, looks, now, entry, pose):
-    """Plan one visit from ``now`` on: come in, show the looks one after the other, wander; returns its end, the looks."""
+    """Plan one visit from ``now`` on: come in, show the looks one after the other, wander; returns its end,
+    the looks."""
     if entry is None:
         plan.poses.append((now, _inside(rng, body, pose, now)))
     else:
@@ -248,7 +255,8 @@ def _leg(rng, start, end):
 
 
 def drift(rng: np.random.Generator, body: Body, num_frames: int) -> Plan:
-    """A layer that stays in the picture while its look, scale and angle drift to the far end and swing back."""
+    """A layer that stays in the picture while its look, scale and angle drift to the far end and swing
+    back."""
     plan, (places, looks) = Plan(), rng.spawn(2)
     span = rng.uniform(60, 110) * (body.looks - 1)
     blend, far = rng.integers(body.looks) + np.array([0.0, body.looks - 1])
@@ -275,7 +283,8 @@ def wander(rng: np.random.Generator, body: Body, num_frames: int) -> Plan:
 
 
 def impostor(rng: np.random.Generator, body: Body, num_frames: int, absences: list) -> Plan:
-    """A layer of one look that comes in where an object left, as if it came back, and goes soon after it did."""
+    """A layer of one look that comes in where an object left, as if it came back, and goes soon after it
+    did."""
     plan = Plan(poses=[(-1, NOWHERE)], blends=[(0, 0.0)])
     for left, back, pose in absences:
         if left > num_frames:

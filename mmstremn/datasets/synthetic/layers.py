@@ -99,10 +99,11 @@ class Geometry(NamedTuple):
 
 @dataclass(eq=False)
 class Layer:
-    """A deformable shape: a closed contour r(theta, t) around a moving, turning, growing and bending frame of reference.
+    """A deformable shape: a closed contour r(theta, t) around a moving, turning, growing and bending frame of
+    reference.
 
-    r(theta, t) = rest(theta) * (1 + sum_k a_k(t) cos(k theta + q_k)), and the material point at (r, theta) was at
-    r * rest(theta) / r(theta, t) at rest: the texture stretches with the contour.
+    r(theta, t) = rest(theta) * (1 + sum_k a_k(t) cos(k theta + q_k)), and the material point at (r, theta)
+    was at r * rest(theta) / r(theta, t) at rest: the texture stretches with the contour.
 
     Attributes:
         object_id: 1.. for objects, 0 for what is background in the masks.
@@ -112,7 +113,8 @@ class Layer:
         aspect: Length over width.
         waves: The tracks of ``TRACKS``: from a time in frames to their values.
         first_labelled: Frame before which the object is not in the masks.
-        textures: K (h, w, 3) uint8 pictures on a ring, at the blend positions 0..K - 1; look-alikes share the list.
+        textures: K (h, w, 3) uint8 pictures on a ring, at the blend positions 0..K - 1; look-alikes share the
+            list.
         blur: From a time to the Gaussian blur of the layer, as a share of sqrt(H * W).
     """
 
@@ -181,7 +183,8 @@ def _own_coordinates(window, centre, inverse):
 
 
 def _coverage(level: np.ndarray) -> np.ndarray:
-    """Coverage of pixels by the region ``level`` < 1, from the level's distance to 1 in pixels, to first order."""
+    """Coverage of pixels by the region ``level`` < 1, from the level's distance to 1 in pixels, to first
+    order."""
     slope = cv2.magnitude(
         cv2.Sobel(level, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(level, cv2.CV_32F, 0, 1, scale=0.125)
     )
@@ -238,7 +241,8 @@ def make_leaving(rng: np.random.Generator, layer: Layer, late: bool = False) -> 
 
 
 def sample_look_alike(rng: np.random.Generator, layer: Layer) -> Layer:
-    """A layer with the looks of another on a path of its own that starts elsewhere; background in the masks."""
+    """A layer with the looks of another on a path of its own that starts elsewhere; background in the
+    masks."""
     twin = sample_object(rng, 0)
     while np.linalg.norm(twin.waves(0)[:2] - layer.waves(0)[:2]) < 0.35:
         twin = sample_object(rng, 0)
@@ -250,7 +254,8 @@ def sample_look_alike(rng: np.random.Generator, layer: Layer) -> Layer:
 
 
 def sample_occluder(rng: np.random.Generator) -> Layer:
-    """A bar across the picture or a drifting shape, to be put in front of everything; background in the masks."""
+    """A bar across the picture or a drifting shape, to be put in front of everything; background in the
+    masks."""
     waves = Waves.sample(rng, strength=0.7)
     waves.centre[:2] = rng.uniform(0.25, 0.75, 2)
     waves.centre[ROW['angle']] = rng.uniform(0, np.pi)

@@ -1,4 +1,5 @@
-"""Long synthetic videos in which what a memory keeps decides: objects leave for long and return in an earlier look."""
+"""Long synthetic videos in which what a memory keeps decides: objects leave for long and return in an earlier
+look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -164,8 +165,8 @@ def build_long_scene(spec: LongSceneSpec) -> LongScene:
 def _sample_layers(spec, attempt):
     """Layers from back to front: look-alikes and objects in any order, then what is in front of everything.
 
-    Until they have textures, objects have a list of as many None as they have looks, and look-alikes a pair of the
-    object and the kind of their look.
+    Until they have textures, objects have a list of as many None as they have looks, and look-alikes a pair
+    of the object and the kind of their look.
     """
     recipe = RECIPES[spec.scenario]
     rng = np.random.default_rng((spec.seed, attempt, 0))
@@ -291,7 +292,8 @@ class LongSyntheticVideo(SyntheticVideo):
         Returns:
             For each object id a dict of
 
-            - ``visible``: share of the picture's pixels, as in the mask; 0 where the object is away or hidden,
+            - ``visible``: share of the picture's pixels, as in the mask; 0 where the object is away or
+            hidden,
             - ``appearance``: (K,) shares of its K textures in what it looks like, of sum 1,
             - ``x``, ``y``: its centre in shares of W and H, outside 0..1 where it is away,
             - ``scale``: its length over that at rest,
@@ -311,19 +313,22 @@ class LongSyntheticVOSDataset(SyntheticVOSDataset):
 
     Scenarios, in turn:
 
-    - 'return': an object shows its 3 or 4 very different looks one after the other, leaves for 20 to 150 frames (out of
-      the picture or behind a panel), and returns elsewhere, in another pose and scale, in a look that it had before but
-      not of late; and so on.
-    - 'look_alikes': the same beside objects with the mean of its looks, with one of them in another colour, and with
+    - 'return': an object shows its 3 or 4 very different looks one after the other, leaves for 20 to 150
+    frames (out of
+      the picture or behind a panel), and returns elsewhere, in another pose and scale, in a look that it had
+      before but not of late; and so on.
+    - 'look_alikes': the same beside objects with the mean of its looks, with one of them in another colour,
+    and with
       one that comes in where it left.
     - 'drift': looks, scale and pose drift slowly and completely and swing back.
     - 'mixed': all of it.
 
-    Pictures are out of focus or blurred by motion for stretches of time. Objects are prompted in frame 0 alone.
+    Pictures are out of focus or blurred by motion for stretches of time. Objects are prompted in frame 0
+    alone.
 
     A training item (``test_mode`` off) is a clip of a scene of ``num_frames`` frames that is made from
-    ``request.seed``; it begins where an object is visible, which may be away later. Photographs and seeds are disjoint
-    between splits, as in ``SyntheticVOSDataset``.
+    ``request.seed``; it begins where an object is visible, which may be away later. Photographs and seeds are
+    disjoint between splits, as in ``SyntheticVOSDataset``.
 
     Args:
         split: 'train', 'dev' or 'test'.

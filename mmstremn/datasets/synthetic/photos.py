@@ -34,7 +34,7 @@ PHOTOGRAPHS = {
         'sklearn/datasets/images/china.jpg',
     ),
 }
-"""Whole photographs, each in one split only, as package/path. All of them are files of the wheels: nothing is fetched."""
+"""Whole photographs, each in one split only, as package/path. All are files of wheels."""
 
 MAX_SIDE = 640
 FAR = 80.0
@@ -48,7 +48,8 @@ RGB = np.linalg.inv(YIQ)
 
 @cache
 def load_photograph(name: str) -> np.ndarray:
-    """A photograph as (h, w, 3) uint8 RGB, at most ``MAX_SIDE`` on a side, without the black rim of round ones.
+    """A photograph as (h, w, 3) uint8 RGB, at most ``MAX_SIDE`` on a side, without the black rim of round
+    ones.
 
     Raises:
         FileNotFoundError: The package or its file is missing; the message names both.
@@ -91,7 +92,8 @@ def colour_matrix(contrast=1.0, brightness=0.0, saturation=1.0, hue=0.0, tint=(0
 
 
 def random_colours(rng: np.random.Generator) -> np.ndarray:
-    """A (3, 4) colour matrix that repaints a photograph: another hue, a tint (so grey ones get a colour), a contrast."""
+    """A (3, 4) colour matrix that repaints a photograph: another hue, a tint (so grey ones get a colour), a
+    contrast."""
     direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.17)
     hue = rng.uniform(-np.pi, np.pi) if rng.random() < 0.5 else rng.normal(0, 0.3)
     return colour_matrix(
@@ -104,7 +106,8 @@ def random_colours(rng: np.random.Generator) -> np.ndarray:
 
 
 def sample_texture(rng, names, size, avoid, share=(0.25, 0.6), candidates=5):
-    """The repainted crop, of a few random ones, that is richest in contrast and tells itself from the colours ``avoid``.
+    """The repainted crop, of a few random ones, that is richest in contrast and tells itself from the colours
+    ``avoid``.
 
     Args:
         rng: numpy's Generator.

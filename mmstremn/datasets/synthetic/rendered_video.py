@@ -9,7 +9,8 @@ from mmstremn.structures.video import Video
 
 
 class SyntheticVideo(Video):
-    """A video of a synthetic scene: holds the scene's spec alone, so it is cheap to keep and to send to workers.
+    """A video of a synthetic scene: holds the scene's spec alone, so it is cheap to keep and to send to
+    workers.
 
     Args:
         spec: The scene. Equal specs give equal frames.
@@ -43,7 +44,8 @@ class SyntheticVideo(Video):
     def prompts(self) -> dict[int, np.ndarray]:
         """The masks of the frames where objects appear for the first time, those objects alone.
 
-        Every object is in frame 0 or in the frame from which the scene labels it, so no other frame is looked at.
+        Every object is in frame 0 or in the frame from which the scene labels it, so no other frame is looked
+        at.
         """
         layers = [layer for layer in self.spec.build().layers if layer.object_id]
         prompts = {}

@@ -145,14 +145,16 @@ def _texture(layer, blend):
 
 
 def ring_position(blend: float, count: int) -> tuple[int, int, float]:
-    """The two of ``count`` textures on a ring that a blend position lies between, and the share of the second."""
+    """The two of ``count`` textures on a ring that a blend position lies between, and the share of the
+    second."""
     first = math.floor(blend)
     return first % count, (first + 1) % count, blend - first
 
 
 @lru_cache(maxsize=4)
 def build_scene(spec: SceneSpec) -> Scene:
-    """The scene of a spec: layers drawn until every object is well visible where it is first labelled, then textures."""
+    """The scene of a spec: layers drawn until every object is well visible where it is first labelled, then
+    textures."""
     rng = np.random.default_rng(spec.seed)
     proxy = proxy_size(spec.size)
     count, attempt = rng.integers(1, spec.max_objects + 1), 0
@@ -192,7 +194,8 @@ def _sample_layers(rng, count, late_objects):
 
 
 def _accepted(layers, size):
-    """The layers, with the frame from which late objects are labelled; None if an object is not well visible then."""
+    """The layers, with the frame from which late objects are labelled; None if an object is not well visible
+    then."""
     scene = Scene(size, layers, camera=None)
     late = [layer for layer in layers if layer.first_labelled < 0]
     objects = [layer for layer in layers if layer.object_id and layer.first_labelled == 0]

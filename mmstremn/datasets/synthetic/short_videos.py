@@ -24,13 +24,14 @@ def scene_seed(split: str, version: int, *numbers: int) -> int:
 class SyntheticVOSDataset(VOSDataset):
     """Deformable textured objects in front of moving backdrops, behind occluders and beside look-alikes.
 
-    1 to ``max_objects`` objects move, turn, grow, bend and change their colours or their texture; some leave the
-    picture and come back. All are well visible (1.5 % of the picture) in frame 0, or where they appear if later. The
-    textures are whole photographs that scikit-image and scikit-learn install; no two splits share a photograph or a
-    seed.
+    1 to ``max_objects`` objects move, turn, grow, bend and change their colours or their texture; some leave
+    the picture and come back. All are well visible (1.5 % of the picture) in frame 0, or where they appear if
+    later. The textures are whole photographs that scikit-image and scikit-learn install; no two splits share
+    a photograph or a seed.
 
-    A training item (``test_mode`` off) is a clip of a scene that is made from ``request.seed``, so training never sees
-    a scene twice; the length of the data set is only nominal. In ``test_mode`` the videos are fixed.
+    A training item (``test_mode`` off) is a clip of a scene that is made from ``request.seed``, so training
+    never sees a scene twice; the length of the data set is only nominal. In ``test_mode`` the videos are
+    fixed.
 
     Args:
         split: 'train', 'dev' or 'test'.

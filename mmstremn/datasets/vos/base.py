@@ -22,25 +22,29 @@ class NoObjectError(ValueError):
 
 
 class VOSDataset(BaseDataset):
-    """Videos with masks. Subclasses write ``load_data_list``, which returns a list of ``dict(video=<Video>)``.
+    """Videos with masks. Subclasses write ``load_data_list``, which returns a list of
+    ``dict(video=<Video>)``.
 
-    Training (``dataset[request]``): frames are drawn, decoded and given to the pipeline as ``dict(frames, masks,
-    ...)``; its last step, ``PackClip`` (added where it is missing), chooses the objects. Everything random is a
-    function of ``request.seed``. A clip whose first frame shows no object is drawn again.
+    Training (``dataset[request]``): frames are drawn, decoded and given to the pipeline as ``dict(frames,
+        masks,
+    ...)``; its last step, ``PackClip`` (added where it is missing), chooses the objects. Everything random is
+    a function of ``request.seed``. A clip whose first frame shows no object is drawn again.
 
-    Testing (``dataset[index]``): the video itself, as ``inputs``; frames are decoded when the model asks for them.
+    Testing (``dataset[index]``): the video itself, as ``inputs``; frames are decoded when the model asks for
+        them.
 
     Args:
         clip_length: T, frames of a training clip.
         max_skip: The largest step between frames of a clip; a request may set another.
-        frame_step: The largest step is divided by it, to count annotated frames (5 where every 5th is annotated).
+        frame_step: The largest step is divided by it, to count annotated frames (5 where every 5th is
+            annotated).
         max_objects: More objects than these are background in a clip.
         pipeline: Steps from ``results`` to ``results`` (configs or callables).
         test_mode: Whole videos instead of clips.
         reverse_prob: How often a clip runs backwards. It also does where only its last frame shows an object.
         min_object_area: Pixels that an object needs in the first frame of the transformed clip.
-        void_before_first: Before the first frame in which an object of the clip is labelled, background is void: the
-            object may be there all the same.
+        void_before_first: Before the first frame in which an object of the clip is labelled, background is
+            void: the object may be there all the same.
         **kwargs: ``BaseDataset``'s.
 
     Raises:
@@ -82,7 +86,8 @@ class VOSDataset(BaseDataset):
         return self.test_item(request) if self.test_mode else self.train_item(request)
 
     def test_item(self, request: SampleRequest) -> dict:
-        """``dict(inputs=video, data_samples=sample)``, the ids of the video's objects in the sample's metainfo."""
+        """``dict(inputs=video, data_samples=sample)``, the ids of the video's objects in the sample's
+        metainfo."""
         video = self.get_video(request)
         if not video.object_ids:
             raise ValueError(
@@ -105,7 +110,8 @@ class VOSDataset(BaseDataset):
         )
 
     def first_frames(self, video: Video) -> dict[int, int]:
-        """The frame in which each object of a video is labelled for the first time (decodes all of its masks)."""
+        """The frame in which each object of a video is labelled for the first time (decodes all of its
+        masks)."""
         return {k: index for index, mask in video.prompts.items() for k in mask_ids(mask) - {0, VOID}}
 
     def _draw_item(self, video: Video, request: SampleRequest) -> dict | None:
@@ -142,8 +148,8 @@ def _shows_object(mask: np.ndarray) -> bool:
 def draw_frames(annotated: Sequence[int], clip_length: int, max_skip: int) -> list[int]:
     """Ascending frames of a clip, drawn from those annotated by numpy's global generator.
 
-    Steps are uniform in 1..``max_skip``, or in the largest range that fits into the video. A video with fewer frames
-    than the clip is played back and forth.
+    Steps are uniform in 1..``max_skip``, or in the largest range that fits into the video. A video with fewer
+    frames than the clip is played back and forth.
     """
     count = len(annotated)
     if count < clip_length:

@@ -83,20 +83,23 @@ class DAVISVideo(Video):
 class DAVISDataset(VOSDataset):
     """Sequences in the DAVIS layout. Frames may lack masks; objects may appear after frame 0.
 
-    Construction reads the names and headers of all files (no decoding) and, in ``test_mode``, the first masks.
+    Construction reads the names and headers of all files (no decoding) and, in ``test_mode``, the first
+    masks.
 
     Args:
         data_root: Holds ``JPEGImages``, ``Annotations`` and, unless ``split`` is None, ``ImageSets``.
         year: 2017 (many objects), or 2016 (one: all ids above 0, or grey 255, become 1).
         split: Any list ``ImageSets/<year>/<split>.txt``; None: all sequences.
-        resolution: The folder below ``JPEGImages`` and ``Annotations``: ``480p``, ``Full-Resolution``, ...; empty where
-            the sequences lie in them directly (Long-time Video, LVOS).
+        resolution: The folder below ``JPEGImages`` and ``Annotations``: ``480p``, ``Full-Resolution``, ...;
+            empty where the sequences lie in them directly (Long-time Video, LVOS).
         consecutive: The numbers of the frames must go up by one constant step: a gap is a missing frame.
-        short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they are).
+        short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they
+            are).
         **kwargs: See ``VOSDataset``.
 
     Raises:
-        FileNotFoundError: The root, list, folder, a frame between others or (testing) the first mask is missing.
+        FileNotFoundError: The root, list, folder, a frame between others or (testing) the first mask is
+            missing.
         ValueError: A file has another size or mode than expected, or (testing) ids are not 1..n.
     """
 
@@ -126,7 +129,8 @@ class DAVISDataset(VOSDataset):
             return [dict(video=video) for video in pool.map(self._read, names)]
 
     def test_item(self, request: SampleRequest) -> dict:
-        """See ``VOSDataset``. Resized masks may lose tiny objects, so only masks as they are must have ids 1..n."""
+        """See ``VOSDataset``. Resized masks may lose tiny objects, so only masks as they are must have ids
+        1..n."""
         item = super().test_item(request)
         if self.short_side is None:
             _check_object_ids(item['data_samples'].object_ids, f"video '{item['inputs'].name}'")

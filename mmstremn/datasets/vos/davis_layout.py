@@ -102,7 +102,8 @@ def _check_numbers(folder: Path, frames: dict[str, str]) -> None:
     for number, step in zip(numbers, steps, strict=False):
         if step != min(steps):
             raise FileNotFoundError(
-                f'{folder}: missing frames, expected frame {number + min(steps)} after {number}, found {number + step}'
+                f'{folder}: missing frames, expected frame {number + min(steps)} after {number}, found '
+                f'{number + step}'
             )
 
 
@@ -114,6 +115,7 @@ def _check_sizes(frames: dict[str, str], masks: dict[str, str]) -> tuple[int, in
     for path, size in sizes:
         if size != (height, width):
             raise ValueError(
-                f'{path}: {size[1]} x {size[0]} pixels, expected {width} x {height} like the first frame {first}'
+                f'{path}: {size[1]} x {size[0]} pixels, expected {width} x {height} like the first frame '
+                f'{first}'
             )
     return height, width

@@ -39,22 +39,24 @@ class Photograph(Video):
 
 @DATASETS.register_module()
 class StaticClipDataset(VOSDataset):
-    """Clips of ``clip_length`` views of a photograph, made by the pipeline's transforms; stage 1 of STM, STCN and XMem.
+    """Clips of ``clip_length`` views of a photograph, made by the pipeline's transforms; stage 1 of STM, STCN
+    and XMem.
 
-    Steps with ``per_frame=True`` move the object from view to view, the others are the same for the clip. Objects of
-    other photographs are pasted in, each with its own run of the pipeline, so they move on their own and hide each other.
+    Steps with ``per_frame=True`` move the object from view to view, the others are the same for the clip.
+    Objects of other photographs are pasted in, each with its own run of the pipeline, so they move on their
+    own and hide each other.
 
     Construction reads the headers and ends of all files.
 
     Args:
-        sources: Collections, each a ``dict(data_root=..., layout='plain', weight=1)``: the layouts are those of
-            ``find_pairs``; every pair is drawn ``weight`` times an epoch.
+        sources: Collections, each a ``dict(data_root=..., layout='plain', weight=1)``: the layouts are those
+            of ``find_pairs``; every pair is drawn ``weight`` times an epoch.
         clip_length: T.
-        max_objects: In a clip there are 1 to this many objects, each number as often as the others; fewer where a
-            pasted object would hide another one.
-        on_corrupt: What to do with a pair that cannot be used (a file that is cut off or no picture, a mask of another
-            size or without object): ``'raise'``, or ``'skip'``: leave it out, log its name once, and count it in
-            ``skipped``. A pair of which a file is missing is always an error.
+        max_objects: In a clip there are 1 to this many objects, each number as often as the others; fewer
+            where a pasted object would hide another one.
+        on_corrupt: What to do with a pair that cannot be used (a file that is cut off or no picture, a mask
+            of another size or without object): ``'raise'``, or ``'skip'``: leave it out, log its name once,
+            and count it in ``skipped``. A pair of which a file is missing is always an error.
         **kwargs: See ``VOSDataset``.
 
     Attributes:
@@ -171,13 +173,15 @@ def load_photograph(pair: ImagePair) -> Photograph:
     """Decode a pair.
 
     Raises:
-        ValueError: A file is no whole picture, the mask has another size than the image, is in colour or shows no object.
+        ValueError: A file is no whole picture, the mask has another size than the image, is in colour or
+            shows no object.
     """
     frame, mask = read_rgb(pair.image), as_single_object(read_grey_ids(pair.mask))
     _check_sizes(pair, frame.shape[:2], mask.shape)
     if not mask.any():
         raise ValueError(
-            f'{pair.mask}: the mask shows no object, expected pixels above 0 (or from 128 up, where it is grey)'
+            f'{pair.mask}: the mask shows no object, expected pixels above 0 (or from 128 up, where it is '
+            'grey)'
         )
     return Photograph(pair.name, frame, mask)
 
@@ -193,7 +197,8 @@ def _find_error(pair: ImagePair) -> ValueError | None:
 def _check_sizes(pair: ImagePair, size: tuple[int, int], mask_size: tuple[int, int]) -> None:
     if size != mask_size:
         raise ValueError(
-            f'{pair.mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {pair.image}'
+            f'{pair.mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like '
+            f'{pair.image}'
         )
 
 
@@ -210,9 +215,11 @@ def _views(clip: dict, number: int) -> dict:
 
 
 def paste(clip: dict, other: dict) -> dict:
-    """``clip`` with the object of ``other``, which comes to lie anywhere, over what is there; its id is the next one.
+    """``clip`` with the object of ``other``, which comes to lie anywhere, over what is there; its id is the
+    next one.
 
-    The clip is returned as it is where less than ``LEAST_VISIBLE`` of an object would stay visible in the first frame.
+    The clip is returned as it is where less than ``LEAST_VISIBLE`` of an object would stay visible in the
+    first frame.
 
     Raises:
         ValueError: The two differ in size.
@@ -222,7 +229,8 @@ def paste(clip: dict, other: dict) -> dict:
     if other['masks'].shape != masks.shape:
         raise ValueError(
             f"'{clip['video_name']}' and '{other['video_name']}': sizes {(height, width)} and "
-            f'{tuple(other["masks"].shape[-2:])}, expected a pipeline after which all clips have one size (max_objects > 1)'
+            f'{tuple(other["masks"].shape[-2:])}, expected a pipeline after which all clips have one size '
+            '(max_objects > 1)'
         )
     shift = [int(np.random.randint(-size // 3, size // 3 + 1)) for size in (height, width)]
     new_frames = _shifted(other['frames'].as_subclass(torch.Tensor), shift)

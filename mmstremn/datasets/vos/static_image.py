@@ -29,12 +29,14 @@ class StaticImage(Video):
 
 @DATASETS.register_module()
 class StaticImageDataset(VOSDataset):
-    """Pictures with one object mask each; clips of moving objects come from per-frame transforms in the pipeline.
+    """Pictures with one object mask each; clips of moving objects come from per-frame transforms in the
+    pipeline.
 
     Args:
         data_root: Holds the list and the two folders.
         ann_file: A text file with one name a line, without suffix.
-        image_dir, mask_dir, image_suffix, mask_suffix: Where a name's two files are. A mask is 1-bit, palette or grey.
+        image_dir, mask_dir, image_suffix, mask_suffix: Where a name's two files are. A mask is 1-bit, palette
+            or grey.
         **kwargs: See ``VOSDataset``.
 
     Raises:

@@ -33,9 +33,10 @@ def find_pairs(root: Path, layout: str) -> list[ImagePair]:
 
     Args:
         root: The collection's folder.
-        layout: ``plain`` (``images/*.jpg``, ``masks/*.png``), ``list`` (the same, named one a line in ``list.txt``),
-            ``ecssd`` (``images``, ``ground_truth_mask``), ``duts`` (``DUTS-TR-Image``, ``DUTS-TR-Mask``) or ``fss1000``
-            (``<class>/1.jpg`` beside ``<class>/1.png``; pictures beside their masks in the root itself are taken too).
+        layout: ``plain`` (``images/*.jpg``, ``masks/*.png``), ``list`` (the same, named one a line in
+            ``list.txt``), ``ecssd`` (``images``, ``ground_truth_mask``), ``duts`` (``DUTS-TR-Image``,
+            ``DUTS-TR-Mask``) or ``fss1000`` (``<class>/1.jpg`` beside ``<class>/1.png``; pictures beside
+            their masks in the root itself are taken too).
 
     Raises:
         FileNotFoundError: The root, a folder, or one file of a pair is missing.

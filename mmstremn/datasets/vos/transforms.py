@@ -25,10 +25,12 @@ FILL = {tv_tensors.Video: MEAN_COLOUR, tv_tensors.Image: MEAN_COLOUR, tv_tensors
 
 @TRANSFORMS.register_module()
 class ClipTransform:
-    """Any transform of ``torchvision.transforms.v2``, with one draw of its parameters for the clip or one per frame.
+    """Any transform of ``torchvision.transforms.v2``, with one draw of its parameters for the clip or one per
+    frame.
 
-    Frames are interpolated bilinearly, masks by the nearest pixel. Where a transform leaves the picture, frames are
-    filled with ImageNet's mean colour and masks with 0, so that what is invented is background and costs a loss.
+    Frames are interpolated bilinearly, masks by the nearest pixel. Where a transform leaves the picture,
+    frames are filled with ImageNet's mean colour and masks with 0, so that what is invented is background and
+    costs a loss.
 
     Args:
         name: The transform's name in torchvision, such as ``RandomResizedCrop``.
@@ -83,9 +85,9 @@ class ClipTransform:
 class ThinPlateWarp:
     """Bends each frame and its mask like a thin plate whose control points are moved at random.
 
-    The deformation of Perazzi et al., Learning Video Object Segmentation from Static Images (MaskTrack), CVPR 2017, section
-    3.2; thin-plate splines are scipy's. The spline is evaluated on a coarse grid and interpolated between. What lies
-    outside the picture is filled as by ``ClipTransform``.
+    The deformation of Perazzi et al., Learning Video Object Segmentation from Static Images (MaskTrack), CVPR
+    2017, section 3.2; thin-plate splines are scipy's. The spline is evaluated on a coarse grid and
+    interpolated between. What lies outside the picture is filled as by ``ClipTransform``.
 
     Args:
         scale: Standard deviation of a control point's shift, as a share of the picture's height and width.
@@ -140,14 +142,15 @@ def _unit_grid(number: int) -> np.ndarray:
 class PackClip:
     """The last step: chooses the clip's objects and packs it for the model.
 
-    At most ``results['max_objects']`` objects are drawn at random from those that have ``results['min_object_area']``
-    pixels in the first frame. They become 1..O in the order of their ids, other objects background; void stays 255. In
-    frames before an object of the clip is labelled for the first time (``results['first_frames']``: id to frame index)
-    background becomes void, since the object may be there.
+    At most ``results['max_objects']`` objects are drawn at random from those that have
+    ``results['min_object_area']`` pixels in the first frame. They become 1..O in the order of their ids,
+    other objects background; void stays 255. In frames before an object of the clip is labelled for the first
+    time (``results['first_frames']``: id to frame index) background becomes void, since the object may be
+    there.
 
     Returns:
-        ``dict(inputs=(T, 3, H, W) uint8, data_samples=VOSDataSample with masks (T, H, W) uint8)``, or None where the
-        first frame shows no object (the data set then draws again).
+        ``dict(inputs=(T, 3, H, W) uint8, data_samples=VOSDataSample with masks (T, H, W) uint8)``, or None
+        where the first frame shows no object (the data set then draws again).
     """
 
     def __call__(self, results: dict) -> dict | None:

@@ -31,7 +31,8 @@ class WeightedIndex:
         for length, weight, drawn in zip(lengths, weights, self.drawn, strict=True):
             if length and drawn < 1:
                 raise ValueError(
-                    f'weight {weight} of {length} samples: expected one that draws at least one of them an epoch'
+                    f'weight {weight} of {length} samples: expected one that draws at least one of them an '
+                    'epoch'
                 )
         self.ends = list(accumulate(self.drawn))
 

@@ -1,7 +1,7 @@
 """YouTube-VOS 2018 and 2019, and any data in their layout.
 
-Xu et al., YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark, arXiv 1809.03327. What a loader may rely on was
-read in public ones (hkchengrex/XMem inference/data/test_datasets.py).
+Xu et al., YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark, arXiv 1809.03327. What a loader may
+rely on was read in public ones (hkchengrex/XMem inference/data/test_datasets.py).
 
 <split>/meta.json    <split>/JPEGImages/<video>/00000.jpg    <split>/Annotations/<video>/00000.png
 
@@ -26,7 +26,8 @@ FRAME_STEP = 5  # every 5th frame is annotated
 
 
 class VideoObject(NamedTuple):
-    """What ``meta.json`` says of an object: its category, and the names of the frames in which it is looked for."""
+    """What ``meta.json`` says of an object: its category, and the names of the frames in which it is looked
+    for."""
 
     category: str
     frames: tuple[str, ...]
@@ -77,7 +78,8 @@ class YouTubeVOSVideo(DAVISVideo):
     def prompts(self) -> dict[int, np.ndarray]:
         """For each frame where objects are labelled for the first time, those objects alone.
 
-        That is the first frame that ``meta.json`` names, or where its mask does not show the object the next one that does.
+        That is the first frame that ``meta.json`` names, or where its mask does not show the object the next
+        one that does.
 
         Raises:
             ValueError: No mask shows an object that ``meta.json`` names.
@@ -102,24 +104,28 @@ class YouTubeVOSVideo(DAVISVideo):
 
 @DATASETS.register_module()
 class YouTubeVOSDataset(VOSDataset):
-    """Videos in the YouTube-VOS layout: every 5th frame has a mask, and objects may appear after the first frame.
+    """Videos in the YouTube-VOS layout: every 5th frame has a mask, and objects may appear after the first
+    frame.
 
-    Clips are drawn from annotated frames; ``max_skip`` counts frames of the source, as for DAVIS, so that one schedule
-    serves both. Before an object's first label 0 means "do not care", so there clips have void (see ``PackClip``).
-    Construction reads names and headers of all files.
+    Clips are drawn from annotated frames; ``max_skip`` counts frames of the source, as for DAVIS, so that one
+    schedule serves both. Before an object's first label 0 means "do not care", so there clips have void (see
+    ``PackClip``). Construction reads names and headers of all files.
 
     Args:
         data_root: Holds the folders of the splits.
         split: ``train``, ``valid``, ``test``, or any folder with meta.json, JPEGImages and Annotations.
-        videos: A text file below ``data_root`` with the names of the videos to use, one a line; None: all of meta.json.
-        all_frames_root: The folder with ``JPEGImages`` of all frames, below ``data_root`` or absolute, such as
-            ``all_frames/valid_all_frames``; None: the frames of the split, every 5th.
-        short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they are).
+        videos: A text file below ``data_root`` with the names of the videos to use, one a line; None: all of
+            meta.json.
+        all_frames_root: The folder with ``JPEGImages`` of all frames, below ``data_root`` or absolute, such
+            as ``all_frames/valid_all_frames``; None: the frames of the split, every 5th.
+        short_side: Frames and masks are delivered with this many pixels on the shorter side (None: as they
+            are).
         frame_step, void_before_first: See ``VOSDataset``.
         **kwargs: Likewise.
 
     Raises:
-        FileNotFoundError: A folder, meta.json, a frame that it names or the first mask of an object is missing.
+        FileNotFoundError: A folder, meta.json, a frame that it names or the first mask of an object is
+            missing.
         ValueError: meta.json has another form; a mask has no frame or another size than it.
     """
 

@@ -1,4 +1,5 @@
-"""Gradient checkpointing: parts of a model are computed again in backward, so that less is kept until then."""
+"""Gradient checkpointing: parts of a model are computed again in backward, so that less is kept until
+then."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,9 +18,9 @@ from mmstremn.registry import HOOKS
 class ActivationCheckpointingHook(Hook):
     """Keep only the inputs of some modules for backward, which computes the rest again.
 
-    The tools take mmengine's line ``activation_checkpointing = ['decoder']`` for this hook. mmengine's own function uses
-    torch's reentrant checkpoints: with them a module whose inputs are frames, or whose tensors are in tuples and
-    dataclasses, gets no gradient or a wrong one.
+    The tools take mmengine's line ``activation_checkpointing = ['decoder']`` for this hook. mmengine's own
+    function uses torch's reentrant checkpoints: with them a module whose inputs are frames, or whose tensors
+    are in tuples and dataclasses, gets no gradient or a wrong one.
 
     Args:
         modules: Names of modules of the model, such as ``'key_encoder.backbone'``.

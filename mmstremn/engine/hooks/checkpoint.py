@@ -22,9 +22,9 @@ from mmstremn.utils.atomic import remove_partial_files, write_atomically
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` for runs that may be killed at any moment.
 
-    Files are written next to their place, flushed and renamed; an old checkpoint goes only when the new one and the
-    ``last_checkpoint`` file that names it are in place. A checkpoint also holds the random state of every rank and the
-    seed of the sampler, so a resumed run draws the numbers of the uninterrupted one.
+    Files are written next to their place, flushed and renamed; an old checkpoint goes only when the new one
+    and the ``last_checkpoint`` file that names it are in place. A checkpoint also holds the random state of
+    every rank and the seed of the sampler, so a resumed run draws the numbers of the uninterrupted one.
 
     Args:
         **kwargs: As for ``CheckpointHook``. ``backend_args`` default to the atomic local backend.
@@ -75,7 +75,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._random_states = all_gather_object(get_random_state())
         kept = [*self._kept(), *([] if step in self._kept() else [step])]
         if self.max_keep_ckpts > 0:
-            # With the outdated ones, so that a run killed before it removed them removes them when it is resumed.
+            # With the outdated ones, so that a run killed before it removed them removes them when it is
+            # resumed.
             runner.message_hub.update_info('keep_ckpt_ids', kept)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -147,15 +148,16 @@ class AtomicCheckpointHook(CheckpointHook):
 class CheckpointMatchHook(Hook):
     """Compare a checkpoint with the model before it is loaded (mmengine loads what fits and only warns).
 
-    It comes before other hooks, and leaves them the weights under ``state_dict`` and without the prefix of a data parallel
+    It comes before other hooks, and leaves them the weights under ``state_dict`` and without the prefix of a
+    data parallel
     wrapper: mmengine's ``EMAHook`` looks for them there.
 
     Args:
         strict: Raise at any difference; otherwise warn, and raise only if nothing fits.
 
     Raises:
-        RuntimeError: With the missing, unexpected and misshapen keys. Or a training with ``EMAHook`` is resumed without it:
-            the checkpoint's weights are averages, from which the optimizer cannot go on.
+        RuntimeError: With the missing, unexpected and misshapen keys. Or a training with ``EMAHook`` is
+            resumed without it: the checkpoint's weights are averages, from which the optimizer cannot go on.
     """
 
     priority = 'HIGHEST'
@@ -174,7 +176,8 @@ class CheckpointMatchHook(Hook):
         averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if runner._resume and 'ema_state_dict' in checkpoint and not averages:
             raise RuntimeError(
-                'the checkpoint to resume from is of a training with EMAHook: expected an EMAHook in the config. '
+                'the checkpoint to resume from is of a training with EMAHook: expected an EMAHook in the '
+                'config. '
                 'To start anew from its averaged weights use load_from'
             )
         if weights.keys() != checkpoint.get('state_dict', {}).keys():

@@ -37,6 +37,7 @@ class FiniteLossHook(Hook):
         broken = {name: float(value) for name, value in self._last.items() if not torch.isfinite(value).all()}
         if broken:
             raise FloatingPointError(
-                f'iteration {iteration}: the loss is not finite ({broken}); expected finite values. Lower the learning rate '
+                f'iteration {iteration}: the loss is not finite ({broken}); expected finite values. Lower '
+                'the learning rate '
                 'or look at the batch; the last checkpoint is untouched'
             )

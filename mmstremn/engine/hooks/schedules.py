@@ -1,4 +1,5 @@
-"""Values that change while training runs, each a function of the iteration alone, so that resuming is exact."""
+"""Values that change while training runs, each a function of the iteration alone, so that resuming is
+exact."""
 
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from mmstremn.registry import HOOKS
 
 @HOOKS.register_module()
 class GumbelTemperatureHook(Hook):
-    """Anneal the temperature of every ``GumbelSelector`` of the model; logged as ``train/selector/temperature``.
+    """Anneal the temperature of every ``GumbelSelector`` of the model; logged as
+    ``train/selector/temperature``.
 
     Args:
         start: Temperature until ``begin_iter``.
@@ -63,7 +65,8 @@ class ClipSkipHook(Hook):
     """Schedule the largest step between the frames of a training clip.
 
     Args:
-        schedule: Pairs of first iteration and skip, ascending. First iterations that are floats are fractions of the
+        schedule: Pairs of first iteration and skip, ascending. First iterations that are floats are fractions
+            of the
             training: ``[(0.0, 5), (0.1, 10), (0.8, 5)]``.
 
     Raises:

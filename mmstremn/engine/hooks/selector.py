@@ -12,9 +12,10 @@ class SelectorStatisticsHook(Hook):
     """Log the statistics of every ``GumbelSelector`` and warn when one that is trainable gets no gradient.
 
     Args:
-        interval: Iterations between two entries ``train/selector/<name>`` in the message hub (``train/selector<i>/...``
-            where there are several selectors).
-        patience: Iterations without a gradient other than zero after which a warning is logged, once each time.
+        interval: Iterations between two entries ``train/selector/<name>`` in the message hub
+            (``train/selector<i>/...`` where there are several selectors).
+        patience: Iterations without a gradient other than zero after which a warning is logged, once each
+            time.
     """
 
     def __init__(self, interval: int = 50, patience: int = 200):
@@ -39,13 +40,16 @@ class SelectorStatisticsHook(Hook):
             for watch in self.selectors:
                 if watch.trainable and not watch.pop():
                     runner.logger.warning(
-                        f"the selector '{watch.name}' got no gradient in the last {self.patience} iterations: it does "
-                        'not learn. Its clips need more frames than the memory has slots, or it should be frozen.'
+                        f"the selector '{watch.name}' got no gradient in the last {self.patience} "
+                        'iterations: it does '
+                        'not learn. Its clips need more frames than the memory has slots, or it should be '
+                        'frozen.'
                     )
 
 
 class GradientWatch:
-    """Records whether a gradient other than zero reached a selector; on its device, so that nothing is synchronised.
+    """Records whether a gradient other than zero reached a selector; on its device, so that nothing is
+    synchronised.
 
     Hooks on the parameters see the gradient that backward leaves, before the optimizer clears it.
 

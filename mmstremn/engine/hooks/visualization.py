@@ -16,10 +16,11 @@ from mmstremn.visualization import draw_slot_timeline, write_overlay_video, writ
 
 @HOOKS.register_module()
 class SlotTimelineHook(Hook):
-    """Show which frames the slots of the memory held over time, one picture a video, in every visualiser backend.
+    """Show which frames the slots of the memory held over time, one picture a video, in every visualiser
+    backend.
 
-    Reads ``slot_timeline``, (T, S) int, from the metainfo of the predictions; a model without slots has none. With
-    several processes the backends of the first show its own videos only.
+    Reads ``slot_timeline``, (T, S) int, from the metainfo of the predictions; a model without slots has none.
+    With several processes the backends of the first show its own videos only.
     """
 
     def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -39,7 +40,8 @@ class SlotTimelineHook(Hook):
 
 @HOOKS.register_module()
 class VOSVisualizationHook(Hook):
-    """Write every tested video's masks to ``OUT_DIR/<video>/<frame>.png`` and an overlay to ``OUT_DIR/<video>.mp4``.
+    """Write every tested video's masks to ``OUT_DIR/<video>/<frame>.png`` and an overlay to
+    ``OUT_DIR/<video>.mp4``.
 
     Results without ``pred_masks`` are left to other hooks.
 
@@ -67,7 +69,8 @@ class VOSVisualizationHook(Hook):
 
 @HOOKS.register_module()
 class PredictionVisualizationHook(Hook):
-    """Write predicted frames: a strip under the true ones, ``OUT_DIR/<clip>.png``, and beside them, ``OUT_DIR/<clip>.mp4``.
+    """Write predicted frames: a strip under the true ones, ``OUT_DIR/<clip>.png``, and beside them,
+    ``OUT_DIR/<clip>.mp4``.
 
     Results without ``pred_frames`` are left to other hooks.
 

@@ -2,7 +2,8 @@
 
 The adaptive feature bank of AFB-URR (Liang et al., "Video Object Segmentation with Adaptive Feature Bank and
 Uncertain-Region Refinement", NeurIPS 2020, section 3.2); the maths was checked against xmlyqing00/AFB-URR
-model/FeatureBank.py and model/AFB_URR.py. The share of novel positions is that of SwiftNet (Wang et al., CVPR 2021).
+model/FeatureBank.py and model/AFB_URR.py. The share of novel positions is that of SwiftNet (Wang et al., CVPR
+2021).
 
 N below is the number of places of the bank, each for one position of one frame.
 """
@@ -36,7 +37,8 @@ class BankState(MemoryState):
         value: (B, O, N, Cv), zero where empty and for objects that appeared after the place was last changed.
         written_at: (B, 1, N) long: the step at which the feature was appended, -1 where empty.
         changed_at: (B, 1, N) long: the last step at which it was appended or merged into, -1 where empty.
-        usage: (B, 1, N) float32: log(1 + query positions that use it), summed over the reads since it was appended.
+        usage: (B, 1, N) float32: log(1 + query positions that use it), summed over the reads since it was
+            appended.
         births: For each object the step from which on entries hold a value for it.
         grid: (h, w).
         step: Entries offered so far.
@@ -62,21 +64,23 @@ class BankState(MemoryState):
 class MergingMemory(Memory):
     """Positions, not frames, in a bank of bounded size.
 
-    A new position whose best cosine similarity to a stored one is above .95 is merged into it by a moving average of rate
-    .1 (several that choose the same one: their mean); every other is appended. The average is that of the features
-    themselves; the public code averages directions and keeps the stored length, which then shrinks with every merge. Where
-    no place is free, those least frequently used make room: the least usage per step since they were appended, of equal
-    ones the oldest. Positions of prompted frames are all appended.
+    A new position whose best cosine similarity to a stored one is above .95 is merged into it by a moving
+    average of rate .1 (several that choose the same one: their mean); every other is appended. The average is
+    that of the features themselves; the public code averages directions and keeps the stored length, which
+    then shrinks with every merge. Where no place is free, those least frequently used make room: the least
+    usage per step since they were appended, of equal ones the oldest. Positions of prompted frames are all
+    appended.
 
-    The paper has a key and a bank per object. Here the key is shared and so is the bank: all objects' values lie side by
-    side, merging and eviction follow from keys alone. An object that appears mid-video is read from the places changed
-    since, and the first feature merged into an older place becomes its value there. Usage is counted by the reads of the
-    objects that were there first, so a later one changes nothing for them.
+    The paper has a key and a bank per object. Here the key is shared and so is the bank: all objects' values
+    lie side by side, merging and eviction follow from keys alone. An object that appears mid-video is read
+    from the places changed since, and the first feature merged into an older place becomes its value there.
+    Usage is counted by the reads of the objects that were there first, so a later one changes nothing for
+    them.
 
     Args:
         capacity: N in frames: N = capacity * P.
-        novel_share: Instead of merging, append this share of the positions of each frame, those with the least best
-            similarity, and leave out the rest (SwiftNet: .1). None: merge.
+        novel_share: Instead of merging, append this share of the positions of each frame, those with the
+            least best similarity, and leave out the rest (SwiftNet: .1). None: merge.
         affinity: L2 by default, as for all shared keys (the paper's is DotAffinity).
     """
 
@@ -151,7 +155,8 @@ class MergingMemory(Memory):
 
 @torch.no_grad()
 def _nearest(state: BankState, entry: Entry) -> tuple[Tensor, Tensor]:
-    """The best cosine similarity (B, P) of each new position to a stored one, and the place (B, P) of that."""
+    """The best cosine similarity (B, P) of each new position to a stored one, and the place (B, P) of
+    that."""
     with torch.autocast(state.key.device.type, enabled=False):
         new, old = F.normalize(entry.key[:, 0].float(), dim=-1), F.normalize(state.key[:, 0].float(), dim=-1)
         cosine = new @ old.transpose(1, 2)  # (B, P, N)
@@ -182,7 +187,8 @@ def _merge(state: BankState, entry: Entry, place: Tensor, close: Tensor) -> Bank
 
 
 def _append(state: BankState, entry: Entry, novel: Tensor, stored: Tensor) -> BankState:
-    """Put the new positions ``novel`` (B, K) where ``stored`` (B, K) into the free and then the least used places."""
+    """Put the new positions ``novel`` (B, K) where ``stored`` (B, K) into the free and then the least used
+    places."""
     place = _eviction_order(state)[:, : novel.shape[1]]
 
     def put(old: Tensor, new: Tensor | int | float) -> Tensor:
@@ -206,7 +212,8 @@ def _append(state: BankState, entry: Entry, novel: Tensor, stored: Tensor) -> Ba
 
 
 def _eviction_order(state: BankState) -> Tensor:
-    """All places (B, N), the first to be taken first: empty, then by usage per step, of equal ones the oldest."""
+    """All places (B, N), the first to be taken first: empty, then by usage per step, of equal ones the
+    oldest."""
     stamps = state.written_at[:, 0]
     frequency = state.usage[:, 0] / (state.step - stamps).clamp(min=1)
     by_age = stamps.argsort(stable=True, dim=-1)

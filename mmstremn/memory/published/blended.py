@@ -24,14 +24,15 @@ class BlendedState(CohortState):
 
 
 class BlendedMemory(Memory):
-    """The keys and the values of all frames, averaged: one slot however long the video is, read by dense L2 attention.
+    """The keys and the values of all frames, averaged: one slot however long the video is, read by dense L2
+    attention.
 
-    The multi-modality strawman of STReMN (arXiv 2109.06474): once the video has shown an object in several ways, the
-    average is none of them.
+    The multi-modality strawman of STReMN (arXiv 2109.06474): once the video has shown an object in several
+    ways, the average is none of them.
 
     Args:
-        momentum: Weight 0..1 (1 excluded) of the old average in ``momentum * old + (1 - momentum) * new``; None: the mean of
-            all frames.
+        momentum: Weight 0..1 (1 excluded) of the old average in ``momentum * old + (1 - momentum) * new``;
+            None: the mean of all frames.
 
     Raises:
         ValueError: ``momentum`` is outside its range.

@@ -1,4 +1,5 @@
-"""The state of memories that start anew for every group of objects that appear together, and how it is read."""
+"""The state of memories that start anew for every group of objects that appear together, and how it is
+read."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from mmstremn.memory.state import Entry, MemoryState, Query, SlotState
 class CohortState(MemoryState):
     """S slots for every cohort, which is the objects born at the same step; a cohort remembers nothing older.
 
-    So an object that appears mid-video is remembered as if the video began with it. K counts the cohorts: 1 unless objects
-    appear later.
+    So an object that appears mid-video is remembered as if the video began with it. K counts the cohorts: 1
+    unless objects appear later.
 
     Attributes:
         key: (B, K, S, P, Ck), zero where empty.
@@ -56,7 +57,8 @@ class CohortState(MemoryState):
         return birth_groups(self.births)
 
     def add_objects(self, number: int, own_keys: bool) -> 'CohortState':
-        """The state with ``number`` more objects and, if they are the first of this step, one empty cohort more."""
+        """The state with ``number`` more objects and, if they are the first of this step, one empty cohort
+        more."""
 
         key = self.key if self.step in self.births else append_objects(self.key, 1)
         births = self.births + (self.step,) * number
@@ -68,7 +70,8 @@ class CohortState(MemoryState):
 
 
 def read_cohorts(reader: DenseReader, state: CohortState, query: Query) -> Tensor:
-    """The readout (B, O, P, Cv) from all slots; one attention per cohort, its objects' values side by side."""
+    """The readout (B, O, P, Cv) from all slots; one attention per cohort, its objects' values side by
+    side."""
     readouts = []
     for index, (_, members) in enumerate(state.cohorts):
         key, value = state.key[:, index : index + 1], state.value[:, members]

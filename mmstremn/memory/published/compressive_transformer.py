@@ -1,7 +1,8 @@
 """A queue of frames whose outgoing frame is compressed into a second queue.
 
-The Compressive Transformer (Rae et al., "Compressive Transformers for Long-Range Sequence Modelling", ICLR 2020, section
-3), with frames in place of segments of text: the compression of rate 4 is a 2 x 2 window over positions.
+The Compressive Transformer (Rae et al., "Compressive Transformers for Long-Range Sequence Modelling", ICLR
+2020, section 3), with frames in place of segments of text: the compression of rate 4 is a 2 x 2 window over
+positions.
 """
 
 import dataclasses
@@ -24,7 +25,8 @@ MODES = ('conv', 'mean', 'max')
 class CompressiveState(MemoryState):
     """The last S frames, and in a coarser grid the M before them; P' = ceil(h / 2) * ceil(w / 2).
 
-    Frame t lies in slot t mod S, and once compressed in slot t mod M: what a slot holds follows from ``step``.
+    Frame t lies in slot t mod S, and once compressed in slot t mod M: what a slot holds follows from
+    ``step``.
 
     Attributes:
         key: (B, 1, S, P, Ck), zero where empty, as all that follow.
@@ -92,9 +94,11 @@ class Compression(nn.Module):
 
 
 class CompressiveMemory(Memory):
-    """The last S frames as they are, and the M before them at a quarter of the positions; a read attends to both.
+    """The last S frames as they are, and the M before them at a quarter of the positions; a read attends to
+    both.
 
-    By default as many bytes as five frames, for eleven. The compression learns from the loss of the task alone.
+    By default as many bytes as five frames, for eleven. The compression learns from the loss of the task
+    alone.
 
     Args:
         num_slots: S.

@@ -70,17 +70,19 @@ class PointGRU(nn.Module):
 class GraphMemory(Memory):
     """Nodes are the first frame, the previous one, and between them frames spread evenly over the past.
 
-    EGM (Lu et al., "Video Object Segmentation with Episodic Graph Memory Networks", ECCV 2020), checked against
-    carrierlxk/GraphMemVOS models/graph_memory.py and models/units/ConvGRU2.py. In every step of a read each node gathers
-    from each other one by an attention of its own (bilinear in the keys), the sum passes a 1 x 1 convolution and updates
-    the node with a GRU; then the query reads all nodes and its own GRU takes the readout in. The answer is the query's
-    state after the last step. The stored nodes stay as written: messages live for one read.
+    EGM (Lu et al., "Video Object Segmentation with Episodic Graph Memory Networks", ECCV 2020), checked
+    against carrierlxk/GraphMemVOS models/graph_memory.py and models/units/ConvGRU2.py. In every step of a
+    read each node gathers from each other one by an attention of its own (bilinear in the keys), the sum
+    passes a 1 x 1 convolution and updates the node with a GRU; then the query reads all nodes and its own GRU
+    takes the readout in. The answer is the query's state after the last step. The stored nodes stay as
+    written: messages live for one read.
 
-    This library's own: keys are shared by all objects, so one set of edges serves all of them; the query reads with L2, as
-    shared keys need; edges are divided by sqrt(Ck); the query begins as its first readout (there: as the frame's own
-    value); the frames in between are chosen in a stream of unknown length (there: picked from all past frames, which are
-    kept and encoded anew), and a prompted frame is chosen like any other. The public code forgets the nodes' updates at
-    every step, so that only the query's GRU matters; here they last for the read.
+    This library's own: keys are shared by all objects, so one set of edges serves all of them; the query
+    reads with L2, as shared keys need; edges are divided by sqrt(Ck); the query begins as its first readout
+    (there: as the frame's own value); the frames in between are chosen in a stream of unknown length (there:
+    picked from all past frames, which are kept and encoded anew), and a prompted frame is chosen like any
+    other. The public code forgets the nodes' updates at every step, so that only the query's GRU matters;
+    here they last for the read.
 
     Args:
         num_nodes: S, at least 2.
@@ -120,7 +122,8 @@ class GraphMemory(Memory):
         return torch.cat(readouts, 1).to(state.value.dtype), state
 
     def _reason(self, query: Query, key: Tensor, value: Tensor) -> Tensor:
-        """(B, M, P, Cv) from the keys (B, N, P, Ck) of N nodes and their values (B, M, N, P, Cv) for M objects."""
+        """(B, M, P, Cv) from the keys (B, N, P, Ck) of N nodes and their values (B, M, N, P, Cv) for M
+        objects."""
         with torch.autocast(key.device.type, enabled=False):
             key, nodes = key.float(), value.float()
             everyone = torch.cat([key, query.key.float()[:, None]], 1)
@@ -187,8 +190,8 @@ class GraphMemory(Memory):
 def spread(held: list[int], stride: int, frame: int) -> tuple[int | None, int]:
     """Where a frame goes so that the frames held stay spread evenly over the past, however long it grows.
 
-    Multiples of the stride are collected. Once all places hold one the stride doubles, and multiples of the new stride take
-    the places of the other frames, the oldest first.
+    Multiples of the stride are collected. Once all places hold one the stride doubles, and multiples of the
+    new stride take the places of the other frames, the oldest first.
 
     Args:
         held: Frames by place, counted from the first of the video; -1 where empty. Places fill in order.

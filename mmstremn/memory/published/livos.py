@@ -42,16 +42,18 @@ class GatedLinearState(MemoryState):
 
 
 class GatedLinearMemory(Memory):
-    """phi(k) = softmax over channels; S <- S diag(g) + sum_p phi(k_p) v_p^T; the readout is phi(q) S, normalised.
+    """phi(k) = softmax over channels; S <- S diag(g) + sum_p phi(k_p) v_p^T; the readout is phi(q) S,
+    normalised.
 
-    LiVOS (Liu et al., "LiVOS: Light Video Object Segmentation with Gated Linear Matching", 2024), checked against
-    uncbiag/LiVOS livos/model/livos_wrapper.py. The gates g (Cv of them) are the mean over positions of
-    sigmoid(linear(frame)), the same for all objects. This library's own:
+    LiVOS (Liu et al., "LiVOS: Light Video Object Segmentation with Gated Linear Matching", 2024), checked
+    against uncbiag/LiVOS livos/model/livos_wrapper.py. The gates g (Cv of them) are the mean over positions
+    of sigmoid(linear(frame)), the same for all objects. This library's own:
 
     * The gates come from the key (LiVOS: from the backbone's features), and start near 0.88 rather than 0.5.
-    * The normaliser decays with the same gates, Z <- Z diag(g) + sum_p phi(k_p) 1^T, and the readout is phi(q) S / phi(q) Z
-      in every channel: a mean of the stored values whose weights sum to 1, newer frames weighing more. The public code
-      divides a whole frame by one number, without decay.
+    * The normaliser decays with the same gates, Z <- Z diag(g) + sum_p phi(k_p) 1^T, and the readout is
+    phi(q) S / phi(q) Z
+      in every channel: a mean of the stored values whose weights sum to 1, newer frames weighing more. The
+      public code divides a whole frame by one number, without decay.
 
     Args:
         key_channels: Ck.

@@ -1,7 +1,8 @@
 """A fixed number of recurrent slots, all updated through gates by every frame.
 
-The memory of MART (Lei et al., "MART: Memory-Augmented Recurrent Transformer for Coherent Video Paragraph Captioning", ACL
-2020, section 3.2); the maths was checked against jayleicn/recurrent-transformer src/rtransformer/model.py.
+The memory of MART (Lei et al., "MART: Memory-Augmented Recurrent Transformer for Coherent Video Paragraph
+Captioning", ACL 2020, section 3.2); the maths was checked against jayleicn/recurrent-transformer
+src/rtransformer/model.py.
 """
 
 import dataclasses
@@ -47,13 +48,15 @@ class GatedUpdate(nn.Module):
 
 
 class GatedSlotMemory(Memory):
-    """S maps that every frame updates: slot s at a position attends to all slots and the frame there, then a gate decides.
+    """S maps that every frame updates: slot s at a position attends to all slots and the frame there, then a
+    gate decides.
 
-    MART's cells attend to the tokens of a segment; here a position has one token a frame, and the slots beside it. Keys
-    live behind a learned tanh(W k), for queries and entries alike, since the update keeps slots in -1..1. One attention over
-    keys serves keys and values of all objects. Slots begin as the first frame plus an embedding each, and the biases of the
-    gates are per slot: with one bias for all they would grow equal. An object that appears mid-video begins in every slot
-    with what its first frame says about the slot's keys.
+    MART's cells attend to the tokens of a segment; here a position has one token a frame, and the slots
+    beside it. Keys live behind a learned tanh(W k), for queries and entries alike, since the update keeps
+    slots in -1..1. One attention over keys serves keys and values of all objects. Slots begin as the first
+    frame plus an embedding each, and the biases of the gates are per slot: with one bias for all they would
+    grow equal. An object that appears mid-video begins in every slot with what its first frame says about the
+    slot's keys.
 
     Args:
         num_slots: S.

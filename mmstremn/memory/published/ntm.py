@@ -1,7 +1,8 @@
 """Slots that are found by what they hold and written softly.
 
-The Neural Turing Machine (Graves et al., 2014, arXiv 1410.5401, section 3: content addressing, erase and add) with the
-least used slot of Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks" (ICML 2016, section 3.2).
+The Neural Turing Machine (Graves et al., 2014, arXiv 1410.5401, section 3: content addressing, erase and add)
+with the least used slot of Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks" (ICML 2016,
+section 3.2).
 """
 
 import dataclasses
@@ -94,10 +95,11 @@ class EraseAdd(nn.Module):
 class NTMMemory(Memory):
     """S templates; each frame is written into all of them, mostly where its like is, or where nobody looks.
 
-    The write weights are g w_content + (1 - g) w_least_used with a learned g. A read attends to all positions of all slots
-    (L2), the log of the slots' read weights added to the affinity: a prior. The first frame fills every slot, the least
-    used takes most of the second, and so on. An object that appears mid-video begins in every slot with what its first frame
-    says about the slot's keys. There is no shift: slots have no order.
+    The write weights are g w_content + (1 - g) w_least_used with a learned g. A read attends to all positions
+    of all slots (L2), the log of the slots' read weights added to the affinity: a prior. The first frame
+    fills every slot, the least used takes most of the second, and so on. An object that appears mid-video
+    begins in every slot with what its first frame says about the slot's keys. There is no shift: slots have
+    no order.
 
     Args:
         num_slots: S.

@@ -45,7 +45,8 @@ class GatedBlend(nn.Module):
 
 
 class SpatioTemporalAggregation(nn.Module):
-    """The new embedding from the old one and a frame: attention of the frame's positions over both, then gated blending.
+    """The new embedding from the old one and a frame: attention of the frame's positions over both, then
+    gated blending.
 
     Args:
         key_channels: Ck.
@@ -86,23 +87,25 @@ class SpatioTemporalAggregation(nn.Module):
 
 
 class RecurrentEmbeddingMemory(Memory):
-    """Two slots: an object's first frame, and an embedding into which the frames since are aggregated recurrently.
+    """Two slots: an object's first frame, and an embedding into which the frames since are aggregated
+    recurrently.
 
     RDE (Li et al., "Recurrent Dynamic Embedding for Video Object Segmentation", CVPR 2022), checked against
-    Limingxing00/RDE-VOS-CVPR2022 model/modules.py, inference_memory_bank.py and eval_davis.py. From there: the embedding
-    begins as the first frame; keys and values are aggregated from the old embedding and the new frame by a non-local block
-    with a residual and a 3 x 3 convolution over the two; reading is STCN's, L2 and the 40 most similar positions; in
-    evaluation every third frame is aggregated.
+    Limingxing00/RDE-VOS-CVPR2022 model/modules.py, inference_memory_bank.py and eval_davis.py. From there:
+    the embedding begins as the first frame; keys and values are aggregated from the old embedding and the new
+    frame by a non-local block with a residual and a 3 x 3 convolution over the two; reading is STCN's, L2 and
+    the 40 most similar positions; in evaluation every third frame is aggregated.
 
-    This library's own: the non-local attention is a softmax, computed once from the keys for the keys and all objects'
-    values (there: one for each, divided by the number of positions); the convolution gives a gate between the old and
-    the new instead of the result, so an untrained embedding stays near the features; no dilated convolutions; the first
-    frame is read once and the latest frame not at all (there: the first twice and the latest too, in one of its modes).
-    The paper's unbiased guidance loss and self-correction belong to training and are not here.
+    This library's own: the non-local attention is a softmax, computed once from the keys for the keys and all
+    objects' values (there: one for each, divided by the number of positions); the convolution gives a gate
+    between the old and the new instead of the result, so an untrained embedding stays near the features; no
+    dilated convolutions; the first frame is read once and the latest frame not at all (there: the first twice
+    and the latest too, in one of its modes). The paper's unbiased guidance loss and self-correction belong to
+    training and are not here.
 
     Args:
-        every: In evaluation a frame is aggregated when its distance to the object's first frame is a multiple of it.
-            Prompted frames always are, and in training all.
+        every: In evaluation a frame is aggregated when its distance to the object's first frame is a multiple
+            of it. Prompted frames always are, and in training all.
         key_channels: Ck.
         value_channels: Cv.
 
@@ -129,7 +132,8 @@ class RecurrentEmbeddingMemory(Memory):
         return read_cohorts(self.reader, state, query), state
 
     def write(self, state: CohortState, entry: Entry) -> CohortState:
-        """Aggregate the entry. With gradients a new state is made, without them the slots of ``state`` are changed."""
+        """Aggregate the entry. With gradients a new state is made, without them the slots of ``state`` are
+        changed."""
         key, value = state.writable()
         for index, (birth, members) in enumerate(state.cohorts):
             cohort = slice(index, index + 1)

@@ -16,7 +16,8 @@ from mmstremn.memory.state import Entry, Query, SlotState
 
 @dataclass
 class GrowingState(SlotState):
-    """Slots of which the first ``kept`` stay and the next, if ``temporary``, is overwritten by the next entry.
+    """Slots of which the first ``kept`` stay and the next, if ``temporary``, is overwritten by the next
+    entry.
 
     The buffers double when they are full; slots beyond those in use are empty.
     """
@@ -33,9 +34,11 @@ class GrowingState(SlotState):
 class GrowingMemory(Memory):
     """Every n-th frame is stored for good; nothing is ever dropped.
 
-    STCN (Cheng et al., NeurIPS 2021): a shared key, L2, the 20 most similar positions in evaluation, every 5th frame. STM
-    (Oh et al., ICCV 2019): ``GrowingMemory(DenseReader(DotAffinity()), keep_last=True, per_object_key=True)``: a key per
-    object, dot product, the previous frame always readable. In training every frame of a clip is stored.
+    STCN (Cheng et al., NeurIPS 2021): a shared key, L2, the 20 most similar positions in evaluation, every
+        5th frame. STM
+    (Oh et al., ICCV 2019): ``GrowingMemory(DenseReader(DotAffinity()), keep_last=True,
+    per_object_key=True)``: a key per object, dot product, the previous frame always readable. In training
+    every frame of a clip is stored.
 
     Args:
         reader: TopKReader(L2Affinity(), k=20) by default.

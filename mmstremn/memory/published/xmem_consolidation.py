@@ -1,7 +1,8 @@
-"""The maths of XMem's reads and of its consolidation: positions of working memory become long-term prototypes.
+"""The maths of XMem's reads and of its consolidation: positions of working memory become long-term
+prototypes.
 
-Letters in shapes: B batch, O objects, N stored positions, K prototypes, P positions of a query, Ck and Cv channels; M is
-1 or O.
+Letters in shapes: B batch, O objects, N stored positions, K prototypes, P positions of a query, Ck and Cv
+channels; M is 1 or O.
 """
 
 import torch
@@ -86,7 +87,8 @@ def potentiate(
 ) -> Tensor:
     """The prototypes' values: softmax(similarity) V over all candidates, no top-k.
 
-    An object's prototypes are made of candidates from its birth on; those that are older than it are zero for it.
+    An object's prototypes are made of candidates from its birth on; those that are older than it are zero for
+    it.
 
     Args:
         similarity: (B, K, N) of the prototypes to the candidates.

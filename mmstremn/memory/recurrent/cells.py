@@ -1,7 +1,9 @@
-"""Recurrent cells of video prediction: ConvLSTM, ST-LSTM (PredRNN) and E3D-LSTM. Segmentation and prediction share them.
+"""Recurrent cells of video prediction: ConvLSTM, ST-LSTM (PredRNN) and E3D-LSTM. Segmentation and prediction
+share them.
 
-A cell maps an input map and its state to the next state. States start from zeros. Maps have any size h x w. With gradients
-ConvLSTM and ST-LSTM leave their gates to :mod:`mmstremn.memory.recurrent.lean_gates`, which computes the same and keeps less.
+A cell maps an input map and its state to the next state. States start from zeros. Maps have any size h x w.
+With gradients ConvLSTM and ST-LSTM leave their gates to :mod:`mmstremn.memory.recurrent.lean_gates`, which
+computes the same and keeps less.
 """
 
 import torch
@@ -57,10 +59,11 @@ class ConvLSTMCell(nn.Module):
 
 
 class STLSTMCell(nn.Module):
-    """The cell of PredRNN (Wang et al., NeurIPS 2017): besides the cell state c, a memory m that goes through all layers.
+    """The cell of PredRNN (Wang et al., NeurIPS 2017): besides the cell state c, a memory m that goes through
+    all layers.
 
-    Within a frame m goes up from layer to layer; the top layer's m enters the bottom layer at the next frame. Checked
-    against thuml/predrnn-pytorch core/layers/SpatioTemporalLSTMCell_v2.py without its layer norm.
+    Within a frame m goes up from layer to layer; the top layer's m enters the bottom layer at the next frame.
+    Checked against thuml/predrnn-pytorch core/layers/SpatioTemporalLSTMCell_v2.py without its layer norm.
 
     Args:
         in_channels: C of the input.
@@ -90,8 +93,8 @@ class STLSTMCell(nn.Module):
             h: Output of this layer at the step before (B, Ch, h, w); None: zeros, which need no products.
             c: Cell state of this layer (B, Ch, h, w).
             m: Memory from the layer below, or from the top layer at the step before (B, Ch, h, w).
-            room: Where the next h (B, Ch, h, w) and c and m side by side (B, 2 Ch, h, w) are written; None: new tensors.
-                Only used with gradients.
+            room: Where the next h (B, Ch, h, w) and c and m side by side (B, 2 Ch, h, w) are written; None:
+                new tensors. Only used with gradients.
 
         Returns:
             The next h, c and m, and what was added to c and to m: the increments of :func:`overlap`.
@@ -117,20 +120,22 @@ class STLSTMCell(nn.Module):
 
 
 class E3DLSTMCell(nn.Module):
-    """The cell of E3D-LSTM (Wang et al., ICLR 2019): it attends to its own past cell states, over windows of frames.
+    """The cell of E3D-LSTM (Wang et al., ICLR 2019): it attends to its own past cell states, over windows of
+    frames.
 
-    Maps have a time axis: the window of the last T frames. Checked against google/e3d_lstm src/layers/rnn_cell.py and
-    chengtan9907/OpenSTL openstl/modules/e3dlstm_modules.py. Both return the memory m as it came in; this cell returns the
-    new one, as the paper's equations do. As in the equations only the recalled cell state is normalised: over all its
-    channels, frames and places, with a scale and a shift per channel.
+    Maps have a time axis: the window of the last T frames. Checked against google/e3d_lstm
+    src/layers/rnn_cell.py and chengtan9907/OpenSTL openstl/modules/e3dlstm_modules.py. Both return the memory
+    m as it came in; this cell returns the new one, as the paper's equations do. As in the equations only the
+    recalled cell state is normalised: over all its channels, frames and places, with a scale and a shift per
+    channel.
 
     Args:
         in_channels: C of the input.
         hidden_channels: Ch of the state.
         kernel: Odd size of the convolutions in space; in time it is 2.
-        compat: ``'openstl'`` computes what OpenSTL does, for comparison only: m comes back as it came in, the attention
-            takes Ch neighbouring numbers of a map for the channels of a place, and time is not padded but stretched. None:
-            none of it.
+        compat: ``'openstl'`` computes what OpenSTL does, for comparison only: m comes back as it came in, the
+            attention takes Ch neighbouring numbers of a map for the channels of a place, and time is not
+            padded but stretched. None: none of it.
 
     Raises:
         ValueError: A size is not positive, the kernel is even or ``compat`` unknown.
@@ -180,7 +185,8 @@ class E3DLSTMCell(nn.Module):
         return h, c, m if self.compat else new_m
 
     def _recall(self, gate: Tensor, history: Tensor, usable: Tensor | None) -> Tensor:
-        """Unscaled dot product attention of ``gate`` (B, Ch, T, h, w) to all places of ``history``; as large as ``gate``."""
+        """Unscaled dot product attention of ``gate`` (B, Ch, T, h, w) to all places of ``history``; as large
+        as ``gate``."""
         batch, width = gate.shape[:2]
         if self.compat:
             query, past = gate.reshape(batch, -1, width), history.reshape(batch, -1, width)
@@ -200,16 +206,18 @@ class E3DLSTMCell(nn.Module):
 
 
 def overlap(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None = None) -> Tensor:
-    """Mean absolute cosine between what an ST-LSTM adds to c and to m. As a loss it lets the two hold different things.
+    """Mean absolute cosine between what an ST-LSTM adds to c and to m. As a loss it lets the two hold
+    different things.
 
-    The decoupling loss of PredRNN-V2 (Wang et al., TPAMI 2022), section 3.3, checked against thuml/predrnn-pytorch
-    core/models/predrnn_v2.py. There its weight is 0.1 (Moving MNIST) or 0.01 (KTH), and it is averaged over samples, layers
-    and frames.
+    The decoupling loss of PredRNN-V2 (Wang et al., TPAMI 2022), section 3.3, checked against
+    thuml/predrnn-pytorch core/models/predrnn_v2.py. There its weight is 0.1 (Moving MNIST) or 0.01 (KTH), and
+    it is averaged over samples, layers and frames.
 
     Args:
         delta_c: Increment of c (B, Ch, h, w).
         delta_m: Increment of m (B, Ch, h, w).
-        adapter: Applied to both first: a 1 x 1 convolution without bias, shared by all layers. None: nothing is.
+        adapter: Applied to both first: a 1 x 1 convolution without bias, shared by all layers. None: nothing
+            is.
 
     Returns:
         (B,) in 0..1: the mean over channels of the cosine over places.
@@ -244,17 +252,19 @@ def _conv2d(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
 
 
 def _convolved(conv: nn.Conv2d, maps: Tensor | None, like: Tensor) -> Tensor:
-    """The convolution of ``maps``; if None, zeros as large as the maps of ``like``, with a gradient of zeros."""
+    """The convolution of ``maps``; if None, zeros as large as the maps of ``like``, with a gradient of
+    zeros."""
     if maps is not None:
         return conv(maps)
     return (0 * conv.weight.sum()).to(like.dtype).expand(like.shape[0], conv.out_channels, *like.shape[2:])
 
 
 class _TwoFrameConv2d(nn.Conv2d):
-    """A convolution over time of size 2 that keeps the number of frames: each sees the next one, the last one zeros.
+    """A convolution over time of size 2 that keeps the number of frames: each sees the next one, the last one
+    zeros.
 
-    It is a 2-D convolution of the channels of two frames, so that its weight (C', 2 C, k, k) can be channels-last: a model
-    with weights of five axes cannot.
+    It is a 2-D convolution of the channels of two frames, so that its weight (C', 2 C, k, k) can be
+    channels-last: a model with weights of five axes cannot.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, compat: str | None):

@@ -1,8 +1,9 @@
-"""Gates of recurrent cells for training: each number that backward needs is kept once, where the next step reads it.
+"""Gates of recurrent cells for training: each number that backward needs is kept once, where the next step
+reads it.
 
-Autograd would keep states that are stacked or joined twice, besides the results of every sigmoid and tanh. These functions
-write states into storage that is shared, keep the gates, and find a tanh of a state again in backward. The convolutions stay
-outside. Only first derivatives.
+Autograd would keep states that are stacked or joined twice, besides the results of every sigmoid and tanh.
+These functions write states into storage that is shared, keep the gates, and find a tanh of a state again in
+backward. The convolutions stay outside. Only first derivatives.
 
 Letters: w is the number of channels of a state.
 """
@@ -147,7 +148,8 @@ def joined(parts: list[Tensor], whole: Tensor | None = None) -> Tensor:
 
 
 def alias(view: Tensor) -> Tensor:
-    """A tensor on the storage of ``view`` that autograd takes for another: writing beside it does not invalidate it."""
+    """A tensor on the storage of ``view`` that autograd takes for another: writing beside it does not
+    invalidate it."""
     own = torch.empty(0, dtype=view.dtype, device=view.device)
     return own.set_(view.untyped_storage(), view.storage_offset(), view.shape, view.stride())
 
@@ -155,7 +157,8 @@ def alias(view: Tensor) -> Tensor:
 def _fill_update(
     room: Tensor, i: Tensor, f: Tensor, g: Tensor, old: Tensor, grad: Tensor, grad_added: Tensor
 ) -> None:
-    """Write the gradients of the sums of i, f and g to the first channels of ``room``, where ``new = f old + i g``.
+    """Write the gradients of the sums of i, f and g to the first channels of ``room``, where ``new = f old +
+    i g``.
 
     Args:
         room: (B, 3 w or more, ...).

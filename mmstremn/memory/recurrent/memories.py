@@ -1,8 +1,9 @@
 """Memories without slots: the recurrent state of a ConvLSTM, PredRNN or E3D-LSTM per object.
 
-Writing is one step of the cells, reading a convolution of the top layer's output and the query's key. Both cost the same at
-any length of the video. A write multiplies every weight of the cells with every place, once per object: with the papers'
-5 x 5 kernels that is slow on a CPU (E3D-LSTM above all); ``kernel=3`` needs a third of the products.
+Writing is one step of the cells, reading a convolution of the top layer's output and the query's key. Both
+cost the same at any length of the video. A write multiplies every weight of the cells with every place, once
+per object: with the papers' 5 x 5 kernels that is slow on a CPU (E3D-LSTM above all); ``kernel=3`` needs a
+third of the products.
 """
 
 import dataclasses
@@ -27,15 +28,18 @@ from mmstremn.memory.state import Entry, MemoryState, Query
 
 @dataclass
 class RecurrentState(MemoryState):
-    """The states of L layers of cells; zero at an object's birth. E3D-LSTM's maps have a time axis of T = 2 frames.
+    """The states of L layers of cells; zero at an object's birth. E3D-LSTM's maps have a time axis of T = 2
+    frames.
 
     Attributes:
         hidden: (B, O, L, Ch, [T,] h, w) outputs, of the values' type; the others have that of the weights.
         cell: (B, O, L, Ch, [T,] h, w) cell states.
         memory: (B, O, Ch, [T,] h, w) the m of the top layer; None in ConvLSTM.
-        history: (B, O, L, N, Ch, T, h, w) ring of past cell states, that of step s at s modulo N; E3D-LSTM only.
+        history: (B, O, L, N, Ch, T, h, w) ring of past cell states, that of step s at s modulo N; E3D-LSTM
+            only.
         previous: (B, O, Cv + Ck, h, w) the input of the step before; E3D-LSTM only.
-        overlap: (B, O) summed over the steps, how alike what was added to c and to m is; PredRNN-V2 in training only.
+        overlap: (B, O) summed over the steps, how alike what was added to c and to m is; PredRNN-V2 in
+            training only.
         births: For each object the step from which on entries hold a value for it.
         grid: (h, w).
         step: Entries offered so far.
@@ -63,8 +67,8 @@ class RecurrentMemory(Memory):
     """Base of the memories of recurrent cells, which step all objects as one batch with shared weights.
 
     Args:
-        key_channels: Ck; 0: keys are not used, and the readout is a 1 x 1 convolution of the top layer's output without
-            bias, as in the public video predictors.
+        key_channels: Ck; 0: keys are not used, and the readout is a 1 x 1 convolution of the top layer's
+            output without bias, as in the public video predictors.
         value_channels: Cv.
         hidden_channels: Ch of every layer; None: Cv.
         kernel: Odd size of the cells' convolutions.
@@ -124,7 +128,8 @@ class RecurrentMemory(Memory):
         return told.flatten(3).mT.to(state.hidden.dtype), state
 
     def write(self, state: RecurrentState, entry: Entry) -> RecurrentState:
-        """One step of all layers with the entry's values and keys. Without gradients ``state`` may be changed."""
+        """One step of all layers with the entry's values and keys. Without gradients ``state`` may be
+        changed."""
         pairs = entry.value
         if self.from_query is not None:
             pairs = torch.cat([pairs, entry.key.expand(-1, entry.value.shape[1], -1, -1)], -1)
@@ -142,7 +147,8 @@ class RecurrentMemory(Memory):
         return zip(self.cells, hidden.unbind(1), cell.unbind(1), strict=True)
 
     def _room(self, x: Tensor, *shape: int) -> Tensor | None:
-        """With gradients (B O, L, *shape, Ch, h, w) for what the layers make of x (B O, C, h, w), to be held only once."""
+        """With gradients (B O, L, *shape, Ch, h, w) for what the layers make of x (B O, C, h, w), to be held
+        only once."""
         if not torch.is_grad_enabled():
             return None
         return x.new_empty(x.shape[0], len(self.cells), *shape, self.hidden_channels, *x.shape[-2:])
@@ -166,8 +172,8 @@ class ConvLSTMMemory(RecurrentMemory):
         key_channels: Ck.
         value_channels: Cv.
         hidden_channels: Ch of every layer; None: Cv.
-        kernel: Odd size of the cells' convolutions. A write costs 4 (Cv + Ck + L Ch + (L - 1) Ch) Ch kernel^2 products a
-            place (256 channels and kernel 5: 15 million; kernel 3: 5 million).
+        kernel: Odd size of the cells' convolutions. A write costs 4 (Cv + Ck + L Ch + (L - 1) Ch) Ch kernel^2
+            products a place (256 channels and kernel 5: 15 million; kernel 3: 5 million).
         layers: L.
 
     Raises:
@@ -198,16 +204,18 @@ class ConvLSTMMemory(RecurrentMemory):
 
 
 class STLSTMMemory(RecurrentMemory):
-    """PredRNN's state per object (Wang et al., NeurIPS 2017): a cell state per layer and one m that zigzags through all.
+    """PredRNN's state per object (Wang et al., NeurIPS 2017): a cell state per layer and one m that zigzags
+    through all.
 
     Args:
         key_channels: Ck.
         value_channels: Cv.
         hidden_channels: Ch of every layer; None: Cv.
-        kernel: Odd size of the cells' convolutions. A write costs about (7 (Cv + Ck) + 9 Ch + 16 (L - 1) Ch) Ch kernel^2
-            products a place (256 channels and kernel 5: 55 million; kernel 3: 20 million).
+        kernel: Odd size of the cells' convolutions. A write costs about (7 (Cv + Ck) + 9 Ch + 16 (L - 1) Ch)
+            Ch kernel^2 products a place (256 channels and kernel 5: 55 million; kernel 3: 20 million).
         layers: L.
-        decoupling: Weight of the decoupling loss of PredRNN-V2 in training (0.1 on Moving MNIST, 0.01 on KTH); 0: none.
+        decoupling: Weight of the decoupling loss of PredRNN-V2 in training (0.1 on Moving MNIST, 0.01 on
+            KTH); 0: none.
 
     Raises:
         ValueError: A size is not positive or the kernel is even.
@@ -242,7 +250,8 @@ class STLSTMMemory(RecurrentMemory):
         return dataclasses.replace(super().init(entry, seeds), memory=memory, overlap=overlap)
 
     def penalty(self, state: RecurrentState) -> dict[str, Tensor]:
-        """``loss_decoupling``: the mean over steps, objects and layers, weighted; empty without decoupling."""
+        """``loss_decoupling``: the mean over steps, objects and layers, weighted; empty without
+        decoupling."""
         if state.overlap is None:
             return {}
         return dict(loss_decoupling=self.decoupling * state.overlap.mean() / max(state.step, 1))
@@ -265,20 +274,23 @@ class STLSTMMemory(RecurrentMemory):
 
 
 class E3DLSTMMemory(RecurrentMemory):
-    """E3D-LSTM's state per object (Wang et al., ICLR 2019): it can recall cell states that were since overwritten.
+    """E3D-LSTM's state per object (Wang et al., ICLR 2019): it can recall cell states that were since
+    overwritten.
 
-    The input of a step is this frame and the one before. The history is bounded, where the public code keeps all of it.
+    The input of a step is this frame and the one before. The history is bounded, where the public code keeps
+    all of it.
 
     Args:
         key_channels: Ck.
         value_channels: Cv.
         hidden_channels: Ch of every layer; None: Cv.
-        kernel: Odd size of the cells' convolutions in space. A write costs about 4 (7 (Cv + Ck) + 10 Ch) Ch kernel^2
-            products a place (256 channels and kernel 5: 246 million) and its recall 8 N P Ch more.
+        kernel: Odd size of the cells' convolutions in space. A write costs about 4 (7 (Cv + Ck) + 10 Ch) Ch
+            kernel^2 products a place (256 channels and kernel 5: 246 million) and its recall 8 N P Ch more.
         layers: L; the paper stacks 4 of 64 channels.
         history: N, past cell states that a layer recalls from.
-        compat: ``'openstl'``: the cells compute what OpenSTL's do, for comparison only; see :class:`E3DLSTMCell`. With
-            ``history`` as long as the clip the whole network does. None: they follow the paper.
+        compat: ``'openstl'``: the cells compute what OpenSTL's do, for comparison only; see
+            :class:`E3DLSTMCell`. With ``history`` as long as the clip the whole network does. None: they
+            follow the paper.
 
     Raises:
         ValueError: A size is not positive, the kernel is even or ``compat`` unknown.
@@ -333,7 +345,8 @@ class E3DLSTMMemory(RecurrentMemory):
         return torch.where(here, state.cell.unsqueeze(3), state.history).flatten(0, 1)
 
     def _usable(self, state: RecurrentState) -> Tensor | None:
-        """(B O, up to N) bool: the cell states, of those there are, that an object has had since its birth; None: all."""
+        """(B O, up to N) bool: the cell states, of those there are, that an object has had since its birth;
+        None: all."""
         if max(state.births) == 0 or state.step - max(state.births) + 1 >= self.history:
             return None
         slots = torch.arange(min(self.history, state.step + 1), device=state.cell.device)
@@ -343,6 +356,7 @@ class E3DLSTMMemory(RecurrentMemory):
 
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:
-    """A field of the next state (B O, ...) in the shape and type that it had; without gradients contiguous."""
+    """A field of the next state (B O, ...) in the shape and type that it had; without gradients
+    contiguous."""
     tensor = tensor.unflatten(0, old.shape[:2]).to(old.dtype)
     return tensor if torch.is_grad_enabled() else tensor.contiguous()

@@ -1,4 +1,5 @@
-"""READMem's selector: a frame is kept only if it makes the bank more diverse (Vujasinovic et al., BMVC 2023)."""
+"""READMem's selector: a frame is kept only if it makes the bank more diverse (Vujasinovic et al., BMVC
+2023)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +14,16 @@ DIGITS = 5  # so that rounding noise does not choose between equal frames; as th
 
 
 class DiversitySelector(Selector):
-    """Overwrites the slot whose replacement gives the largest ``|det|`` of the Gram matrix of the slots' similarities.
+    """Overwrites the slot whose replacement gives the largest ``|det|`` of the Gram matrix of the slots'
+    similarities.
 
-    The frame is skipped if no replacement makes ``|det|`` larger: unlike other rules this one may prefer to skip. Checked
-    against Vujas-Eteph/READMem, READMem_API/atomic_readmem.py and long_term_memory_handler.py. The similarity of two frames
-    is the cosine of their whole keys, after each position of the newer has been given the best match (L2) of the older.
-    That code also replaces on a tie, offers every 10th frame, never drops frame 0, and leaves out frames too unlike
-    frame 0. The second and third are the gates EveryN(10) and KeepFirst; the last is no part of this rule. The Gram matrix
-    is made anew at each write, O(S^2 P^2 Ck), with S P^2 affinities held at a time.
+    The frame is skipped if no replacement makes ``|det|`` larger: unlike other rules this one may prefer to
+    skip. Checked against Vujas-Eteph/READMem, READMem_API/atomic_readmem.py and long_term_memory_handler.py.
+    The similarity of two frames is the cosine of their whole keys, after each position of the newer has been
+    given the best match (L2) of the older. That code also replaces on a tie, offers every 10th frame, never
+    drops frame 0, and leaves out frames too unlike frame 0. The second and third are the gates EveryN(10) and
+    KeepFirst; the last is no part of this rule. The Gram matrix is made anew at each write, O(S^2 P^2 Ck),
+    with S P^2 affinities held at a time.
     """
 
     @torch.no_grad()
@@ -35,7 +38,8 @@ class DiversitySelector(Selector):
 
 
 def gram(frames: Tensor) -> Tensor:
-    """Similarities of frames (B, G, N, P, Ck), the oldest first: (B, G, N, N) float64, symmetric, 1 on the diagonal."""
+    """Similarities of frames (B, G, N, P, Ck), the oldest first: (B, G, N, N) float64, symmetric, 1 on the
+    diagonal."""
     number = frames.shape[2]
     with torch.autocast(frames.device.type, enabled=False):
         frames = frames.float()
@@ -49,7 +53,8 @@ def gram(frames: Tensor) -> Tensor:
 
 
 def log_volumes(matrix: Tensor) -> Tensor:
-    """log ``|det|`` (..., N) float32 of a matrix (..., N, N) without its n-th row and column, for each n; at least -100."""
+    """log ``|det|`` (..., N) float32 of a matrix (..., N, N) without its n-th row and column, for each n; at
+    least -100."""
     index = torch.arange(matrix.shape[-1], device=matrix.device)
     kept = index[:-1] + (index[:-1] >= index[:, None])  # (N, N - 1): all but n
     minors = matrix[..., kept[:, :, None], kept[:, None, :]]

@@ -10,17 +10,19 @@ MODES = ('none', 'average', 'learned')
 
 
 class SlotFusion(nn.Module):
-    """Each position of a remaining slot is matched with the most similar key of the slot that is about to be overwritten.
+    """Each position of a remaining slot is matched with the most similar key of the slot that is about to be
+    overwritten.
 
-    The matched value is fused into its own: ``own + amount * (matched - own)``. Keys stay as they are, so a slot is found as
-    before, and an object that joined later is not disturbed by what is older than it. Nothing is fused into empty slots,
-    into frame 0 (in VOS its masks are the user's) or into a slot that holds no value of the object, nor from one that
-    holds none. A write costs O(S P^2 Ck + O S P Cv) more. Merging what is alike above a cosine of 0.95 follows AFB-URR
-    (Liang et al., NeurIPS 2020), which merges keys too; the learned amount is this library's own.
+    The matched value is fused into its own: ``own + amount * (matched - own)``. Keys stay as they are, so a
+    slot is found as before, and an object that joined later is not disturbed by what is older than it.
+    Nothing is fused into empty slots, into frame 0 (in VOS its masks are the user's) or into a slot that
+    holds no value of the object, nor from one that holds none. A write costs O(S P^2 Ck + O S P Cv) more.
+    Merging what is alike above a cosine of 0.95 follows AFB-URR (Liang et al., NeurIPS 2020), which merges
+    keys too; the learned amount is this library's own.
 
     Args:
-        mode: 'none': nothing is fused. 'average': the amount is ``weight`` where the cosine of the keys is above
-            ``threshold``, else 0. 'learned': a gate sees both values and the cosine.
+        mode: 'none': nothing is fused. 'average': the amount is ``weight`` where the cosine of the keys is
+            above ``threshold``, else 0. 'learned': a gate sees both values and the cosine.
         threshold: -1..1, of 'average'.
         weight: 0..1, of 'average'.
         value_channels: Cv, of 'learned'.
@@ -93,7 +95,8 @@ class FusionGate(nn.Module):
 
 @torch.no_grad()
 def match(key: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
-    """For each position of each slot the position of the chosen slot whose key has the largest cosine with its own.
+    """For each position of each slot the position of the chosen slot whose key has the largest cosine with
+    its own.
 
     Args:
         key: (B, G, S, P, Ck).

@@ -1,6 +1,8 @@
-"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's list.
+"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's
+list.
 
-Gates that decide whether a frame is stored let every prompted one through; those that protect slots apply to it too.
+Gates that decide whether a frame is stored let every prompted one through; those that protect slots apply to
+it too.
 """
 
 import torch
@@ -39,7 +41,8 @@ class KeepFirst(nn.Module):
 
 
 class EveryN(nn.Module):
-    """In evaluation only every n-th frame may be stored (STM and STCN: 5). Training clips skip frames already.
+    """In evaluation only every n-th frame may be stored (STM and STCN: 5). Training clips skip frames
+    already.
 
     Args:
         n: 1 is every frame.

@@ -17,19 +17,22 @@ EPSILON = 1e-3
 
 
 class GumbelSelector(Selector):
-    """S slots and the new frame are S + 1 candidates of which one is dropped; dropping the new frame is skipping.
+    """S slots and the new frame are S + 1 candidates of which one is dropped; dropping the new frame is
+    skipping.
 
-    Every candidate is described by the key and the values where it shows an object (pooled with learned weights), compared
-    with the new frame and with the other candidates, and scored by one small network. Nothing that the network sees depends
-    on S or on the length of the video, so a selector trained on short clips serves long ones. In training the choice is
-    drawn with Gumbel-Softmax, straight-through (Jang et al., ICLR 2017: hard one-hot forward, soft gradient); in
-    evaluation it is the arg-max. Before it has learned anything it drops the oldest.
+    Every candidate is described by the key and the values where it shows an object (pooled with learned
+    weights), compared with the new frame and with the other candidates, and scored by one small network.
+    Nothing that the network sees depends on S or on the length of the video, so a selector trained on short
+    clips serves long ones. In training the choice is drawn with Gumbel-Softmax, straight-through (Jang et
+    al., ICLR 2017: hard one-hot forward, soft gradient); in evaluation it is the arg-max. Before it has
+    learned anything it drops the oldest.
 
     Args:
         key_channels: Ck.
         value_channels: Cv.
         channels: Width of the description.
-        temperature: Of Gumbel-Softmax; a hook anneals it. The hard sample follows softmax(logits) at every temperature.
+        temperature: Of Gumbel-Softmax; a hook anneals it. The hard sample follows softmax(logits) at every
+            temperature.
     """
 
     def __init__(
@@ -64,7 +67,8 @@ class GumbelSelector(Selector):
             return logits + self.age_weight * scalars[..., 2]
 
     def _describe(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, G, S, P, Ck) and (B, O, S, P, Cv) to (B, G, S, C) and (B, G, S): how much of the objects is shown."""
+        """(B, G, S, P, Ck) and (B, O, S, P, Cv) to (B, G, S, C) and (B, G, S): how much of the objects is
+        shown."""
         weight = self.attend(value).relu().mean(-1, keepdim=True)  # (B, O, S, P, 1); zero where the value is
         weighted = weight * value
         if key.shape[1] == 1:
@@ -79,8 +83,8 @@ class GumbelSelector(Selector):
     ) -> Tensor:
         """What else is known of the candidates, (B, G, S + 1, SCALARS).
 
-        Likeness to the new frame; to the nearest other candidate; age, and time since it was last read, as shares of the
-        oldest one's age; usage; how much of the objects it shows; whether it is the new frame.
+        Likeness to the new frame; to the nearest other candidate; age, and time since it was last read, as
+        shares of the oldest one's age; usage; how much of the objects it shows; whether it is the new frame.
         """
         likeness = F.pad(
             similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0
@@ -130,8 +134,8 @@ class GumbelSelector(Selector):
         """Means over the real choices since the last call, then start anew.
 
         Returns:
-            ``choices`` (how many), ``entropy`` (nats), ``skips`` (share of frames not stored), ``age`` (frames since the
-            overwritten slot was written; 0 for a skip); empty if there was no training.
+            ``choices`` (how many), ``entropy`` (nats), ``skips`` (share of frames not stored), ``age``
+            (frames since the overwritten slot was written; 0 for a skip); empty if there was no training.
         """
         sums = {name: float(value) for name, value in self._sums.items()}
         self._sums = {}

@@ -1,13 +1,16 @@
-"""How a selector learns: what every later readout would gain from a frame that was kept, or from one that was dropped.
+"""How a selector learns: what every later readout would gain from a frame that was kept, or from one that was
+dropped.
 
-Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a straight-through ``w``,
-has a gradient, but that of a mixture of two frames' keys, which is like neither: measured, it hardly correlates with what
-the choice does to the loss (docs/studies/selector_gradient.md). So here a frame that a clip has offered stays on record
-while the clip is trained, with a weight that is 1 while a slot holds it and 0 after. The weight multiplies the frame's part
-in the attention; what the readout would change if it were 0 instead of 1, or 1 instead of 0, stands for its derivative.
+Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a
+straight-through ``w``, has a gradient, but that of a mixture of two frames' keys, which is like neither:
+measured, it hardly correlates with what the choice does to the loss (docs/studies/selector_gradient.md). So
+here a frame that a clip has offered stays on record while the clip is trained, with a weight that is 1 while
+a slot holds it and 0 after. The weight multiplies the frame's part in the attention; what the readout would
+change if it were 0 instead of 1, or 1 instead of 0, stands for its derivative.
 
-It knows frames as they were offered. Where slots are aligned or fused before they are read, it is what the choice would do
-without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass and a clip all its T frames.
+It knows frames as they were offered. Where slots are aligned or fused before they are read, it is what the
+choice would do without. In training, and only there, a read holds O(B O T P Cv) numbers for the backward pass
+and a clip all its T frames.
 """
 
 from dataclasses import dataclass
@@ -83,9 +86,10 @@ class History:
         """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
 
         With m_t the mass of the attention on frame t and r_t what frame t alone would give, the readout is
-        r = sum_t kept_t m_t r_t / sum_t kept_t m_t. Its derivative by kept_t is taken to be the difference that frame t
-        makes, m_t / M_t (r_t - r), with M_t the mass on the frames held and t, where t is not held, and on the frames held
-        but t, where it is. (The slope at the present kept_t has the mass on the frames held for M_t in both cases.)
+        r = sum_t kept_t m_t r_t / sum_t kept_t m_t. Its derivative by kept_t is taken to be the difference
+        that frame t makes, m_t / M_t (r_t - r), with M_t the mass on the frames held and t, where t is not
+        held, and on the frames held but t, where it is. (The slope at the present kept_t has the mass on the
+        frames held for M_t in both cases.)
 
         Args:
             reader: Its attention counts, all of it where only the largest are read in evaluation.

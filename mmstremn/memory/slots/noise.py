@@ -1,4 +1,5 @@
-"""Random numbers that are a function of a sample's seed and the step, whatever batch, worker or rank holds the sample."""
+"""Random numbers that are a function of a sample's seed and the step, whatever batch, worker or rank holds
+the sample."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,8 @@
 """Selectors: which slot does a new frame overwrite? Hand-made rules here, the learned one in gumbel.py.
 
-A selector scores S slots and one last entry, *skip* (the frame is not stored): (B, G, S + 1), higher is more likely to be
-overwritten. Rules never prefer to skip: its score is finite, so no row is without a choice, but below every slot's.
+A selector scores S slots and one last entry, *skip* (the frame is not stored): (B, G, S + 1), higher is more
+likely to be overwritten. Rules never prefer to skip: its score is finite, so no row is without a choice, but
+below every slot's.
 """
 
 import torch
@@ -98,11 +99,12 @@ class MostSimilarSelector(Selector):
 class UCBSelector(Selector):
     """Drops the least upper confidence bound of relevance: seldom read, unless it is too new to tell.
 
-    RMem (Zhou et al., CVPR 2024), checked against aot_plus/networks/layers/transformer.py of Restricted-Memory/RMem:
-    a + 1.5 sqrt(ln(sum of n) / (n + 8)), where a is the moving average of the attention that the slot draws (a fifth of the
-    old one stays) and n the frames offered since it was written, itself included; for frame 0 n is the number of slots. The
-    public code weights positions by the current frame's foreground, which is not known yet when a memory is read: here
-    all count the same. It never drops frame 0: use the gate KeepFirst.
+    RMem (Zhou et al., CVPR 2024), checked against aot_plus/networks/layers/transformer.py of
+    Restricted-Memory/RMem: a + 1.5 sqrt(ln(sum of n) / (n + 8)), where a is the moving average of the
+    attention that the slot draws (a fifth of the old one stays) and n the frames offered since it was
+    written, itself included; for frame 0 n is the number of slots. The public code weights positions by the
+    current frame's foreground, which is not known yet when a memory is read: here all count the same. It
+    never drops frame 0: use the gate KeepFirst.
 
     Args:
         exploration: Weight of the second term, at least 0.
@@ -135,10 +137,12 @@ class UCBSelector(Selector):
 
 
 def one_hot_max(logits: Tensor) -> Tensor:
-    """One-hot (..., K) at the largest of (..., K); unlike ``F.one_hot`` it never asks the device for a value."""
+    """One-hot (..., K) at the largest of (..., K); unlike ``F.one_hot`` it never asks the device for a
+    value."""
     return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
 
 
 def similarity(state: SlotState, entry: Entry) -> Tensor:
-    """Mean over positions of the cosine of the slots' keys and the entry's at the same position: (B, G, S)."""
+    """Mean over positions of the cosine of the slots' keys and the entry's at the same position: (B, G,
+    S)."""
     return F.cosine_similarity(state.key, entry.key[:, :, None], dim=-1).mean(-1)

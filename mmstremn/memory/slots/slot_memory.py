@@ -1,4 +1,5 @@
-"""A fixed number of slots; a selector decides which one each frame overwrites. STReMN's memory and every hand-made rule."""
+"""A fixed number of slots; a selector decides which one each frame overwrites. STReMN's memory and every
+hand-made rule."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,12 +31,13 @@ class SlotMemory(Memory):
         selector: Which slot is overwritten; GumbelSelector by default.
         reader: DenseReader with the L2 affinity by default.
         gates: Applied to the selector's logits in this order; EmptyFirst by default.
-        train_slots: S in training (the weights do not depend on S): fewer slots than a clip has frames, so that the selector
-            must choose. None: ``num_slots``.
+        train_slots: S in training (the weights do not depend on S): fewer slots than a clip has frames, so
+            that the selector must choose. None: ``num_slots``.
         per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
         key_channels: Ck of the default selector.
         value_channels: Cv of the default selector.
-        align: Moves the slots' contents to where the query has them before each read; None: they are read where they are.
+        align: Moves the slots' contents to where the query has them before each read; None: they are read
+            where they are.
         fusion: What the overwritten slot held is fused into the others first; None: it is forgotten.
     """
 
@@ -99,7 +101,8 @@ class SlotMemory(Memory):
         return not any(gate.closed(state) for gate in self.gates if isinstance(gate, EveryN))
 
     def write(self, state: SlotState, entry: Entry) -> SlotState:
-        """Offer an entry. With gradients a new state is made, without them ``state`` is changed and returned."""
+        """Offer an entry. With gradients a new state is made, without them ``state`` is changed and
+        returned."""
         choice = self.select(state, entry)
         history = None if state.history is None else state.history.after(state, entry, choice)
         choice = choice.detach()
@@ -113,7 +116,8 @@ class SlotMemory(Memory):
     def select(self, state: SlotState, entry: Entry) -> Tensor:
         """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.
 
-        A prompted entry is always stored: skipping is barred, and if the gates leave no slot they are overruled.
+        A prompted entry is always stored: skipping is barred, and if the gates leave no slot they are
+        overruled.
         """
         raw = logits = self.selector(state, entry)
         for gate in self.gates:

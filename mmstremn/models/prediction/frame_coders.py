@@ -1,4 +1,5 @@
-"""What video prediction encodes windows and frames with, and decodes readouts with: convolutions or plain patches."""
+"""What video prediction encodes windows and frames with, and decodes readouts with: convolutions or plain
+patches."""
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +136,8 @@ class PatchDecoder(nn.Module):
         self.patch = round((value_channels / frame_channels) ** 0.5)
         if self.patch**2 * frame_channels != value_channels:
             raise ValueError(
-                f'PatchDecoder.value_channels must be p * p * frame_channels ({frame_channels}), got {value_channels}'
+                f'PatchDecoder.value_channels must be p * p * frame_channels ({frame_channels}), got '
+                f'{value_channels}'
             )
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -70,18 +70,22 @@ class PredictionDataPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class VideoPredictor(BaseModel):
-    """Predicts the next frame from the last few and a memory, and goes on from its own predictions for any length.
+    """Predicts the next frame from the last few and a memory, and goes on from its own predictions for any
+    length.
 
-    At every frame: the last ``query_frames`` frames become the key, which asks the memory and is stored; the readout and the
-    window's feature maps are decoded to the next frame; the value that is stored with the key is made of the frame that came
-    next (true or predicted), so that a slot says what followed when the video looked like its key. STReMN (arXiv 2109.06474)
-    with ``SlotMemory``: the paper states the query of 3 frames; this encoder and decoder are the library's own.
+    At every frame: the last ``query_frames`` frames become the key, which asks the memory and is stored; the
+    readout and the window's feature maps are decoded to the next frame; the value that is stored with the key
+    is made of the frame that came next (true or predicted), so that a slot says what followed when the video
+    looked like its key. STReMN (arXiv 2109.06474) with ``SlotMemory``: the paper states the query of 3
+    frames; this encoder and decoder are the library's own.
 
     Recurrent memories are fed with values alone where ``key_channels`` is 0.
 
     Args:
-        backbone: Config of what encodes the window; ``in_channels`` is filled in. Its maps come coarsest first.
-        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
+        backbone: Config of what encodes the window; ``in_channels`` is filled in. Its maps come coarsest
+            first.
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the
+            model's.
         value_backbone: Config of what encodes a frame, of the same coarsest stride; ``backbone``'s if None.
         decoder: Config; the widths it reads are filled in.
         loss: Config.
@@ -91,10 +95,10 @@ class VideoPredictor(BaseModel):
         frame_channels: C: 1 grey, 3 RGB.
         query_frames: Frames of the window.
         residual: Predict the difference to the last frame.
-        value_frame: What a value is made of: ``'next'``, the frame that followed the key's window, or ``'last'``, the newest
-            frame of the window itself, as in segmentation.
-        carry: Values also hold the decoder's features of their frame, so that what was worked out from the memory is
-            remembered in turn, as in a recurrent network; not in the paper.
+        value_frame: What a value is made of: ``'next'``, the frame that followed the key's window, or
+            ``'last'``, the newest frame of the window itself, as in segmentation.
+        carry: Values also hold the decoder's features of their frame, so that what was worked out from the
+            memory is remembered in turn, as in a recurrent network; not in the paper.
         predict_observed: The loss also counts the predictions of observed frames.
         data_preprocessor: Config.
         init_cfg: As in mmengine.
@@ -145,7 +149,8 @@ class VideoPredictor(BaseModel):
         self.memory = build(memory, **widths)
         if self.memory.per_object_key:
             raise ValueError(
-                f'VideoPredictor.memory: {type(self.memory).__name__}.per_object_key must be False: there are no objects'
+                f'VideoPredictor.memory: {type(self.memory).__name__}.per_object_key must be False: there '
+                'are no objects'
             )
         self.key_encoder = KeyEncoder(backbone, key_channels, self.memory.needs_selection)
         self.value_backbone = value_backbone
@@ -162,7 +167,8 @@ class VideoPredictor(BaseModel):
     # The four steps of a frame, which rollout.advance puts in order.
 
     def encode_window(self, frames: list[Tensor]) -> FrameFeatures:
-        """Everything that depends on the last frames (B, C, H, W) alone; the oldest stands for those that are missing."""
+        """Everything that depends on the last frames (B, C, H, W) alone; the oldest stands for those that are
+        missing."""
         frames = [frames[0]] * (self.query_frames - len(frames)) + list(frames)[-self.query_frames :]
         return self.key_encoder(torch.cat(frames, 1))
 
@@ -198,7 +204,8 @@ class VideoPredictor(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: list[PredictionDataSample] | None = None, mode: str = 'tensor'
     ):
-        """``loss``: dict of losses; ``predict``: the samples with their frames; ``tensor``: frames (B, T - 1, C, H, W)."""
+        """``loss``: dict of losses; ``predict``: the samples with their frames; ``tensor``: frames (B, T - 1,
+        C, H, W)."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
@@ -215,7 +222,8 @@ class VideoPredictor(BaseModel):
         return self.loss_function(predicted[:, begin:], inputs[:, 1 + begin :]) | penalty
 
     def _draw_given(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[bool | Tensor]:
-        """For each frame whether the video goes on from the true one, in all samples or in those of a (B,) bool."""
+        """For each frame whether the video goes on from the true one, in all samples or in those of a (B,)
+        bool."""
         length = inputs.shape[1]
         if self.sampling is None:
             return [True] * length
@@ -237,7 +245,8 @@ class VideoPredictor(BaseModel):
 
         Args:
             inputs: (B, T, C, H, W) in 0..1; frames that are not given are not looked at.
-            given: For each of the T frames whether the video goes on from the true one: True, False or (B,) bool.
+            given: For each of the T frames whether the video goes on from the true one: True, False or (B,)
+                bool.
             data_samples: Seeds of memories that draw; None: the global generator.
             watch: Called with the memory's state after every frame.
 
@@ -311,7 +320,8 @@ class PredictionStream:
         """Predict the next frame.
 
         Args:
-            frame: What it really was (C, H, W) in 0..1, to go on from; None: the stream goes on from the prediction.
+            frame: What it really was (C, H, W) in 0..1, to go on from; None: the stream goes on from the
+                prediction.
 
         Returns:
             What the model predicted (C, H, W), not clipped; None for the first frame.

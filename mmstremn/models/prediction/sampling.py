@@ -7,7 +7,8 @@ from mmstremn.registry import MODELS
 
 @MODELS.register_module()
 class ScheduledSampling:
-    """Observed frames are true; later ones with a probability that falls linearly from 1 to 0 (Bengio et al., NeurIPS 2015).
+    """Observed frames are true; later ones with a probability that falls linearly from 1 to 0 (Bengio et al.,
+    NeurIPS 2015).
 
     Args:
         end_iter: First iteration with 0; a fall of 2e-5 an iteration is 50,000 (PredRNN on Moving MNIST).
@@ -25,9 +26,10 @@ class ScheduledSampling:
 class ReverseScheduledSampling:
     """Observed frames too are predictions at first (PredRNN-V2, Wang et al., TPAMI 2022, section 3.4).
 
-    With observed frames the probability of the true one is .5 until ``begin_iter``, then 1 - .5 exp(-(i - begin) / rate),
-    and 1 from ``end_iter`` on; with later frames it is .5 until ``begin_iter`` and falls linearly to 0 at ``end_iter``.
-    Checked against thuml/predrnn-pytorch run.py (Moving MNIST: 25000, 50000, 2500; KTH: 5000, 50000, 2000).
+    With observed frames the probability of the true one is .5 until ``begin_iter``, then 1 - .5 exp(-(i -
+    begin) / rate), and 1 from ``end_iter`` on; with later frames it is .5 until ``begin_iter`` and falls
+    linearly to 0 at ``end_iter``. Checked against thuml/predrnn-pytorch run.py (Moving MNIST: 25000, 50000,
+    2500; KTH: 5000, 50000, 2000).
 
     Args:
         begin_iter: First iteration of the change.

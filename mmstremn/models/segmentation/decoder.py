@@ -17,8 +17,8 @@ class Segmentation:
 
     Attributes:
         logits: (B, 1 + O, H, W) whose softmax is a distribution over background and objects.
-        decoded: (B, O, P, C) the decoder's features on the memory's grid, zero for objects that were not decoded; None if
-            none was.
+        decoded: (B, O, P, C) the decoder's features on the memory's grid, zero for objects that were not
+            decoded; None if none was.
     """
 
     logits: Tensor
@@ -27,13 +27,15 @@ class Segmentation:
 
 @MODELS.register_module()
 class MaskDecoder(nn.Module):
-    """Refines the readout with the frame's feature maps, coarsest first, and gives one logit per object and pixel.
+    """Refines the readout with the frame's feature maps, coarsest first, and gives one logit per object and
+    pixel.
 
     Args:
         value_channels: Cv.
         feature_channels: Channels of the frame's maps at these strides.
         channels: Widths at these strides.
-        strides: Of the maps, falling: the first is that of the memory, logits at the last are enlarged to the frame.
+        strides: Of the maps, falling: the first is that of the memory, logits at the last are enlarged to the
+            frame.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class MaskDecoder(nn.Module):
 def aggregate(probabilities: Tensor) -> Tensor:
     """Soft aggregation: logits of background and objects whose softmax is a distribution over them.
 
-    p_0 = prod(1 - p_o), logit = log(p / (1 - p)); STM, supplementary; checked against seoungwugoh/STM model.py.
+    p_0 = prod(1 - p_o), logit = log(p / (1 - p)); STM, supplementary; checked against seoungwugoh/STM
+    model.py.
 
     Args:
         probabilities: (B, O, H, W), of each object on its own.

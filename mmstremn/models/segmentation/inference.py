@@ -22,10 +22,11 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
     Args:
         model: A VOSegmentor.
         video: With at least one prompt.
-        sample: Gets ``pred_masks`` (a palette PNG per frame) and metainfo ``frame_seconds`` (mean wall time a frame, with
-            decoding and compression), ``state_bytes`` (most bytes of the memory's state after any frame, of all variants
-            of ``model.test_time``) and, of a memory of fixed slots, ``slot_timeline`` (T, S): the frame that each slot of
-            key group 0 (of the first variant) holds after each frame, -1 where empty.
+        sample: Gets ``pred_masks`` (a palette PNG per frame) and metainfo ``frame_seconds`` (mean wall time a
+            frame, with decoding and compression), ``state_bytes`` (most bytes of the memory's state after any
+            frame, of all variants of ``model.test_time``) and, of a memory of fixed slots, ``slot_timeline``
+            (T, S): the frame that each slot of key group 0 (of the first variant) holds after each frame, -1
+            where empty.
         seed: For memories that draw at random, unless the sample has a ``sample_seed``.
 
     Raises:

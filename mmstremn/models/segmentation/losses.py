@@ -12,9 +12,9 @@ from mmstremn.structures import VOID
 class BootstrappedCEDiceLoss(nn.Module):
     """Cross-entropy over the hardest pixels plus dice of every object.
 
-    The share of pixels falls linearly from 1 to ``top_share`` between two iterations (hkchengrex/STCN model/losses.py: .15,
-    20k, 70k); dice as in hkchengrex/XMem model/losses.py. Each sample's loss depends on that sample alone, so the mean over
-    a batch equals the mean over the ranks that share it.
+    The share of pixels falls linearly from 1 to ``top_share`` between two iterations (hkchengrex/STCN
+    model/losses.py: .15, 20k, 70k); dice as in hkchengrex/XMem model/losses.py. Each sample's loss depends on
+    that sample alone, so the mean over a batch equals the mean over the ranks that share it.
 
     Args:
         begin_iter: Last iteration with all pixels.

@@ -1,4 +1,5 @@
-"""One video segmented in several variants at once (mirrored, at several sizes), whose probabilities are averaged."""
+"""One video segmented in several variants at once (mirrored, at several sizes), whose probabilities are
+averaged."""
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ def variants_of(test_time: dict) -> list[tuple[int | None, bool]]:
     """(short_side, flip) of every variant, not mirrored first; a short side of None is the model's own.
 
     Args:
-        test_time: ``flip`` (bool: each size also mirrored; False by default) and ``short_sides`` (a list of pixels, or None:
-            one size, the model's). At least one of them.
+        test_time: ``flip`` (bool: each size also mirrored; False by default) and ``short_sides`` (a list of
+            pixels, or None: one size, the model's). At least one of them.
 
     Raises:
         ValueError: No dict, an unknown key, or a value that is none of these.
@@ -29,7 +30,8 @@ def variants_of(test_time: dict) -> list[tuple[int | None, bool]]:
         raise ValueError(f'test_time.flip must be True or False, got {flip!r}')
     if sides is not None and not _are_sizes(sides):
         raise ValueError(
-            f'test_time.short_sides must be None or a list of different positive numbers of pixels, such as (480, 600), '
+            'test_time.short_sides must be None or a list of different positive numbers of pixels, such as '
+            '(480, 600), '
             f'got {sides!r}'
         )
     mirrored = (False, True) if flip else (False,)
@@ -45,10 +47,10 @@ def _are_sizes(sides) -> bool:
 class MergedStream:
     """A running video in the variants of ``model.test_time``; it is used like a :class:`VOSStream`.
 
-    Each variant is a stream with a memory of its own, which sees its own predictions alone. After each frame their
-    probabilities, at the size of the frame and mirrored back, are averaged before the arg-max; only the sum is held. XMem's
-    ``merge_multi_scale.py`` averages the same of whole videos, from files. Time and memory are those of the variants
-    together.
+    Each variant is a stream with a memory of its own, which sees its own predictions alone. After each frame
+    their probabilities, at the size of the frame and mirrored back, are averaged before the arg-max; only the
+    sum is held. XMem's ``merge_multi_scale.py`` averages the same of whole videos, from files. Time and
+    memory are those of the variants together.
 
     Attributes:
         variants: (short_side, flip) of each stream.
@@ -102,7 +104,8 @@ class MergedStream:
 
     @torch.no_grad()
     def probabilities(self, frame, masks=None) -> Tensor:
-        """Segment the next frame, but give the mean (1 + O, H, W) of the variants, see :meth:`VOSStream.probabilities`."""
+        """Segment the next frame, but give the mean (1 + O, H, W) of the variants, see
+        :meth:`VOSStream.probabilities`."""
         return self._mean(*self.streams[0].checked(frame, masks))
 
     def save(self, path: str) -> None:
@@ -121,7 +124,8 @@ class MergedStream:
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: The file is no stream, or one of another memory, of other widths or of another ``test_time``.
+            ValueError: The file is no stream, or one of another memory, of other widths or of another
+                ``test_time``.
         """
         merged = cls(model)
         about, tensors = read_stream(path, model, merged.variants)

@@ -16,8 +16,9 @@ class ObjectChunks:
     """Calls a function on a few objects at a time and joins what it returns.
 
     Args:
-        size: Objects at once; None: all, on CPUs in evaluation as many as have ``CPU_NUMBERS`` numbers in their inputs.
-            Where that runs out of GPU memory in evaluation it is halved until it fits, and stays so.
+        size: Objects at once; None: all, on CPUs in evaluation as many as have ``CPU_NUMBERS`` numbers in
+            their inputs. Where that runs out of GPU memory in evaluation it is halved until it fits, and
+            stays so.
     """
 
     def __init__(self, size: int | None = None):
@@ -31,7 +32,8 @@ class ObjectChunks:
             tensors: (B, O, ...).
 
         Raises:
-            torch.OutOfMemoryError: Not even one object fits, or with gradients, which need all objects at once.
+            torch.OutOfMemoryError: Not even one object fits, or with gradients, which need all objects at
+                once.
         """
         size = most = min(self.size or _preferred(tensors), tensors[0].shape[1])
         while (result := _attempt(function, tensors, size)) is None:
@@ -49,7 +51,8 @@ def _preferred(tensors: tuple[Tensor, ...]) -> int:
 
 
 def _attempt(function: Callable, tensors: tuple[Tensor, ...], size: int):
-    """The result, or None where memory is short. What the failed call holds is free once this has returned."""
+    """The result, or None where memory is short. What the failed call holds is free once this has
+    returned."""
     try:
         return _in_chunks(function, tensors, size)
     except torch.OutOfMemoryError:

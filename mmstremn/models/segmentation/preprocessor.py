@@ -16,9 +16,9 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
         mean: Of RGB in 0..255 (ImageNet's by default).
         std: Likewise.
         size_divisor: Frames are padded to a multiple of it. ``VOSegmentor`` fills in what its backbones need.
-        padding: ``'end'`` pads with the mean colour at the bottom and right. ``'centre'`` pads on all sides, an odd pixel
-            at the bottom or right, as the public code of STCN and XMem does. ``'black'`` pads black pixels on all sides, in
-            which memory sees no object, as that of STM does.
+        padding: ``'end'`` pads with the mean colour at the bottom and right. ``'centre'`` pads on all sides,
+            an odd pixel at the bottom or right, as the public code of STCN and XMem does. ``'black'`` pads
+            black pixels on all sides, in which memory sees no object, as that of STM does.
         non_blocking: Copy from pinned memory without waiting.
 
     Raises:
@@ -88,6 +88,7 @@ def build_preprocessor(config: dict | None, divisor: int) -> BaseDataPreprocesso
     named = getattr(preprocessor, 'size_divisor', divisor)
     if named % divisor:
         raise ValueError(
-            f'data_preprocessor.size_divisor: expected a multiple of {divisor}, as backbones need, got {named}'
+            f'data_preprocessor.size_divisor: expected a multiple of {divisor}, as backbones need, got '
+            f'{named}'
         )
     return preprocessor

@@ -1,6 +1,7 @@
 """The mask decoders of the public STM, STCN and XMem weights, layer by layer.
 
-Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch channels of a value and of the sensory state.
+Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch channels of a value and of the
+sensory state.
 """
 
 import torch
@@ -59,7 +60,8 @@ class Refinement(nn.Module):
         super().__init__()
         if tuple(strides) != STRIDES:
             raise ValueError(
-                f'the decoders of the public weights expect maps at strides {STRIDES}, got {tuple(strides)}; MaskDecoder '
+                f'the decoders of the public weights expect maps at strides {STRIDES}, got '
+                f'{tuple(strides)}; MaskDecoder '
                 'takes others'
             )
         widths = zip(feature_channels[1:], channels, channels[1:], strict=False)
@@ -147,7 +149,8 @@ class STCNDecoder(nn.Module):
 class XMemDecoder(nn.Module):
     """XMem's decoder (hkchengrex/XMem model/modules.py), for ``TwoLevelMemory(compat='xmem')``.
 
-    The features it hands on, from which the sensory state is updated, join those of all three strides and the logits.
+    The features it hands on, from which the sensory state is updated, join those of all three strides and the
+    logits.
 
     Args:
         value_channels: Cv.

@@ -11,8 +11,8 @@ from mmstremn.registry import MODELS
 class FeatureFusion(nn.Module):
     """Joins features of objects and of their frame: residual block, CBAM, residual block.
 
-    STCN (hkchengrex/STCN model/modules.py) and XMem (hkchengrex/XMem model/modules.py). Unlike ``ValueEncoder`` its
-    attention has biases.
+    STCN (hkchengrex/STCN model/modules.py) and XMem (hkchengrex/XMem model/modules.py). Unlike
+    ``ValueEncoder`` its attention has biases.
 
     Args:
         own_channels: Of the objects' features.
@@ -56,7 +56,8 @@ class STCNValueEncoder(nn.Module):
 
 @MODELS.register_module()
 class STMValueEncoder(nn.Module):
-    """STM's: a backbone on frame and masks, and a projection each to a value and a key (seoungwugoh/STM model.py).
+    """STM's: a backbone on frame and masks, and a projection each to a value and a key (seoungwugoh/STM
+    model.py).
 
     Args:
         backbone: With 5 input channels, whose first map has stride 16.

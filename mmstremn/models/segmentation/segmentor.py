@@ -26,34 +26,40 @@ from mmstremn.structures import VOID, VOSDataSample
 class VOSegmentor(BaseModel):
     """A space-time memory network: key encoder, memory, value encoder, mask decoder.
 
-    STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``, and so on.
+    STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``,
+    and so on.
 
     Args:
-        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), falling powers of 2, are those
-            of the maps that the decoder refines with; the first is the stride of the memory's grid.
-        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the model's.
-        value_backbone: Config of the value encoder's backbone; 5 input channels and the memory's stride are filled in.
+        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), falling powers
+            of 2, are those of the maps that the decoder refines with; the first is the stride of the memory's
+            grid.
+        memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the
+            model's.
+        value_backbone: Config of the value encoder's backbone; 5 input channels and the memory's stride are
+            filled in.
         value_encoder: Config of the value encoder; its backbone and widths are filled in.
-        decoder: Config of the mask decoder; its ``channels`` are one width for each stride of the backbone; the widths it
-            reads are filled in.
+        decoder: Config of the mask decoder; its ``channels`` are one width for each stride of the backbone;
+            the widths it reads are filled in.
         loss: Config.
         key_channels: Ck.
         value_channels: Cv.
         frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``.
-        short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams; frames are
-            never enlarged. None: their own size.
-        objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in evaluation of
-            fewer where that is faster (large frames on CPUs) or the GPU's memory does not suffice.
-        data_preprocessor: Config; frames are padded to multiples of the memory's stride, or of what the backbones need.
+        short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams;
+            frames are never enlarged. None: their own size.
+        objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in
+            evaluation of fewer where that is faster (large frames on CPUs) or the GPU's memory does not
+            suffice.
+        data_preprocessor: Config; frames are padded to multiples of the memory's stride, or of what the
+            backbones need.
         init_cfg: As in mmengine.
-        test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of ``short_side``;
-            smaller frames are enlarged) of the variants in which ``predict`` and streams compute a video, to average their
-            probabilities (see :class:`MergedStream`). None: as it is.
+        test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of
+            ``short_side``; smaller frames are enlarged) of the variants in which ``predict`` and streams
+            compute a video, to average their probabilities (see :class:`MergedStream`). None: as it is.
 
     Raises:
-        ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a ``size_divisor`` of the
-            preprocessor that is no multiple of the stride, ``objects_at_once`` below 1, or a wrong
-            ``test_time``.
+        ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a
+            ``size_divisor`` of the preprocessor that is no multiple of the stride, ``objects_at_once`` below
+            1, or a wrong ``test_time``.
     """
 
     def __init__(
@@ -83,7 +89,8 @@ class VOSegmentor(BaseModel):
         channels, strides = self.key_encoder.backbone.channels, falling_strides(self.key_encoder.backbone)
         if len(decoder['channels']) != len(strides):
             raise ValueError(
-                f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides {strides}, got '
+                f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides '
+                f'{strides}, got '
                 f'{decoder["channels"]}'
             )
         value_backbone = dict(value_backbone or dict(type='TimmBackbone', model_name='resnet18'))
@@ -127,7 +134,8 @@ class VOSegmentor(BaseModel):
     # The four steps of a frame, which rollout.advance puts in order.
 
     def encode_frame(self, image: Tensor) -> FrameFeatures:
-        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, padded by the preprocessor."""
+        """Everything that depends on the frame alone; ``image`` is (B, 3, H, W), normalised, padded by the
+        preprocessor."""
         return self.key_encoder(image)
 
     def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
@@ -148,8 +156,8 @@ class VOSegmentor(BaseModel):
     def encode_value(self, features: FrameFeatures, output: Segmentation, prompted: bool) -> Entry:
         """What the frame and its masks offer to the memory.
 
-        The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and ``decoded``
-        (B, O, P, C), the decoder's features, where something was decoded.
+        The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and
+        ``decoded`` (B, O, P, C), the decoder's features, where something was decoded.
         """
         masks = output.logits.softmax(1)[:, 1:]
         if features.blank is not None:
@@ -175,7 +183,8 @@ class VOSegmentor(BaseModel):
     # mmengine's interface.
 
     def forward(self, inputs, data_samples: list[VOSDataSample] | None = None, mode: str = 'tensor'):
-        """``loss``: dict of losses of clips; ``predict``: the samples with masks of whole videos; ``tensor``: logits."""
+        """``loss``: dict of losses of clips; ``predict``: the samples with masks of whole videos; ``tensor``:
+        logits."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
@@ -194,7 +203,8 @@ class VOSegmentor(BaseModel):
     def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
         """Logits (B, T, 1 + O, H, W) of clips; those of frame 0 are the given masks.
 
-        Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for the others.
+        Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for
+        the others.
         """
         target, present = self._stacked(inputs, data_samples)
         blank = self.data_preprocessor.blank_margins(data_samples[0].masks.shape[-2:])
@@ -216,7 +226,8 @@ class VOSegmentor(BaseModel):
         return stack_masks(data_samples, inputs.shape[-2:], margins)
 
     def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
-        """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see ``predict_video``)."""
+        """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see
+        ``predict_video``)."""
         for video, sample in zip(videos, data_samples, strict=True):
             predict_video(self, video, sample)
         return data_samples
@@ -265,7 +276,8 @@ def stack_masks(
         margins: (left, right, top, bottom) of that padding; None: it is at the bottom and right.
 
     Returns:
-        Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the batch.
+        Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the
+        batch.
     """
     masks = torch.stack([sample.masks for sample in data_samples])
     height, width = masks.shape[-2:]

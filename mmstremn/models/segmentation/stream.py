@@ -20,13 +20,14 @@ FORMAT = 'mmstremn.stream/1'
 
 
 class VOSStream:
-    """A running video: its memory, its objects and its place in time. Everything that changes is here, not in the model.
+    """A running video: its memory, its objects and its place in time. Everything that changes is here, not in
+    the model.
 
     Args:
         model: A VOSegmentor.
         seed: For memories that draw at random.
-        short_side: Rows (or columns, if fewer) at which this stream is computed; smaller frames are enlarged. None: the
-            model's ``short_side``, to which no frame is enlarged.
+        short_side: Rows (or columns, if fewer) at which this stream is computed; smaller frames are enlarged.
+            None: the model's ``short_side``, to which no frame is enlarged.
 
     Attributes:
         state: The memory's state.
@@ -56,15 +57,17 @@ class VOSStream:
 
         Args:
             frame: (H, W, 3) uint8 RGB array or tensor.
-            masks: (H, W) integer ids, or None. The first frame needs them. Later a new id adds an object, a known id
-                replaces what the model says of that object, and ids that are absent leave their objects alone.
+            masks: (H, W) integer ids, or None. The first frame needs them. Later a new id adds an object, a
+                known id replaces what the model says of that object, and ids that are absent leave their
+                objects alone.
 
         Returns:
             (H, W) uint8 ids on the model's device. Nothing waits for the device until the caller asks for it.
 
         Raises:
             TypeError: The frame is not uint8 or the masks are not integers.
-            ValueError: Wrong shapes, a frame of another size than the first, no object in the first masks, ids above 254.
+            ValueError: Wrong shapes, a frame of another size than the first, no object in the first masks,
+                ids above 254.
         """
         return self._to_ids(*self._advance(frame, masks))
 
@@ -72,7 +75,8 @@ class VOSStream:
     def probabilities(self, frame, masks=None) -> Tensor:
         """Segment the next frame, like :meth:`step`, but give (1 + O, H, W) probabilities.
 
-        They are those of the background and of the objects in the order of ``object_ids``; :meth:`ids_of` makes ids of them.
+        They are those of the background and of the objects in the order of ``object_ids``; :meth:`ids_of`
+        makes ids of them.
         """
         return self._to_probabilities(*self._advance(frame, masks))
 
@@ -81,7 +85,8 @@ class VOSStream:
         return self._id_table[probabilities.argmax(0)]
 
     def checked(self, frame, masks=None) -> tuple[Tensor, np.ndarray | None]:
-        """The next frame, (H, W, 3) on the model's device, and its masks (H, W); raises what :meth:`step` does of them."""
+        """The next frame, (H, W, 3) on the model's device, and its masks (H, W); raises what :meth:`step`
+        does of them."""
         frame = self._checked_frame(frame)
         return frame, None if masks is None else self._checked_masks(masks)
 
@@ -107,7 +112,8 @@ class VOSStream:
         return output.logits, inner
 
     def save(self, path: str) -> None:
-        """Write the stream to a safetensors file, to go on with it later or elsewhere (``VOSegmentor.load_stream``).
+        """Write the stream to a safetensors file, to go on with it later or elsewhere
+        (``VOSegmentor.load_stream``).
 
         Raises:
             ValueError: The stream has not begun.
@@ -180,7 +186,8 @@ class VOSStream:
         return masks
 
     def _prepare(self, frame: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """(1, 3, H', W') normalised and padded, and the size (h, w) before padding at which the model computes."""
+        """(1, 3, H', W') normalised and padded, and the size (h, w) before padding at which the model
+        computes."""
         image = frame.permute(2, 0, 1)[None].float()
         inner = self._inner_size()
         if inner != self.size:
@@ -232,7 +239,8 @@ def write_stream(
         model: That of the stream.
         about: Values that JSON can hold.
         tensors: By name.
-        variants: (short_side, flip) of each stream of a :class:`~mmstremn.models.MergedStream`; None: of a plain stream.
+        variants: (short_side, flip) of each stream of a :class:`~mmstremn.models.MergedStream`; None: of a
+            plain stream.
     """
     about = dict(format=FORMAT, kind=_kind(model, variants), **about)
     save_file(

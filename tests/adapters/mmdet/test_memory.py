@@ -1,13 +1,14 @@
-"""Tracks that remember: identities in occlusions, mmdet's rules, bad input. Features are painted, the heads are mmdet's."""
+"""Tracks that remember: identities in occlusions, mmdet's rules, bad input. Features are painted, the heads
+are mmdet's."""
 
 import re
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import helpers.tracking_cases  # noqa: F401  (skips without mmdet, and installs the stub)
 import pytest
 import torch
-import tracking_cases  # noqa: F401  (skips without mmdet, and installs the stub)
 from mmdet.models.trackers import MaskTrackRCNNTracker, QuasiDenseTracker
 from mmdet.registry import MODELS as MMDET
 from mmdet.structures import DetDataSample
@@ -104,7 +105,8 @@ LOOKS = 5 * torch.eye(C)
 
 
 def occlusion():
-    """Object 0 turns from look 0 to 1, is hidden for 3 frames and returns in look 0 elsewhere; object 1 stays the same."""
+    """Object 0 turns from look 0 to 1, is hidden for 3 frames and returns in look 0 elsewhere; object 1 stays
+    the same."""
     frames = []
     for index in range(12):
         turned = min(max(index - 2, 0) / 2, 1) if index < 9 else 0
@@ -143,9 +145,11 @@ def test_every_selector_serves(name):
 @pytest.mark.parametrize('kind', ['roi', 'dense'])
 @pytest.mark.parametrize('seed', range(3))
 def test_with_one_slot_it_is_mmdets_tracker(kind, seed):
-    """Random videos: objects that come and go; for QDTrack also doubled and doubtful detections and wrong labels.
+    """Random videos: objects that come and go; for QDTrack also doubled and doubtful detections and wrong
+    labels.
 
-    Looks are far apart for MaskTrack R-CNN, whose tracker in mmdet gives rivals for a track the same identity.
+    Looks are far apart for MaskTrack R-CNN, whose tracker in mmdet gives rivals for a track the same
+    identity.
     """
     generator = torch.Generator().manual_seed(seed)
     doubtful = kind == 'dense'

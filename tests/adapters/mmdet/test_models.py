@@ -1,10 +1,11 @@
-"""mmdet's MaskTrack R-CNN and QDTrack with a memory: built from our configs, trained, tested, scored, saved."""
+"""mmdet's MaskTrack R-CNN and QDTrack with a memory: built from our configs, trained, tested, scored,
+saved."""
 
 import copy
 
 import pytest
 import torch
-import tracking_cases as cases
+from helpers import tracking_cases as cases
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
 

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-import tracking_cases as cases
+from helpers import tracking_cases as cases
 from helpers.vos_cases import tiny_config, tiny_model as tiny_model_of_our_scope
 from mmdet.evaluation import YouTubeVISMetric
 from mmdet.registry import MODELS as MMDET

@@ -1,4 +1,5 @@
-"""Backbones of mmsegmentation in our segmentor; our backbone and our mask decoder in models of mmsegmentation."""
+"""Backbones of mmsegmentation in our segmentor; our backbone and our mask decoder in models of
+mmsegmentation."""
 
 import pytest
 

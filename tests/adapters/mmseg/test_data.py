@@ -1,4 +1,5 @@
-"""Video data sets for mmsegmentation, the samplers of clips and of videos, and the steps that treat a clip alike."""
+"""Video data sets for mmsegmentation, the samplers of clips and of videos, and the steps that treat a clip
+alike."""
 
 import pytest
 

@@ -441,7 +441,8 @@ def test_the_official_list_and_real_clips(real_data, warnings):
 
 @pytest.fixture
 def human(tmp_path):
-    """S1 and S9 with a folder of pictures, S8 with a video, S11 as OpenSTL has its pictures; level = number."""
+    """S1 and S9 with a folder of pictures, S8 with a video, S11 as OpenSTL has its pictures; level =
+    number."""
     root = tmp_path / 'human'
     colour = {number: np.full((20, 20, 3), number, np.uint8) for number in range(1, 121)}
     write_pictures(root / 'S1' / 'Eating.54138969', colour, '{:06d}.png')

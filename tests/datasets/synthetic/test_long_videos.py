@@ -142,7 +142,8 @@ def test_objects_are_really_away_and_come_back_more_often_in_longer_videos(scena
 
 
 def test_schedule_of_visits():
-    """Long absences, and a return elsewhere, in a look that was seen, but not in the last two of the visit before."""
+    """Long absences, and a return elsewhere, in a look that was seen, but not in the last two of the visit
+    before."""
     lengths = []
     for seed in range(20):
         plan = plan_visits(seed)

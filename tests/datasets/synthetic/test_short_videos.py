@@ -103,7 +103,8 @@ def dilated(mask, pixels):
 
 
 def test_masks_lie_on_the_pixels_of_their_object():
-    """Without the object the picture changes in its mask, and else only on soft edges: its own and those before it."""
+    """Without the object the picture changes in its mask, and else only on soft edges: its own and those
+    before it."""
     for seed in range(8):
         scene = build_scene(SceneSpec('test', seed, SIZE))
         for time in (0, 11):

@@ -35,7 +35,8 @@ def plain_update(update, memory, summary, slot):
 
 
 def test_the_formula_written_plainly():
-    """Cell by cell in float64: each attends to the slots beside it and the frame there, then the gate mixes."""
+    """Cell by cell in float64: each attends to the slots beside it and the frame there, then the gate
+    mixes."""
     memory, (entries, queries) = build(2, scramble=True), stream(5, objects=2)
     weight, bias = memory.project.weight.double(), memory.project.bias.double()
 

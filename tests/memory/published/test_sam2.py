@@ -1,4 +1,5 @@
-"""SAM 2's memory: which frames are held, temporal codes, object pointers and their joint softmax, against plain loops."""
+"""SAM 2's memory: which frames are held, temporal codes, object pointers and their joint softmax, against
+plain loops."""
 
 import math
 
@@ -160,7 +161,8 @@ def test_joint_attention_is_one_softmax():
 
 
 def test_the_codes_tell_frames_of_equal_looks_apart():
-    """All keys are equal, so that only the codes decide: each picks the value of one distance, the last the prompted one."""
+    """All keys are equal, so that only the codes decide: each picks the value of one distance, the last the
+    prompted one."""
     memory = build(num_pointers=1)
     entries, _ = stream(7, extras=False)
     for index, entry in enumerate(entries):

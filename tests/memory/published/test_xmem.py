@@ -1,4 +1,5 @@
-"""XMem's memory: reads, consolidation and eviction against a plain version, the sensory state, objects that appear later."""
+"""XMem's memory: reads, consolidation and eviction against a plain version, the sensory state, objects that
+appear later."""
 
 import dataclasses
 import math
@@ -103,7 +104,8 @@ class Plain:
 def test_every_readout_is_that_of_a_plain_version(training):
     """Top-k, usage, consolidation and eviction over 16 frames, with an object that appears at frame 4.
 
-    One consolidation has frames 3 and 4 as candidates: prototypes of frame 4 must not mix in frame 3 for the new object.
+    One consolidation has frames 3 and 4 as candidates: prototypes of frame 4 must not mix in frame 3 for the
+    new object.
     """
     memory, birth = build().train(training), 4
     entries, queries = stream(16, objects=2, decoded=False)

@@ -87,7 +87,8 @@ def e3d_case(number=3):
 
 
 def recall(r, history):
-    """For every place the mean of all past cell states there are, weighted by the softmax of the dot products."""
+    """For every place the mean of all past cell states there are, weighted by the softmax of the dot
+    products."""
     out = torch.zeros_like(r)
     for b in range(B):
         past = torch.stack(
@@ -164,7 +165,8 @@ def test_e3d_lstm_recalls_a_state_that_fits():
 
 @torch.no_grad()
 def test_e3d_lstm_as_in_openstl():
-    """m comes back as it came in, Ch neighbouring numbers are a token, and two frames give one that is stretched to two."""
+    """m comes back as it came in, Ch neighbouring numbers are a token, and two frames give one that is
+    stretched to two."""
     cell = build(E3DLSTMCell, compat='openstl')
     x, h, c, m, history = e3d_case()
     out = cell(x, h, c, m, history)

@@ -110,7 +110,8 @@ def test_a_cell_gives_the_same_with_and_without_gradients(cell_class, states):
 
 @pytest.mark.parametrize(('memory_class', 'tensors'), [(ConvLSTMMemory, 6), (STLSTMMemory, 11)])
 def test_a_step_keeps_few_numbers_for_backward(memory_class, tensors):
-    """In states (B, w, h, w) a step and layer: i, f, g, o, c, h; and in an ST-LSTM three more gates, m and the tanh."""
+    """In states (B, w, h, w) a step and layer: i, f, g, o, c, h; and in an ST-LSTM three more gates, m and
+    the tanh."""
     steps, layers, kept = 4, 3, {}
     memory = memory_class(0, W, hidden_channels=W, kernel=3, layers=layers)
 

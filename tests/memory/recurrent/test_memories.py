@@ -1,4 +1,5 @@
-"""Recurrent memories: cells stepped per object, constant bytes, m that zigzags, past cell states that are recalled."""
+"""Recurrent memories: cells stepped per object, constant bytes, m that zigzags, past cell states that are
+recalled."""
 
 import dataclasses
 
@@ -127,7 +128,8 @@ def test_m_goes_up_the_layers_and_back_to_the_first_at_the_next_frame():
 @torch.no_grad()
 @pytest.mark.parametrize('pushed', range(HISTORY + 1))
 def test_e3d_recalls_a_cell_state_that_was_overwritten_until_it_leaves_the_history(pushed):
-    """A trace left in nothing but one past cell state changes what is written as long as that state is remembered."""
+    """A trace left in nothing but one past cell state changes what is written as long as that state is
+    remembered."""
     memory, (entries, _) = build(E3DLSTMMemory), stream(12)
     plain, _ = run(memory, entries[:6])
     traced = plain.clone()

@@ -1,4 +1,5 @@
-"""Alignment of slots before they are read: nothing at first, and it follows what has moved once it has learned to."""
+"""Alignment of slots before they are read: nothing at first, and it follows what has moved once it has
+learned to."""
 
 import dataclasses
 
@@ -123,7 +124,8 @@ def test_what_is_read_is_what_is_sampled():
 
 
 def test_it_learns_to_follow_a_shift():
-    """The content has moved by one column since it was stored, and the place of a position is not in its key."""
+    """The content has moved by one column since it was stored, and the place of a position is not in its
+    key."""
     torch.manual_seed(0)
     align = DeformableAlign(KEY, 16)
     memory = SlotMemory(1, FIFOSelector(), align=align).train()

@@ -311,7 +311,8 @@ def test_scores_are_finite(selector, dtype):
 
 
 def test_first_and_previous_frame_as_a_config():
-    """The memory of AOTT, AOTS and AOTB (Yang et al., NeurIPS 2021): frame 0 and the previous frame, whatever the length."""
+    """The memory of AOTT, AOTS and AOTB (Yang et al., NeurIPS 2021): frame 0 and the previous frame, whatever
+    the length."""
     gates = [dict(type='EmptyFirst'), dict(type='KeepFirst')]
     memory = build(dict(type='SlotMemory', num_slots=2, selector=dict(type='FIFOSelector'), gates=gates))
     assert held(memory, 30) == [[-1, 0], *([0, t] for t in range(1, 30))]

@@ -266,7 +266,8 @@ def test_rows_and_objects_do_not_depend_on_each_other(mode, own_keys):
 @ACTIVE
 @OWN_KEYS
 def test_a_new_object_is_not_disturbed_by_what_is_older(mode, own_keys):
-    """Slots that hold no value of it stay zero; what it reads and what the others read is as if each were alone."""
+    """Slots that hold no value of it stay zero; what it reads and what the others read is as if each were
+    alone."""
     memory = make_memory(make_fusion(mode, threshold=-1), per_object_key=own_keys).eval()
     whole, queries = stream(objects=2, groups=2 if own_keys else 1)
 

@@ -77,7 +77,8 @@ def planned_run(groups=1, shrinkage=False, reader=None, **kwargs):
 
 
 def weighted_readout(entries, query, kept, window=None):
-    """sum_t kept_t exp(logit_t) v_t / sum_t kept_t exp(logit_t) over all entries in float64, written out plainly."""
+    """sum_t kept_t exp(logit_t) v_t / sum_t kept_t exp(logit_t) over all entries in float64, written out
+    plainly."""
     batch, objects = entries[0].value.shape[:2]
     out = torch.zeros(batch, objects, POSITIONS, VALUE, dtype=torch.double)
     for b in range(batch):
@@ -333,7 +334,8 @@ def test_the_gradient_reaches_every_weight_of_the_selector(groups):
 
 
 def needles(seeds):
-    """Streams of five frames, of which one, at place 0, 1 or 2, holds what the last query asks for; the others are noise.
+    """Streams of five frames, of which one, at place 0, 1 or 2, holds what the last query asks for; the
+    others are noise.
 
     Returns:
         The entries, the query, the values (B, 1, 1, 4) that it asks for, and the places (B,).
@@ -354,7 +356,8 @@ def needles(seeds):
 
 
 def test_one_step_keeps_the_useful_slot_and_drops_a_useless_one():
-    """Whatever is dropped in the only decision, descent lowers the useful slot's score and raises a useless one's."""
+    """Whatever is dropped in the only decision, descent lowers the useful slot's score and raises a useless
+    one's."""
     entries, query, goal, places = needles(range(10))
     for dropped in range(SLOTS + 1):
         selector = Planned(batch=10, plan=(0, 1, 2, dropped))

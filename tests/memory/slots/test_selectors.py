@@ -128,7 +128,8 @@ def test_even_shares_are_not_use():
 
 
 def test_lfu_drops_the_least_attention_per_frame_of_life():
-    # 10 frames of life with 4 hits are .4 a frame; 2 frames with 1 hit are .5: the total would choose the second.
+    # 10 frames of life with 4 hits are .4 a frame; 2 frames with 1 hit are .5: the total would choose the
+    # second.
     assert chosen(LFUSelector(), slots([0, 8, 5], hits=[4.0, 1.0, 4.0], step=10)) == 0
     assert chosen(LFUSelector(), slots([0, 8, 5], hits=[6.0, 0.6, 4.0], step=10)) == 1
 

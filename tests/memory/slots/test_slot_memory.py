@@ -198,7 +198,8 @@ def test_streams_of_any_type_stay_of_this_type(selector, dtype):
 @pytest.mark.parametrize('own_keys', [False, True])
 @pytest.mark.parametrize('reader', [DenseReader, TopKReader])
 def test_a_new_object_reads_only_what_was_written_since(own_keys, reader):
-    """The stream of an object that joins at step 4 equals one that begins there, and the old objects do not notice."""
+    """The stream of an object that joins at step 4 equals one that begins there, and the old objects do not
+    notice."""
     memory = make_memory(num_slots=3, per_object_key=own_keys, reader=reader()).eval()
     whole, queries = stream(objects=3, groups=3 if own_keys else 1)
 

@@ -1,4 +1,5 @@
-"""The video predictor: any memory, windows, feeding back, sampling, streams, and the sizes of the published models."""
+"""The video predictor: any memory, windows, feeding back, sampling, streams, and the sizes of the published
+models."""
 
 import pytest
 import torch
@@ -96,7 +97,8 @@ def test_costs_are_those_of_one_clip_of_the_batch():
 
 @pytest.mark.parametrize('query_frames', (1, 2, 3, 5))
 def test_the_window_is_the_last_frames(query_frames):
-    """An encoding changes with each of them and with no older one; at the beginning the first frame fills it up."""
+    """An encoding changes with each of them and with no older one; at the beginning the first frame fills it
+    up."""
     model = predictor(query_frames=query_frames).eval()
     frames = list(clips(1, 7).unbind(1))
 
@@ -139,7 +141,8 @@ def test_a_value_is_made_of_the_frame_that_is_asked_for(value_frame):
 
 @pytest.mark.parametrize('carry', [False, True])
 def test_what_was_worked_out_is_remembered_if_it_is_carried(carry):
-    """The same frame after another readout: its value differs only where values hold the decoder's features."""
+    """The same frame after another readout: its value differs only where values hold the decoder's
+    features."""
     model, frames = predictor(carry=carry).eval(), clips(1)
     features = model.encode_window([frames[:, 0]])
     readouts = torch.randn(2, 1, 1, features.query.key.shape[1], 8, generator=generator(1))

@@ -8,8 +8,8 @@ import torch
 from helpers.memory_cases import assert_equal_states
 from helpers.vos_cases import make_batch, make_clip, tiny_model
 
-from mmstremn.models import object_chunks
 from mmstremn.models.layers import ResidualBlock
+from mmstremn.models.segmentation import object_chunks
 from mmstremn.models.segmentation.object_chunks import ObjectChunks
 
 SIZE = (40, 56)
@@ -23,7 +23,8 @@ def stripes(objects):
 
 
 def segment(model, objects=5):
-    """Ids of the last of ``FRAMES`` frames of noise, the state after it, and the logits of every call of the decoder."""
+    """Ids of the last of ``FRAMES`` frames of noise, the state after it, and the logits of every call of the
+    decoder."""
     rng, outputs = np.random.default_rng(0), []
     decoder = model.decoder.register_forward_hook(lambda module, inputs, output: outputs.append(output[0]))
     stream = model.eval().start(rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), stripes(objects))

@@ -28,7 +28,8 @@ def model_with(test_time, memory='slots', **kwargs):
 
 
 def prompt(video, index):
-    """What a user gives: the first masks with void pixels, a new object in frame 3, a correction of it in frame 5."""
+    """What a user gives: the first masks with void pixels, a new object in frame 3, a correction of it in
+    frame 5."""
     if index in (0, 3):
         return video.mask(index)
     return np.where(np.roll(video.mask(index), 5, 1) == 6, 6, 0).astype(np.uint8) if index == 5 else None
@@ -92,7 +93,8 @@ def test_the_ids_of_a_step_are_those_of_the_largest_probability(size):
 @SIZES
 @pytest.mark.parametrize('memory', MEMORIES)
 def test_the_mean_of_sizes_and_mirrored_videos(memory, size):
-    """Against plain streams of the video and of the mirrored video, run one after the other and averaged here."""
+    """Against plain streams of the video and of the mirrored video, run one after the other and averaged
+    here."""
     video, model = some_video(size), model_with(FLIP_AND_SIZES, memory)
     merged = steps(model.new_stream(), video, method='probabilities')
     runs = []
@@ -126,7 +128,8 @@ def test_ids_are_those_of_the_mean_where_nothing_is_given(size):
 
 @pytest.mark.parametrize('width', [56, 53])
 def test_a_symmetric_video_has_symmetric_masks(width):
-    """Both variants see the same; without the flip the model, whose weights are not symmetric, does not do so."""
+    """Both variants see the same; without the flip the model, whose weights are not symmetric, does not do
+    so."""
     rng = np.random.default_rng(0)
     masks = np.zeros((40, width), np.uint8)
     masks[10:30, 15 : width - 15], masks[2:8, 20 : width - 20] = 1, 9

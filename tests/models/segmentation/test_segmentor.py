@@ -1,4 +1,5 @@
-"""The segmentor in training: batches of any make-up, gradients, frozen parts; and prediction of whole videos."""
+"""The segmentor in training: batches of any make-up, gradients, frozen parts; and prediction of whole
+videos."""
 
 import weakref
 
@@ -77,7 +78,8 @@ def test_gradients_reach_all_parameters_that_learn(memory):
             continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        # The selector's last bias adds the same to all candidates; CBAM has one hidden unit at this width, maybe a dead one.
+        # The selector's last bias adds the same to all candidates; CBAM has one hidden unit at this width,
+        # maybe a dead one.
         if not name.endswith('selector.network.2.bias') and 'attention.channel' not in name:
             assert (parameter.grad != 0).any(), name
 
@@ -106,8 +108,9 @@ def test_a_step_of_training_with_every_family_of_backbones(backbone):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    moved = [part for part in ('key_encoder', 'value_encoder', 'decoder', 'memory')
-             if any(n.startswith(part) and not torch.equal(p, before[n]) for n, p in model.named_parameters())]  # fmt: skip
+    changed = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    parts = ('key_encoder', 'value_encoder', 'decoder', 'memory')
+    moved = [part for part in parts if any(n.startswith(part) for n in changed)]
     assert moved == ['key_encoder', 'value_encoder', 'decoder', 'memory']
     video = SquaresVideo(4)
     assert as_arrays(model.eval()([video], [make_sample(video)], mode='predict')[0]).shape == (4, 40, 56)

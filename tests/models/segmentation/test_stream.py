@@ -99,7 +99,8 @@ def test_an_object_may_be_corrected(model, video):
 
 
 def test_a_correction_replaces_a_prediction_where_it_speaks():
-    """On four pixels: predicted background, 1, 2, 2; the user says that object 2 is on the second and nowhere else."""
+    """On four pixels: predicted background, 1, 2, 2; the user says that object 2 is on the second and nowhere
+    else."""
     predicted = aggregate(torch.tensor([[0.1, 0.9, 0.1, 0.1], [0.1, 0.1, 0.9, 0.8]]).view(1, 2, 1, 4))
     masks = torch.tensor([[False] * 4, [False, True, False, False]]).view(1, 2, 1, 4)
     logits = GivenMasks(masks, [1]).replace(predicted)

@@ -1,5 +1,5 @@
-# Clips of Cityscapes' sequences for training, its snippets up to the labelled frame for testing. The names are apart from
-# those of mmsegmentation's configs, so that a config can inherit both.
+# Clips of Cityscapes' sequences for training, its snippets up to the labelled frame for testing. The names
+# are apart from those of mmsegmentation's configs, so that a config can inherit both.
 custom_imports = dict(imports=['mmstremn.adapters.mmseg'])
 video_crop = (512, 1024)
 video_data = dict(type='mmstremn.CityscapesSequenceDataset', data_root='data/cityscapes', before=9)
