@@ -1,4 +1,4 @@
-"""Installation of mmstremn."""
+"""Version, requirements and package data; everything else that describes the project is in pyproject.toml."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,6 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmstremn/__init__.py').read_text())[1]
-README = ROOT / 'README.md'
 
 # mmengine and its maintained fork onedl-mmengine own the same import package: requiring one would overwrite
 # the other where that is installed. So neither is required; the extra `mm` installs the forks this library is
@@ -36,17 +35,11 @@ EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
 EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]
 
 setup(
-    name='mmstremn',
     version=VERSION,
-    description='The memory of a video model as a pluggable part of the OpenMMLab ecosystem',
-    long_description=README.read_text() if README.exists() else '',
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
     # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a
     # wheel.
     package_data={'mmstremn': [f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml')]},
-    python_requires='>=3.11',
     install_requires=[
         'torch',
         'torchvision',

@@ -12,12 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.annotation_files import add_frames, add_labelme, annotation, coco, save_json, shape
 from helpers.davis_tree import add_sequence, draw_frame, draw_ids, save_ids
 from helpers.runs import ROOT
+from helpers.shared_python import served
 from helpers.small_python import find_checkpoint, small_config
 from markdown_it import MarkdownIt
 from mmengine.config import Config
@@ -79,11 +81,18 @@ def add_data(folder: Path) -> None:
     save_json(folder / 'annotations.json', coco([annotation(index, k) for index in (0, 6) for k in (1, 2)]))
 
 
-def add_commands(folder: Path) -> None:
+@pytest.fixture(scope='session')
+def python(tmp_path_factory) -> Iterator[str]:
+    """The program that is a page's ``python``."""
+    with served(tmp_path_factory.mktemp('python')) as program:
+        yield program
+
+
+def add_commands(folder: Path, python: str) -> None:
     """The commands of the pages that are not the machine's own."""
     folder.mkdir()
     for name, command in dict(
-        python=f'{sys.executable} {ROOT / "tests/helpers/small_python.py"} "$@"',
+        python=f'{python} "$@"',
         pip=(
             f'{sys.executable} -m pip --disable-pip-version-check "$@" --dry-run --no-deps --no-index '
             '--no-build-isolation'
@@ -96,14 +105,14 @@ def add_commands(folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, python):
     """Like the repository, with data; configs are small here and in commands."""
     for name in REPOSITORY:
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ('studies', 'logs', 'leaderboards'):
         (tmp_path / 'docs' / name).mkdir(parents=True)
     add_data(tmp_path)
-    add_commands(tmp_path / 'bin')
+    add_commands(tmp_path / 'bin', python)
     path = [tmp_path / 'bin', Path(sys.executable).parent, os.environ['PATH']]
     monkeypatch.setenv('PATH', os.pathsep.join(map(str, path)))
     monkeypatch.setenv('PYTHONPATH', str(ROOT))

@@ -27,6 +27,7 @@ SMALL = dict(
     SyntheticActionDataset=dict(num_clips=8),
     MovingDigitsDataset=dict(max_clips=4),
 )
+SMALL_TRANSFORM = dict(RandomResizedCrop=dict(size=SIZE), Resize=dict(size=SIZE[0]))
 from_file = Config.fromfile
 
 
@@ -53,6 +54,8 @@ def _shrink(node: dict) -> None:
         elif key in ('interval', 'val_interval', 'val_begin'):
             node[key] = 1
     node.update(SMALL.get(node.get('type'), {}))
+    if node.get('type') == 'ClipTransform':
+        node.update(SMALL_TRANSFORM.get(node['name'], {}))
 
 
 def find_checkpoint(path: Path, config: str) -> None:
