@@ -3,8 +3,7 @@
 
 The tables name keys of seoungwugoh/STM, hkchengrex/STCN and hkchengrex/XMem. What is not a plain copy is
 linear: biases before a batch norm move into its running mean, convolutions of pieces of the input are joined,
-    input channels change
-their order, and two logits under softmax become their difference under a sigmoid.
+input channels change their order, and two logits under softmax become their difference under a sigmoid.
 """
 
 import argparse

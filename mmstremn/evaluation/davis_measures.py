@@ -1,9 +1,8 @@
 """The DAVIS measures: region similarity J, boundary measure F, and their mean, recall and decay over a video.
 
 Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR
-    2016) and
-Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation" (2017), with the constants and edge
-cases of the official evaluation.
+2016) and Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation" (2017), with the
+constants and edge cases of the official evaluation.
 """
 
 import math

@@ -2,15 +2,13 @@
 --rollout 1000``.
 
 Training: one step (forward, backward, optimizer) on random frames at the config's own sizes, the configs in
-    turns and in
-changing order; and the most memory that two steps of a process of its own need beyond model and optimizer
-(CPU), or that PyTorch allocated (GPU).
+turns and in changing order; and the most memory that two steps of a process of its own need beyond model and
+optimizer (CPU), or that PyTorch allocated (GPU).
 
 Rollout: a stream that goes on from its own predictions. It is forked at frame 50 and at the last, and the
-    forks are timed in
-turns afterwards, a few frames each; the ratio is the median over the turns of last to first. With ``--check``
-the exit code is 1 where a bounded memory's state grows by more than 2 % or a frame gets more than 10 %
-slower.
+forks are timed in turns afterwards, a few frames each; the ratio is the median over the turns of last to
+first. With ``--check`` the exit code is 1 where a bounded memory's state grows by more than 2 % or a frame
+gets more than 10 % slower.
 """
 
 import argparse

@@ -24,12 +24,10 @@ class MemoryTrackHead(BaseModule):
 
     mmdet's ``loss`` never calls a tracker, and a tracker's weights would be neither trained nor saved; so the
     memory is trained here. Its models give one key and one reference frame. Each object of the reference
-    frame is written ``views``
-    times: its own box, then boxes that are shifted and stretched more or less, as those of half hidden
-        objects are. Then the
-    key frame's objects read the tracks, and a softmax over them (and, as in MaskTrack R-CNN, a new track of
-    similarity 0) must name the right one. With fewer ``train_slots`` than views a learned selector must
-    choose which views to keep.
+    frame is written ``views`` times: its own box, then boxes that are shifted and stretched more or less, as
+    those of half hidden objects are. Then the key frame's objects read the tracks, and a softmax over them
+    (and, as in MaskTrack R-CNN, a new track of similarity 0) must name the right one. With fewer
+    ``train_slots`` than views a learned selector must choose which views to keep.
 
     Checkpoints of the wrapped head load as they are; what the memory learns starts as the identity.
 

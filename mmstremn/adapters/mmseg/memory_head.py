@@ -27,8 +27,7 @@ class MemoryDecodeHead(BaseModule):
 
     - ``loss``: the batch holds clips (``VideoClipBatchSampler``); gradients go through the memory.
     - ``predict``: frames come in order (``VideoSampler``); frame 0 begins a new video. What is remembered is
-    kept from call
-      to call and dropped when the mode changes.
+      kept from call to call and dropped when the mode changes.
 
     Samples without ``video_name`` are images and pass the memory by; in distributed training on images alone
     the memory's weights then get no gradient (``find_unused_parameters=True``). So does the mode 'tensor',

@@ -57,9 +57,8 @@ class VideoSegMetric(BaseMetric):
     CVPR 2021).
 
     VC_n: in every n consecutive frames, the share of the pixels whose true class stays the same that have one
-        and the same
-    predicted class; the mean over all such windows of all videos. So does the data set's own script
-    (``VC_perclip.py`` of VSPW-dataset/VSPW_code), by which published figures are made: it does not ask
+    and the same predicted class; the mean over all such windows of all videos. So does the data set's own
+    script (``VC_perclip.py`` of VSPW-dataset/VSPW_code), by which published figures are made: it does not ask
     whether that class is the true one. ``VC_n_right`` does: it wants the true class in all n frames. The
     script differs in two details: it counts void pixels and leaves out each video's last window.
 

@@ -35,8 +35,8 @@ class SyntheticActionDataset(BaseDataset):
 
     The set of a clip's frames without their order does not tell left from right, up from down or growing from
     shrinking: each pair covers the same places and sizes, and the two rests are equally long on average. So
-        without order at most half
-    of the answers are right. When the action takes place is random, so the last frames alone often show none.
+    without order at most half of the answers are right. When the action takes place is random, so the last
+    frames alone often show none.
 
     A training item is made from ``request.seed``, so training never sees a clip twice; in ``test_mode`` the
     clips are fixed.

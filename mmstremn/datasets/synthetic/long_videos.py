@@ -314,12 +314,10 @@ class LongSyntheticVOSDataset(SyntheticVOSDataset):
     Scenarios, in turn:
 
     - 'return': an object shows its 3 or 4 very different looks one after the other, leaves for 20 to 150
-    frames (out of
-      the picture or behind a panel), and returns elsewhere, in another pose and scale, in a look that it had
-      before but not of late; and so on.
+      frames (out of the picture or behind a panel), and returns elsewhere, in another pose and scale, in a
+      look that it had before but not of late; and so on.
     - 'look_alikes': the same beside objects with the mean of its looks, with one of them in another colour,
-    and with
-      one that comes in where it left.
+      and with one that comes in where it left.
     - 'drift': looks, scale and pose drift slowly and completely and swing back.
     - 'mixed': all of it.
 

@@ -26,12 +26,11 @@ class VOSDataset(BaseDataset):
     ``dict(video=<Video>)``.
 
     Training (``dataset[request]``): frames are drawn, decoded and given to the pipeline as ``dict(frames,
-        masks,
-    ...)``; its last step, ``PackClip`` (added where it is missing), chooses the objects. Everything random is
-    a function of ``request.seed``. A clip whose first frame shows no object is drawn again.
+    masks, ...)``; its last step, ``PackClip`` (added where it is missing), chooses the objects. Everything
+    random is a function of ``request.seed``. A clip whose first frame shows no object is drawn again.
 
     Testing (``dataset[index]``): the video itself, as ``inputs``; frames are decoded when the model asks for
-        them.
+    them.
 
     Args:
         clip_length: T, frames of a training clip.

@@ -42,11 +42,10 @@ class GlobalContextMemory(Memory):
     the context.
 
     GC (Li, Shen, Shan, "Fast Video Object Segmentation using the Global Context Module", ECCV 2020): a
-        frame's context is
-    C = K^T V (Ck x Cv), the global context the mean of all C, and the readout Q times it. The normalisation
-    is that of the efficient attention it builds on (Shen et al., WACV 2021): the softmax of a key channel
-    over the positions of its frame, the softmax of a query over its channels. So a readout is a convex
-    combination of stored values. Neither the paper's own text nor public code was at hand to check the
+    frame's context is C = K^T V (Ck x Cv), the global context the mean of all C, and the readout Q times it.
+    The normalisation is that of the efficient attention it builds on (Shen et al., WACV 2021): the softmax of
+    a key channel over the positions of its frame, the softmax of a query over its channels. So a readout is a
+    convex combination of stored values. Neither the paper's own text nor public code was at hand to check the
     normalisation against. Nothing is learned here.
     """
 

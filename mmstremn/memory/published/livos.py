@@ -51,9 +51,8 @@ class GatedLinearMemory(Memory):
 
     * The gates come from the key (LiVOS: from the backbone's features), and start near 0.88 rather than 0.5.
     * The normaliser decays with the same gates, Z <- Z diag(g) + sum_p phi(k_p) 1^T, and the readout is
-    phi(q) S / phi(q) Z
-      in every channel: a mean of the stored values whose weights sum to 1, newer frames weighing more. The
-      public code divides a whole frame by one number, without decay.
+      phi(q) S / phi(q) Z in every channel: a mean of the stored values whose weights sum to 1, newer frames
+      weighing more. The public code divides a whole frame by one number, without decay.
 
     Args:
         key_channels: Ck.

@@ -53,7 +53,8 @@ class RecentPromptedState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'RecentPromptedState':
         """The state with ``number`` more objects of which nothing is remembered; keys are shared,
-        ``own_keys`` is False."""
+        ``own_keys`` is False.
+        """
         grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'pointers')}
         return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
@@ -64,19 +65,17 @@ class RecentPromptedMemory(Memory):
     SAM 2 (Ravi et al., 2024); checked against facebookresearch/sam2 sam2/modeling/sam2_base.py.
 
     - Frames without a prompt go round the recent slots; prompted frames go to slots of their own, which keep
-    the first
-      of them and the latest others (the public code keeps all and reads the nearest: its state grows).
+      the first of them and the latest others (the public code keeps all and reads the nearest: its state
+      grows).
     - A code (Ck) is added to the keys: one for each distance in frames of the recent slots, 1 to
-    ``num_recent`` (further
-      slots, which prompted frames in between can cause, have the last), and one for all prompted slots.
+      ``num_recent`` (further slots, which prompted frames in between can cause, have the last), and one for
+      all prompted slots.
     - Every frame leaves a pointer per object: the decoder's features (the value, where the object was not
-    decoded) averaged
-      with its mask as weight (uniformly without masks) and projected to Cv. A mask of less than one position
-      in all gives a pointer that is smaller in proportion. The public code takes the token of its mask
-      decoder instead.
+      decoded) averaged with its mask as weight (uniformly without masks) and projected to Cv. A mask of less
+      than one position in all gives a pointer that is smaller in proportion. The public code takes the token
+      of its mask decoder instead.
     - One softmax runs over the positions of the slots and the object's pointers. The affinity to positions is
-    computed
-      once for all objects born at the same step; pointers join by their log-sum-exp.
+      computed once for all objects born at the same step; pointers join by their log-sum-exp.
     - An object that appears mid-video reads slots and pointers since its birth.
 
     Args:
@@ -181,7 +180,8 @@ class RecentPromptedMemory(Memory):
 
     def _prompted_slot(self, prompts: int) -> int:
         """The slot of the prompted frame that follows ``prompts`` others: the first stays if there is room
-        for more."""
+        for more.
+        """
         others = self.num_prompted - 1
         return self.num_recent + (1 + (prompts - 1) % others if prompts and others else 0)
 

@@ -35,8 +35,7 @@ class GrowingMemory(Memory):
     """Every n-th frame is stored for good; nothing is ever dropped.
 
     STCN (Cheng et al., NeurIPS 2021): a shared key, L2, the 20 most similar positions in evaluation, every
-        5th frame. STM
-    (Oh et al., ICCV 2019): ``GrowingMemory(DenseReader(DotAffinity()), keep_last=True,
+    5th frame. STM (Oh et al., ICCV 2019): ``GrowingMemory(DenseReader(DotAffinity()), keep_last=True,
     per_object_key=True)``: a key per object, dot product, the previous frame always readable. In training
     every frame of a clip is stored.
 

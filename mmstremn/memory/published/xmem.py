@@ -69,7 +69,8 @@ class TwoLevelState(MemoryState):
 
     def add_objects(self, number: int, own_keys: bool) -> 'TwoLevelState':
         """The state with ``number`` more objects of which nothing is remembered; keys are shared,
-        ``own_keys`` is False."""
+        ``own_keys`` is False.
+        """
         grown = {
             name: append_objects(getattr(self, name), number) for name in ('value', 'long_value', 'sensory')
         }
@@ -107,23 +108,21 @@ class TwoLevelMemory(Memory):
     inference/{memory_manager,kv_memory_store}.py.
 
     - *Working memory* stores the first frame, every n-th and prompted ones in evaluation, every frame in
-    training.
+      training.
     - When it is full it is *consolidated*: the first frame and the newest ``min_frames - 1`` stay; of the
-    positions of all
-      others the most used per frame become prototypes. A prototype keeps its position's key and shrinkage
-      (the public code averages the shrinkage as it does the value); its value is the softmax of its
-      similarity to all candidates times their values. Its similarity uses the selection with which its frame
-      asked when it was the query.
+      positions of all others the most used per frame become prototypes. A prototype keeps its position's key
+      and shrinkage (the public code averages the shrinkage as it does the value); its value is the softmax of
+      its similarity to all candidates times their values. Its similarity uses the selection with which its
+      frame asked when it was the query.
     - *Long-term memory* makes room for new prototypes by dropping those least used per frame.
     - The *sensory* state follows the decoder's features every frame and the value of frames that evaluation
-    stores (also
-      in training, where XMem draws them with probability 0.2); without decoder features it follows the value
-      every frame. The public code leaves out the decoder's update on stored frames in evaluation, but not in
-      training.
+      stores (also in training, where XMem draws them with probability 0.2); without decoder features it
+      follows the value every frame. The public code leaves out the decoder's update on stored frames in
+      evaluation, but not in training.
     - An object that appears mid-video reads positions of frames since its birth. A prototype counts as its
-    position's
-      frame, and is made of candidates since the birth only, so no older value enters (the public code's
-      rule). Usage is counted on the reads of the oldest objects, so later ones do not change what is kept.
+      position's frame, and is made of candidates since the birth only, so no older value enters (the public
+      code's rule). Usage is counted on the reads of the oldest objects, so later ones do not change what is
+      kept.
 
     Args:
         min_frames: Slots in use after consolidation (T_min).
@@ -251,7 +250,8 @@ class TwoLevelMemory(Memory):
 
     def wants(self, state: TwoLevelState) -> bool:
         """In ``compat`` False for the frames that evaluation does not store: the decoder's features of them
-        suffice."""
+        suffice.
+        """
         return not self.compat or self.training or self._due(state)
 
     def pass_over(self, state: TwoLevelState, decoded: Tensor | None = None) -> TwoLevelState:
@@ -320,7 +320,8 @@ class TwoLevelMemory(Memory):
 
 def _join(long: Tensor, prototypes: int, working: Tensor) -> Tensor:
     """Positions (B, M, N, ...): those of long-term memory in use, then those of working slots (B, M, S, P,
-    ...)."""
+    ...).
+    """
     working = working.flatten(2, 3)
     return torch.cat([long[:, :, :prototypes], working], 2) if prototypes else working
 
@@ -376,7 +377,8 @@ def _forget(state: TwoLevelState, number: int, ties: bool) -> TwoLevelState:
 
 def _averaged(similarity: Tensor, shrinkage: Tensor) -> Tensor:
     """The prototypes' shrinkage (B, 1, K) as the public code has it: softmax(similarity) s over all
-    candidates."""
+    candidates.
+    """
     return (similarity.softmax(-1) @ shrinkage.float().transpose(1, 2)).transpose(1, 2).to(shrinkage.dtype)
 
 
