@@ -15,6 +15,8 @@ from mmstremn.datasets.synthetic.long_videos import LongSyntheticVOSDataset
 from mmstremn.datasets.synthetic.short_videos import SyntheticVOSDataset
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.davis import DAVISDataset, DAVISVideo
+from mmstremn.datasets.vos.edited_clips import EditedClips
+from mmstremn.datasets.vos.foreign_shots import VideoWithForeignShots
 from mmstremn.datasets.vos.static_clips import StaticClipDataset
 from mmstremn.datasets.vos.static_image import StaticImageDataset
 from mmstremn.datasets.vos.transforms import ClipTransform, PackClip, ThinPlateWarp
@@ -27,6 +29,7 @@ __all__ = [
     'ClipTransform',
     'DAVISDataset',
     'DAVISVideo',
+    'EditedClips',
     'FolderVideoDataset',
     'Human36MDataset',
     'ImageFolder',
@@ -46,6 +49,7 @@ __all__ = [
     'VOSDataset',
     'Video',
     'VideoFile',
+    'VideoWithForeignShots',
     'WeightedVOSDataset',
     'YouTubeVOSDataset',
     'iterate_frames',

@@ -1,6 +1,7 @@
 """Evaluation: measures, metric and baseline of video object segmentation, and the metrics of actions and of
 prediction."""
 
+from mmstremn.evaluation.absence import absence_measures
 from mmstremn.evaluation.baselines import copy_first_mask
 from mmstremn.evaluation.clip_accuracy import ClipAccuracy
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
@@ -17,6 +18,7 @@ __all__ = [
     'DAVISMetric',
     'VideoPredictionMetric',
     'YouTubeVOSMetric',
+    'absence_measures',
     'boundary_f_measure',
     'copy_first_mask',
     'davis_statistics',

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from rich.console import Console
 from rich.table import Table
 
+from mmstremn.evaluation.absence import absence_measures
 from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
 from mmstremn.registry import METRICS
 from mmstremn.structures.video import Video
@@ -18,7 +19,9 @@ from mmstremn.structures.video import Video
 class DAVISMetric(BaseMetric):
     """J and F mean, recall and decay and J&F of semi-supervised video object segmentation.
 
-    The figures are means over all objects of the data set, by the protocol of :func:`evaluate_video`. ``fps``
+    The figures are means over all objects of the data set, by the protocol of :func:`evaluate_video`. Where
+    objects are away in some frames, ``false_alarms`` (share of these frames in which more than .1 % of the
+    picture is painted) and ``reidentification`` (J&F in the ten frames after a return) are added. ``fps``
     is added where the model reports its time: the frames of the timed videos over the seconds they took.
 
     Args:
@@ -78,7 +81,12 @@ class DAVISMetric(BaseMetric):
         """
         if not results:
             raise ValueError('expected the results of at least one video, got none')
-        metrics = global_measures(results)
+        metrics = global_measures(results) | absence_measures(
+            scores['absence']
+            for video in results
+            for scores in video['objects'].values()
+            if 'absence' in scores
+        )
         timed = [video for video in results if 'fps' in video]
         if timed:
             seconds = sum(video['num_frames'] / video['fps'] for video in timed)
@@ -122,12 +130,21 @@ def score_table(videos: Sequence[dict], metrics: dict[str, float]) -> str:
             table.add_row(video['name'], str(object_id), str(scores['num_scored']), *_percent(scores))
     table.add_section()
     table.add_row('all objects', '', '', *_percent(metrics))
-    if 'fps' in metrics:
-        table.caption = f'{metrics["fps"]:.2f} frames per second'
+    table.caption = _caption(metrics)
     console = Console(width=160, no_color=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def _caption(metrics: dict[str, float]) -> str:
+    """Those of the other figures that there are."""
+    figures = dict(
+        false_alarms='false alarms in {:.1%} of the frames without the object',
+        reidentification='J&F after a return {:.1%}',
+        fps='{:.2f} frames per second',
+    )
+    return ', '.join(text.format(metrics[name]) for name, text in figures.items() if name in metrics)
 
 
 def _percent(scores):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mmstremn.evaluation.absence import Absence
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
 from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.palette import decode_palette_png
@@ -24,8 +25,9 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         frames: The frames that count, ascending; None: all but the first and the last, as in DAVIS.
 
     Returns:
-        ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES`` and ``num_scored``, the
-        number of its scored frames), ``mean`` (the measures averaged over the objects) and
+        ``name``, ``num_frames``, ``objects`` (dict of object id to its ``MEASURES``, ``num_scored``, the
+        number of its scored frames, and, where it is away for a while, ``absence``: see
+        :class:`~mmstremn.evaluation.absence.Absence`), ``mean`` (the measures averaged over the objects) and
         ``unscored_objects`` (the ids that have no scored frame).
 
     Raises:
@@ -39,12 +41,17 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         )
     first_frames = _first_frames(video)
     values = {object_id: [] for object_id in first_frames}
+    absences = {object_id: Absence() for object_id in first_frames}
     frames = range(1, video.num_frames - 1) if frames is None else frames
     for index, gt, pred in _scored_frames(video, pred_masks, frames):
         ids = [object_id for object_id, first in first_frames.items() if first < index]
         for object_id, j_and_f in zip(ids, _score_frame(gt, pred, ids), strict=True):
             values[object_id].append(j_and_f)
+            absences[object_id].add(gt == object_id, pred == object_id, j_and_f)
     objects = {object_id: _object_measures(np.array(pairs)) for object_id, pairs in values.items() if pairs}
+    for object_id in objects:
+        if absences[object_id].absent:
+            objects[object_id]['absence'] = absences[object_id].counts()
     if not objects:
         raise ValueError(
             f"video '{video.name}': expected an annotated frame between the first prompt of an object and "

@@ -29,7 +29,7 @@ from mmstremn.memory.recurrent.memories import ConvLSTMMemory, E3DLSTMMemory, ST
 from mmstremn.memory.slots.align import DeformableAlign
 from mmstremn.memory.slots.diversity import DiversitySelector
 from mmstremn.memory.slots.fusion import SlotFusion
-from mmstremn.memory.slots.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, Skip
+from mmstremn.memory.slots.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, MinPresence, Skip
 from mmstremn.memory.slots.gumbel import GumbelSelector, gumbel_softmax
 from mmstremn.memory.slots.selectors import (
     FIFOSelector,
@@ -57,7 +57,7 @@ SELECTORS = (
     DiversitySelector,
     UCBSelector,
 )
-GATES = (EmptyFirst, KeepFirst, EveryN, MinNovelty, Skip)
+GATES = (EmptyFirst, KeepFirst, EveryN, MinNovelty, MinPresence, Skip)
 SLOT_OPTIONS = (DeformableAlign, SlotFusion)
 MEMORIES = (
     SlotMemory,
@@ -123,6 +123,7 @@ __all__ = [
     'MemoryState',
     'MergingMemory',
     'MinNovelty',
+    'MinPresence',
     'MostSimilarSelector',
     'NTMMemory',
     'Query',

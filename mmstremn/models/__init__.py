@@ -12,6 +12,7 @@ from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.losses import BootstrappedCEDiceLoss
 from mmstremn.models.segmentation.merged_stream import MergedStream
 from mmstremn.models.segmentation.preprocessor import VOSDataPreprocessor
+from mmstremn.models.segmentation.presence import PresenceHead
 from mmstremn.models.segmentation.published_decoders import STCNDecoder, STMDecoder, XMemDecoder
 from mmstremn.models.segmentation.published_encoders import STCNValueEncoder, STMValueEncoder
 from mmstremn.models.segmentation.segmentor import VOSegmentor
@@ -35,6 +36,7 @@ __all__ = [
     'PatchDecoder',
     'PredictionLoss',
     'PredictionStream',
+    'PresenceHead',
     'ReverseScheduledSampling',
     'STCNDecoder',
     'STCNValueEncoder',

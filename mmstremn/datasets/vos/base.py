@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from torchvision import tv_tensors
 
 from mmstremn.datasets.samplers import SampleRequest
+from mmstremn.datasets.vos.foreign_shots import VideoWithForeignShots
 from mmstremn.datasets.vos.transforms import PackClip
 from mmstremn.registry import TRANSFORMS, build
 from mmstremn.structures import VOSDataSample
@@ -44,6 +45,8 @@ class VOSDataset(BaseDataset):
         min_object_area: Pixels that an object needs in the first frame of the transformed clip.
         void_before_first: Before the first frame in which an object of the clip is labelled, background is
             void: the object may be there all the same.
+        foreign_shots: Shots of the data set's other videos are put between those of each test video:
+            ``shot_length`` and ``foreign_length`` of :class:`VideoWithForeignShots`. None: as they are.
         **kwargs: ``BaseDataset``'s.
 
     Raises:
@@ -61,6 +64,7 @@ class VOSDataset(BaseDataset):
         min_object_area: int = 64,
         frame_step: int = 1,
         void_before_first: bool = False,
+        foreign_shots: dict | None = None,
         **kwargs,
     ):
         self.clip_length = clip_length
@@ -70,6 +74,7 @@ class VOSDataset(BaseDataset):
         self.min_object_area = min_object_area
         self.frame_step = frame_step
         self.void_before_first = void_before_first
+        self.foreign_shots = foreign_shots
         steps = [build(step, TRANSFORMS) for step in pipeline]
         if not (steps and isinstance(steps[-1], PackClip)):
             steps.append(PackClip())
@@ -88,12 +93,19 @@ class VOSDataset(BaseDataset):
         """``dict(inputs=video, data_samples=sample)``, the ids of the video's objects in the sample's
         metainfo."""
         video = self.get_video(request)
+        if self.foreign_shots is not None:
+            video = VideoWithForeignShots(video, self._other_videos(request), **self.foreign_shots)
         if not video.object_ids:
             raise ValueError(
                 f"video '{video.name}': no mask shows an object, expected at least one to follow"
             )
         metainfo = dict(video_name=video.name, object_ids=video.object_ids, num_frames=video.num_frames)
         return dict(inputs=video, data_samples=VOSDataSample(metainfo=metainfo))
+
+    def _other_videos(self, request: SampleRequest) -> list[Video]:
+        """All videos but the one of the request, in order from the next one on."""
+        places = range(request.index + 1, request.index + len(self))
+        return [self.get_video(request._replace(index=place % len(self))) for place in places]
 
     def train_item(self, request: SampleRequest) -> dict:
         """``dict(inputs=(T, 3, H, W) uint8, data_samples=sample with masks (T, H, W) uint8)``."""

@@ -84,6 +84,29 @@ class MinNovelty(nn.Module):
         return torch.where(novel, logits, _only_skip(logits))
 
 
+class MinPresence(nn.Module):
+    """A frame is stored only if it shows an object, by the model's presence score (``extras['presence']``).
+
+    Without that score every frame passes.
+
+    Args:
+        probability: Least presence of any object (of the object itself where each has its own key), 0..1.
+    """
+
+    def __init__(self, probability: float = 0.5):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        presence = entry.extras.get('presence')
+        if presence is None or entry.prompted:
+            return logits
+        if logits.shape[1] == 1:
+            presence = presence.amax(1, keepdim=True)
+        return torch.where(presence.unsqueeze(-1) >= self.probability, logits, _only_skip(logits))
+
+
 class Skip(nn.Module):
     """Whether a frame may be left out by the selector's own choice.
 

@@ -19,10 +19,13 @@ class Segmentation:
         logits: (B, 1 + O, H, W) whose softmax is a distribution over background and objects.
         decoded: (B, O, P, C) the decoder's features on the memory's grid, zero for objects that were not
             decoded; None if none was.
+        presence: (B, O) logits: is any of the object visible? None if the model has no ``PresenceHead`` or
+            masks were given.
     """
 
     logits: Tensor
     decoded: Tensor | None = None
+    presence: Tensor | None = None
 
 
 @MODELS.register_module()

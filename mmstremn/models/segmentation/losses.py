@@ -69,6 +69,24 @@ class BootstrappedCEDiceLoss(nn.Module):
         return loss.topk(max(int(loss.shape[1] * share), 1), 1).values.mean(1)
 
 
+def presence_loss(logits: Tensor, target: Tensor, present: Tensor, least_pixels: int = 16) -> Tensor:
+    """Binary cross-entropy of the presence scores, averaged over frames and objects.
+
+    Frames that show fewer than ``least_pixels`` of an object, but some, do not count: nobody can tell.
+
+    Args:
+        logits: (B, T, O).
+        target: (B, T, H, W) ids 0..O, 255 void.
+        present: (B, O) bool; False for objects that only pad the batch.
+        least_pixels: Of an object that must be found.
+    """
+    ids = torch.arange(1, logits.shape[2] + 1, device=target.device).view(1, 1, -1, 1, 1)
+    pixels = (target.unsqueeze(2) == ids).sum((-1, -2))  # (B, T, O)
+    counts = present[:, None] & ((pixels == 0) | (pixels >= least_pixels))
+    loss = F.binary_cross_entropy_with_logits(logits, (pixels > 0).float(), reduction='none')
+    return (loss * counts).sum() / counts.sum().clamp(min=1)
+
+
 def dice_loss(probabilities: Tensor, target: Tensor, present: Tensor) -> Tensor:
     """1 - (2 sum p g + 1) / (sum p + sum g + 1), averaged over frames and present objects: (B,).
 

@@ -14,6 +14,7 @@ from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.decoder import Segmentation, aggregate
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.inference import predict_video
+from mmstremn.models.segmentation.losses import presence_loss
 from mmstremn.models.segmentation.merged_stream import MergedStream, variants_of
 from mmstremn.models.segmentation.object_chunks import ObjectChunks
 from mmstremn.models.segmentation.preprocessor import build_preprocessor
@@ -55,6 +56,10 @@ class VOSegmentor(BaseModel):
         test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of
             ``short_side``; smaller frames are enlarged) of the variants in which ``predict`` and streams
             compute a video, to average their probabilities (see :class:`MergedStream`). None: as it is.
+        presence: Config of a ``PresenceHead``, whose widths are filled in: in evaluation an object that is
+            absent has an empty mask, and entries carry ``extras['presence']``
+            (:class:`~mmstremn.memory.MinPresence`).
+            None: objects are always taken to be there.
 
     Raises:
         ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a
@@ -78,6 +83,7 @@ class VOSegmentor(BaseModel):
         init_cfg: dict | None = None,
         value_encoder: dict | None = None,
         test_time: dict | None = None,
+        presence: dict | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
         decoder = dict(type='MaskDecoder', channels=(512, 256, 256)) | (decoder or {})
@@ -103,6 +109,12 @@ class VOSegmentor(BaseModel):
         )
         self.decoder = build(
             decoder, value_channels=value_channels, feature_channels=channels, strides=strides
+        )
+        self.presence = build(
+            presence,
+            value_channels=value_channels,
+            frame_channels=channels[0],
+            decoder_channels=decoder['channels'][0],
         )
         backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
         divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
@@ -144,7 +156,12 @@ class VOSegmentor(BaseModel):
         probabilities = logits.sigmoid()
         if features.present is not None:
             probabilities = probabilities * features.present[:, :, None, None]
-        return Segmentation(aggregate(probabilities), decoded)
+        presence = None
+        if self.presence is not None:
+            presence = self.presence(readout, features.maps[0], decoded, probabilities)
+            if not self.training:
+                probabilities = self.presence.gate(probabilities, presence)
+        return Segmentation(aggregate(probabilities), decoded, presence)
 
     def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
         """The segmentation in which the given masks have their say."""
@@ -157,7 +174,8 @@ class VOSegmentor(BaseModel):
         """What the frame and its masks offer to the memory.
 
         The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and
-        ``decoded`` (B, O, P, C), the decoder's features, where something was decoded.
+        ``decoded`` (B, O, P, C), the decoder's features, where something was decoded, and ``presence`` (B,
+        O), the probabilities that any of the objects is visible, where the model has a ``PresenceHead``.
         """
         masks = output.logits.softmax(1)[:, 1:]
         if features.blank is not None:
@@ -178,6 +196,8 @@ class VOSegmentor(BaseModel):
         extras = dict(mask=F.adaptive_avg_pool2d(masks, features.grid).flatten(2))
         if output.decoded is not None:
             extras.update(decoded=output.decoded)
+        if output.presence is not None:
+            extras.update(presence=_known(output.presence.sigmoid(), features.present))
         return Entry(key, value, features.grid, shrinkage, prompted, extras)
 
     # mmengine's interface.
@@ -196,9 +216,14 @@ class VOSegmentor(BaseModel):
     def loss(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> dict[str, Tensor]:
         """Losses of clips whose first frame's masks are given; ``inputs`` is (B, T, 3, H, W)."""
         target, present = self._stacked(inputs, data_samples)
-        logits = self.clip_logits(inputs, data_samples)[:, 1:]
+        outputs = self._segment_clip(inputs, data_samples)[1:]
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        return self.loss_function(logits, target[:, 1:], present, iteration)
+        logits, target = torch.stack([output.logits for output in outputs], 1), target[:, 1:]
+        losses = self.loss_function(logits, target, present, iteration)
+        if self.presence is not None:
+            presence = torch.stack([output.presence for output in outputs], 1)
+            losses.update(loss_presence=presence_loss(presence, target, present))
+        return losses
 
     def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
         """Logits (B, T, 1 + O, H, W) of clips; those of frame 0 are the given masks.
@@ -206,6 +231,10 @@ class VOSegmentor(BaseModel):
         Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for
         the others.
         """
+        return torch.stack([output.logits for output in self._segment_clip(inputs, data_samples)], 1)
+
+    def _segment_clip(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> list[Segmentation]:
+        """The segmentation of each frame."""
         target, present = self._stacked(inputs, data_samples)
         blank = self.data_preprocessor.blank_margins(data_samples[0].masks.shape[-2:])
         ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
@@ -218,8 +247,8 @@ class VOSegmentor(BaseModel):
             first = given if index == 0 else None
             features = clip.frame(index, length)
             output, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
-            outputs.append(output.logits)
-        return torch.stack(outputs, 1)
+            outputs.append(output)
+        return outputs
 
     def _stacked(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> tuple[Tensor, Tensor]:
         margins = self.data_preprocessor.margins(data_samples[0].masks.shape[-2:])
@@ -263,6 +292,11 @@ class VOSegmentor(BaseModel):
         """Go on with a stream that was saved with its ``save``, by a model of the same ``test_time``."""
         self._stream = (VOSStream if self.test_time is None else MergedStream).load(self, path)
         return self._stream
+
+
+def _known(presence: Tensor, present: Tensor | None) -> Tensor:
+    """``presence`` (B, O), 0 for objects that only pad the batch."""
+    return presence if present is None else presence * present
 
 
 def stack_masks(

@@ -1,0 +1,66 @@
+# A presence head for the shipped weights: the score that says whether a frame shows the object at all.
+# Everything else is frozen, so where every object is found to be present the masks stay those of the shipped
+# weights. The clips are edited: cuts to foreign scenes, occluders, objects that vanish, other backgrounds.
+# The data's places: environment variables MMSTREMN_DAVIS (DAVIS 2016 train), MMSTREMN_VIDEO (the short
+# sequences of shipped_stremn.py) and MMSTREMN_STATIC.
+_base_ = './shipped_stremn.py'
+video_root = '{{$MMSTREMN_VIDEO:data/video}}'
+max_iters = 600
+load_from = 'weights/stremn_r18.safetensors'
+model = dict(
+    presence=dict(type='PresenceHead'),
+    memory=dict(
+        gates=[
+            dict(type='EmptyFirst'),
+            dict(type='KeepFirst'),
+            dict(type='EveryN', n=5),
+            dict(type='MinPresence'),
+        ],
+    ),
+    frozen=('key_encoder', 'value_encoder', 'memory.selector', 'decoder'),
+)
+video_clips = _base_.train_dataloader.dataset.datasets[0]
+train_dataloader = dict(
+    batch_size=4,
+    dataset=dict(
+        _delete_=True,
+        type='EditedClips',
+        dataset=dict(
+            type='WeightedVOSDataset',
+            datasets=[
+                dict(video_clips, max_skip=5),
+                dict(video_clips, data_root=video_root),
+                dict(_base_.train_dataloader.dataset.datasets[1], clip_length=6),
+            ],
+            weights=[120, 40, 1],
+            max_objects=2,
+        ),
+        clip_length=6,
+    ),
+)
+dev_sets = [
+    dict(type='DAVISDataset', data_root=root, split='dev') for root in (_base_.davis_root, video_root)
+]
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='WeightedVOSDataset',
+        datasets=dev_sets,
+        test_mode=True,
+        foreign_shots=dict(shot_length=20, foreign_length=10),
+    )
+)
+train_cfg = dict(max_iters=max_iters, val_begin=max_iters + 1, val_interval=max_iters + 1)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=20,
+        end=max_iters,
+        T_max=max_iters - 20,
+        eta_min_ratio=0.05,
+    ),
+]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=1))
