@@ -1,11 +1,13 @@
-"""Train, test and show STReMN on synthetic videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make
+"""Show, train and test STReMN on embedded videos: ``python demo/run_demo.py --out work_dirs/demo`` (``make
 demo``).
 
-The model is trained on short clips first, in which a memory has nothing to choose; from there it is trained
-with the config's learned selector and, on the same clips, with FIFO. Both are tested beside the baseline that
-copies the first mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video
-``overlay.mp4``, ``slots.png`` and ``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the
-logs of the runs under ``runs``. On the CPU a seed gives the same figures every time.
+First the weights in ``weights/`` segment an embedded test video: ``shipped_overlay.mp4``,
+``shipped_overview.png`` (true masks, predicted masks, slots), within a minute. Then a small model is trained:
+on short clips first, in which a memory has nothing to choose; from there it is trained with the config's
+learned selector and, on the same clips, with FIFO. Both are tested beside the baseline that copies the first
+mask. The folder gets ``stremn.pth``, ``fifo.pth``, ``metrics.json``; of one test video ``overlay.mp4``,
+``slots.png`` and ``overview.png`` (true masks, predicted masks, slots); ``log.txt``, and the logs of the runs
+under ``runs``. On the CPU a seed gives the same figures every time.
 """
 
 import argparse
@@ -35,6 +37,7 @@ try:
     from mmstremn.engine.launch import add_hook, build_runner, load_config, set_max_iters
     from mmstremn.engine.progress import ProgressHook, StagedProgress
     from mmstremn.evaluation import copy_first_mask, evaluate_video, global_measures
+    from mmstremn.models import VOSegmentor
     from mmstremn.models.segmentation.inference import predict_video
     from mmstremn.registry import DATASETS, SCOPE
     from mmstremn.structures import VOSDataSample
@@ -48,6 +51,9 @@ except ImportError as error:
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = (
+    'shipped_overlay.mp4',
+    'shipped_overview.png',
+    'shipped_slots.png',
     'stremn.pth',
     'fifo.pth',
     'metrics.json',
@@ -63,7 +69,9 @@ SHORT_CLIPS = 'short_clips'
 TITLES = {'stremn': 'learned selector', 'fifo': 'FIFO', 'copy_first_mask': 'copy the first mask'}
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'skimage', 'sklearn')
 # What a video costs, in training iterations, roughly: for the time left.
-TEST_COST, BASELINE_COST, SHOW_COST = 2.0, 0.1, 2.0
+TEST_COST, BASELINE_COST, SHOW_COST, SHIPPED_COST = 2.0, 0.1, 2.0, 30.0
+# The embedded test video that the shipped weights segment.
+SHIPPED_VIDEO = 5, dict(type='SyntheticVOSDataset', split='test', num_videos=6, size=(240, 432))
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -84,8 +92,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, help="of weights, clips and noise (default: the config's)")
     parser.add_argument('--video', type=int, default=0, help='the test video that is shown')
+    parser.add_argument(
+        '--shipped-frames', type=int, default=90, help='frames that the shipped weights segment (default: 90)'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
+    if args.shipped_frames < 2:
+        parser.error(f'--shipped-frames must be at least 2, got {args.shipped_frames}')
     if args.iters is not None and args.iters < 1:
         parser.error(f'--iters must be at least 1, got {args.iters}')
     args.command = shlex.join(['python', 'demo/run_demo.py', *(sys.argv[1:] if argv is None else argv)])
@@ -136,7 +149,11 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
     results = {}
     per_run = cfg.train_cfg.max_iters + TEST_COST * len(videos)
     total = short_clips.train_cfg.max_iters + per_run * len(cfgs) + BASELINE_COST * len(videos) + SHOW_COST
+    total += SHIPPED_COST
     with progress.running(total):
+        with progress.stage('segmenting a video with the shipped weights', SHIPPED_COST) as report:
+            show_shipped(args)
+            report(1)
         with progress.stage('training on short clips') as report:
             train(short_clips, start, report)
         for name in cfgs:
@@ -148,7 +165,7 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
         with progress.stage('copying the first masks', BASELINE_COST) as report:
             results['copy_first_mask'] = evaluate_baseline(videos, report)
         with progress.stage('drawing', SHOW_COST) as report:
-            show(cfg, args.out, videos[args.video])
+            show(init_segmentor(cfg, args.out / 'stremn.pth'), args.out, videos[args.video])
             report(1)
     metrics = dict(results=results, **describe(args, [short_clips, cfg], videos), seconds=progress.seconds)
     (args.out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
@@ -212,23 +229,33 @@ def evaluate_baseline(videos: list[Video], report: Callable[[int], None]) -> dic
     return global_measures(scores)
 
 
-def show(cfg: Config, out: Path, video: Video) -> None:
-    """Write ``overlay.mp4`` (frame, ground truth, prediction), ``slots.png`` and ``overview.png`` of one
+def show_shipped(args: argparse.Namespace) -> None:
+    """Segment an embedded video with the weights of the repository, and show it."""
+    index, dataset = SHIPPED_VIDEO
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        video = DATASETS.build(dict(dataset, num_frames=args.shipped_frames))[index]['inputs']
+    weights = str(ROOT / 'weights/stremn_r18.safetensors')
+    model = init_segmentor(str(ROOT / 'configs/vos/shipped_stremn.py'), weights)
+    show(model, args.out, video, 'shipped_')
+
+
+def show(model: VOSegmentor, out: Path, video: Video, prefix: str = '') -> None:
+    """Write ``overlay.mp4`` (frame, ground truth, prediction), ``slots.png`` and ``overview.png`` of a
     video."""
     sample = VOSDataSample()
-    predict_video(init_segmentor(cfg, out / 'stremn.pth'), video, sample)
+    predict_video(model, video, sample)
     if 'slot_timeline' not in sample:
         raise ValueError('the demo shows the slots of a memory: expected model.memory.type=SlotMemory')
     title = f'Which frames the slots held ({video.name}, learned selector)'
     timeline = draw_slot_timeline(sample.slot_timeline, title)
-    Image.fromarray(timeline).save(out / 'slots.png')
+    Image.fromarray(timeline).save(out / f'{prefix}slots.png')
     predictions = [decode_palette_png(png) for png in sample.pred_masks]
     truth = [video.mask(index) for index in range(video.num_frames)]
     strip = draw_film_strip(video, [truth, predictions], width=timeline.shape[1])
-    Image.fromarray(np.concatenate([strip, timeline])).save(out / 'overview.png')
+    Image.fromarray(np.concatenate([strip, timeline])).save(out / f'{prefix}overview.png')
     masks = (side_by_side(0 * ids, video.mask(index), ids) for index, ids in enumerate(predictions))
     frames = (captioned(side_by_side(frame, frame, frame)) for frame in iterate_frames(video))
-    write_overlay_video(out / 'overlay.mp4', frames, (captioned(ids, text=False) for ids in masks))
+    write_overlay_video(out / f'{prefix}overlay.mp4', frames, (captioned(ids, text=False) for ids in masks))
 
 
 def side_by_side(*pictures: np.ndarray, height: int = 256) -> np.ndarray:

@@ -23,6 +23,7 @@ from mmstremn.visualization import write_overlay_video
 SMALL = DATA / 'small_vos.py'
 RUN_DEMO = '../demo/run_demo'
 FILES = ('stremn.pth', 'fifo.pth', 'metrics.json', 'overlay.mp4', 'slots.png', 'overview.png', 'log.txt')
+FILES += ('shipped_overlay.mp4', 'shipped_overview.png', 'shipped_slots.png')
 
 
 def load(path):
@@ -34,7 +35,9 @@ def run_demo(out, *argv, config=SMALL):
     """Exit code and output of the demo."""
     output = out.parent / f'{out.name}.txt'
     code = run_tool(
-        RUN_DEMO, ['--out', out, '--config', config, '--short-clips', config, *argv], output=output
+        RUN_DEMO,
+        ['--out', out, '--config', config, '--short-clips', config, '--shipped-frames', '2', *argv],
+        output=output,
     )
     return code, output.read_text()
 
