@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmstremn.models.segmentation.decoder import aggregate
+from mmstremn.structures import GivenIds
 
 
 @dataclass
@@ -40,3 +41,21 @@ class GivenMasks:
         for index in self.objects:
             known = known | (predicted == index + 1)
         return torch.where(known, truth, logits)
+
+
+def impose(probabilities: Tensor, given: GivenIds, object_ids: list[int]) -> Tensor:
+    """Probabilities (1 + O, H, W) in which the objects spoken of are exactly where the masks say.
+
+    Where such an object is, or is the most probable although it is not there, the masks decide; elsewhere
+    nothing changes. It is done at the size of the frame and to the probabilities whose arg-max is taken, as
+    neither resizing nor two logits whose softmax is equal leaves masks as they were given.
+    """
+    places = torch.zeros(1 + max(object_ids), dtype=torch.long)
+    places[object_ids] = torch.arange(1, 1 + len(object_ids))
+    spoken = torch.zeros(1 + len(object_ids), dtype=torch.bool)
+    spoken[places[given.objects]] = True
+    device = probabilities.device
+    truth = places[torch.as_tensor(given.ids, dtype=torch.long)].to(device, non_blocking=True)
+    known = (truth > 0) | spoken.to(device, non_blocking=True)[probabilities.argmax(0)]
+    planes = torch.arange(1 + len(object_ids), device=device).view(-1, 1, 1)
+    return torch.where(known, (truth == planes).to(probabilities.dtype), probabilities)

@@ -1,13 +1,19 @@
 """One video segmented in several variants at once (mirrored, at several sizes), whose probabilities are
 averaged."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmstremn.models.segmentation.stream import VOSStream, ids_in, read_stream, write_stream
+from mmstremn.models.segmentation.given_masks import impose
+from mmstremn.models.segmentation.stream import FORMAT, VOSStream, kind_of
+from mmstremn.models.stream_files import SavedStream, naming, read_stream, write_stream
+from mmstremn.structures import GivenIds
 
 KEYS = ('flip', 'short_sides')
+SHARED = ('size', 'index', 'began', 'object_ids', 'seed')
 
 
 def variants_of(test_time: dict) -> list[tuple[int | None, bool]]:
@@ -88,25 +94,40 @@ class MergedStream:
         return self.streams[0].index
 
     @property
+    def began(self) -> int:
+        """The frame with which the memories' states began."""
+        return self.streams[0].began
+
+    @property
     def seed(self) -> int:
         """That of every variant."""
         return self.streams[0].seed
 
     @torch.no_grad()
     def step(self, frame, masks=None) -> Tensor:
-        """Segment the next frame, see :meth:`VOSStream.step`.
-
-        Objects of which ``masks`` speak are exactly where it says, whatever the sizes of the variants.
-        """
-        frame, masks = self.streams[0].checked(frame, masks)
-        ids = self.streams[0].ids_of(self._mean(frame, masks))
-        return ids if masks is None else self._with_given(ids, masks)
+        """Segment the next frame, see :meth:`VOSStream.step`."""
+        return self.streams[0].ids_of(self.probabilities(frame, masks))
 
     @torch.no_grad()
     def probabilities(self, frame, masks=None) -> Tensor:
         """Segment the next frame, but give the mean (1 + O, H, W) of the variants, see
-        :meth:`VOSStream.probabilities`."""
-        return self._mean(*self.streams[0].checked(frame, masks))
+        :meth:`VOSStream.probabilities`.
+
+        Objects of which ``masks`` speak are exactly where it says, whatever the sizes of the variants.
+        """
+        frame, given = self.streams[0].checked(frame, masks)
+        mean = self._mean(frame, given)
+        return mean if given is None else impose(mean, given, self.object_ids)
+
+    def ids_of(self, probabilities: Tensor) -> Tensor:
+        """(H, W) uint8 ids of the most probable of (1 + O, H, W)."""
+        return self.streams[0].ids_of(probabilities)
+
+    def remove(self, ids: int | Iterable[int]) -> None:
+        """End objects in every variant, see :meth:`VOSStream.remove`."""
+        ids = [self.object_ids[place] for place in self.streams[0].places_of(ids)]
+        for stream in self.streams:
+            stream.remove(ids)
 
     def save(self, path: str) -> None:
         """Write the streams of all variants to one safetensors file.
@@ -115,8 +136,11 @@ class MergedStream:
             ValueError: The stream has not begun.
         """
         packed = [stream.packed(path) for stream in self.streams]
-        tensors = {f'{place}.{name}': t for place, (_, own) in enumerate(packed) for name, t in own.items()}
-        write_stream(path, self.model, dict(streams=[about for about, _ in packed]), tensors, self.variants)
+        tensors = {
+            f'{place}.{name}': t for place, own in enumerate(packed) for name, t in own.tensors.items()
+        }
+        saved = SavedStream(dict(streams=[own.about for own in packed]), tensors)
+        write_stream(path, FORMAT, kind_of(self.model, self.variants), saved)
 
     @classmethod
     def load(cls, model, path: str) -> 'MergedStream':
@@ -124,36 +148,50 @@ class MergedStream:
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: The file is no stream, or one of another memory, of other widths or of another
-                ``test_time``.
+            ValueError: The file is no stream, is damaged, or is one of a model that differs, see
+                :meth:`VOSStream.load`, or of another ``test_time``.
         """
         merged = cls(model)
-        about, tensors = read_stream(path, model, merged.variants)
-        owned = [{} for _ in merged.variants]
-        for name, tensor in tensors.items():
-            place, _, field = name.partition('.')
-            owned[int(place)][field] = tensor
-        merged.streams = [
-            VOSStream.unpacked(model, *own) for own in zip(about['streams'], owned, strict=True)
-        ]
+        saved = read_stream(path, FORMAT, kind_of(model, merged.variants), next(model.parameters()).device)
+        with naming(path):
+            merged.streams = _unpacked(model, saved, merged.variants)
         return merged
 
-    def _mean(self, frame: Tensor, masks: np.ndarray | None) -> Tensor:
+    def _mean(self, frame: Tensor, given: GivenIds | None) -> Tensor:
         """(1 + O, H, W)."""
-        mirrored = None if masks is None else np.ascontiguousarray(masks[:, ::-1])
-        total = 0
+        total = torch.zeros((), device=frame.device)
         for stream, (_, flip) in zip(self.streams, self.variants, strict=True):
             if flip:
-                total = total + stream.probabilities(frame.flip(1), mirrored).flip(-1)
+                total = total + stream.advance(frame.flip(1), mirrored(given)).flip(-1)
             else:
-                total = total + stream.probabilities(frame, masks)
+                total = total + stream.advance(frame, given)
         return total / len(self.streams)
 
-    def _with_given(self, ids: Tensor, masks: np.ndarray) -> Tensor:
-        """``ids`` (H, W), in which the objects of ``masks`` are where these say and nowhere else."""
-        given = ids_in(masks)
-        spoken = torch.as_tensor(
-            np.where(np.isin(masks, given), masks, 0).astype(np.uint8), device=ids.device
-        )
-        wrong = torch.isin(ids, torch.tensor(given, dtype=torch.uint8, device=ids.device))
-        return torch.where((spoken > 0) | wrong, spoken, ids)
+
+def mirrored(given: GivenIds | None) -> GivenIds | None:
+    """What is said of the mirrored frame."""
+    return None if given is None else GivenIds(np.ascontiguousarray(given.ids[:, ::-1]), given.objects)
+
+
+def _unpacked(model, saved: SavedStream, variants: list[tuple[int | None, bool]]) -> list[VOSStream]:
+    """The stream of each variant.
+
+    Raises:
+        ValueError: One is not sound, or they do not belong together.
+    """
+    abouts = saved.about.get('streams')
+    if not isinstance(abouts, list) or len(abouts) != len(variants):
+        raise ValueError(f'streams: expected a list of {len(variants)}')
+    owned: list[dict[str, Tensor]] = [{} for _ in variants]
+    for name, tensor in saved.tensors.items():
+        place, _, field = name.partition('.')
+        owned[int(place)][field] = tensor
+    streams = [
+        VOSStream.unpacked(model, SavedStream(about, tensors, saved.intact))
+        for about, tensors in zip(abouts, owned, strict=True)
+    ]
+    for stream, (short_side, _) in zip(streams, variants, strict=True):
+        wanted = [*(getattr(streams[0], name) for name in SHARED), short_side]
+        if [*(getattr(stream, name) for name in SHARED), stream.short_side] != wanted:
+            raise ValueError(f'streams: expected the same {", ".join(SHARED)} in all of them')
+    return streams

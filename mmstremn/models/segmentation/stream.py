@@ -1,20 +1,31 @@
 """Segmenting a video frame by frame: the one inference implementation, used by tests, tools and demos."""
 
 import dataclasses
-import json
-from pathlib import Path
+import operator
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from mmstremn.memory import MemoryState
 from mmstremn.models.encoders import falling_strides
 from mmstremn.models.rollout import advance
-from mmstremn.models.segmentation.given_masks import GivenMasks
-from mmstremn.structures import VOID
+from mmstremn.models.segmentation.given_masks import GivenMasks, impose
+from mmstremn.models.stream_files import (
+    SavedStream,
+    check_that_it_goes_on,
+    describe_memory,
+    naming,
+    number,
+    numbers,
+    read_stream,
+    restore_state,
+    write_stream,
+)
+from mmstremn.structures import GivenIds, read_masks
+from mmstremn.structures.masks import MAX_ID
 
 FORMAT = 'mmstremn.stream/1'
 
@@ -30,21 +41,22 @@ class VOSStream:
             None: the model's ``short_side``, to which no frame is enlarged.
 
     Attributes:
-        state: The memory's state.
+        state: The memory's state; None while no object is known.
         object_ids: The user's ids, in the order in which the objects were given.
         size: (H, W) of the frames.
         index: Frames seen so far.
+        began: The frame with which the memory's state began.
     """
 
     def __init__(self, model, seed: int = 0, short_side: int | None = None):
         self.model = model.eval()
         self.seed = seed
         self.short_side = short_side
-        self.state = None
+        self.state: MemoryState | None = None
         self.object_ids: list[int] = []
         self.size: tuple[int, int] | None = None
         self.index = 0
-        self._id_table: Tensor | None = None
+        self.began = 0
 
     @property
     def nbytes(self) -> int:
@@ -55,21 +67,33 @@ class VOSStream:
     def step(self, frame, masks=None) -> Tensor:
         """Segment the next frame.
 
+        Until the first masks all pixels are background, and nothing is computed.
+
         Args:
             frame: (H, W, 3) uint8 RGB array or tensor.
-            masks: (H, W) integer ids, or None. The first frame needs them. Later a new id adds an object, a
-                known id replaces what the model says of that object, and ids that are absent leave their
-                objects alone.
+            masks: None, or an array or tensor, see :func:`~mmstremn.structures.read_masks`. The objects that
+                it speaks of are returned exactly where it says:
+
+                - (H, W) integer ids, 255 where void. A new id adds an object, a known id replaces what the
+                  model says of that object, and ids that are absent leave their objects alone. An array
+                  without any id is an error: it could mean "nothing is annotated" (give None), "nothing is
+                  seen" (give a bool mask or planes) or "nothing is to be followed" (call :meth:`remove`).
+                - (H, W) bool, nothing but 0 and 255, or floats in 0..1 (at least .5): the only object of the
+                  stream, or object 1 if there is none. Nothing but False (or 0.): the object is not in this
+                  frame; it is still known and may come back.
+                - (1 + O, H, W) one-hot masks or probabilities, the background first, the objects in the
+                  order of ``object_ids`` (new ones 1..O if there are none). A known object without a pixel
+                  is not in this frame.
 
         Returns:
             (H, W) uint8 ids on the model's device. Nothing waits for the device until the caller asks for it.
 
         Raises:
-            TypeError: The frame is not uint8 or the masks are not integers.
-            ValueError: Wrong shapes, a frame of another size than the first, no object in the first masks,
-                ids above 254.
+            TypeError: The frame is not uint8, or the masks are neither ids nor bool nor probabilities.
+            ValueError: Wrong shapes, a frame of another size than the first, masks without an object, ids
+                above 254, a mask of one object where there are several. The stream is as it was before.
         """
-        return self._to_ids(*self._advance(frame, masks))
+        return self.ids_of(self.probabilities(frame, masks))
 
     @torch.no_grad()
     def probabilities(self, frame, masks=None) -> Tensor:
@@ -78,62 +102,91 @@ class VOSStream:
         They are those of the background and of the objects in the order of ``object_ids``; :meth:`ids_of`
         makes ids of them.
         """
-        return self._to_probabilities(*self._advance(frame, masks))
+        return self.advance(*self.checked(frame, masks))
 
     def ids_of(self, probabilities: Tensor) -> Tensor:
         """(H, W) uint8 ids of the most probable of (1 + O, H, W)."""
-        return self._id_table[probabilities.argmax(0)]
+        table = torch.tensor([0, *self.object_ids], dtype=torch.uint8)
+        return table.to(probabilities.device, non_blocking=True)[probabilities.argmax(0)]
 
-    def checked(self, frame, masks=None) -> tuple[Tensor, np.ndarray | None]:
-        """The next frame, (H, W, 3) on the model's device, and its masks (H, W); raises what :meth:`step`
+    def checked(self, frame, masks=None) -> tuple[Tensor, GivenIds | None]:
+        """The next frame, (H, W, 3) on the model's device, and what its masks mean; raises what :meth:`step`
         does of them."""
         frame = self._checked_frame(frame)
-        return frame, None if masks is None else self._checked_masks(masks)
+        if masks is None:
+            return frame, None
+        name = f'masks of frame {self.index}'
+        return frame, read_masks(masks, tuple(frame.shape[:2]), self.object_ids, name)
 
-    def _advance(self, frame, masks) -> tuple[Tensor, tuple[int, int]]:
-        """Logits (1, 1 + O, H', W') of the next frame, padded, and their size (h, w) before padding."""
-        frame, masks = self.checked(frame, masks)
-        given_ids = [] if masks is None else ids_in(masks)
-        if self.state is None and not given_ids:
-            raise ValueError(
-                'the first frame of a stream needs masks with at least one object (an id in 1..254)'
-            )
-        new_ids = [i for i in given_ids if i not in self.object_ids]
-        if new_ids:
-            self.object_ids += new_ids
-            self._id_table = torch.tensor([0, *self.object_ids], dtype=torch.uint8, device=frame.device)
+    @torch.no_grad()
+    def advance(self, frame: Tensor, given: GivenIds | None) -> Tensor:
+        """The probabilities of the next frame, of which :meth:`checked` has made ``frame`` and ``given``."""
+        size = self.size = frame.shape[0], frame.shape[1]
+        new_ids = [] if given is None else [i for i in given.objects if i not in self.object_ids]
+        object_ids = [*self.object_ids, *new_ids]
+        if not object_ids:
+            self.index += 1
+            return torch.ones(1, *size, device=frame.device)
         image, inner = self._prepare(frame)
-        given = self._given(masks, given_ids, inner) if given_ids else None
-        new = len(new_ids) if self.state is not None else 0
+        masks = None if given is None else self._given(given, object_ids, inner)
+        began = self.index if self.state is None else self.began
+        new = 0 if self.state is None else len(new_ids)
         blank = self.model.data_preprocessor.blank_margins(inner)
         features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
-        output, self.state = advance(self.model, self.state, features, given, new, seeds=(self.seed,))
-        self.index += 1
-        return output.logits, inner
+        output, self.state = advance(self.model, self.state, features, masks, new, seeds=(self.seed,))
+        self.object_ids, self.began, self.index = object_ids, began, self.index + 1
+        probabilities = self._to_probabilities(output.logits, inner)
+        return probabilities if given is None else impose(probabilities, given, object_ids)
+
+    def remove(self, ids: int | Iterable[int]) -> None:
+        """End objects: the memory forgets them, and their ids may be given anew.
+
+        Args:
+            ids: One id or several. If no object is left the memory begins anew with the next masks.
+
+        Raises:
+            TypeError: An id is no integer.
+            ValueError: An object is unknown; none is removed.
+        """
+        places = self.places_of(ids)
+        kept = [i for place, i in enumerate(self.object_ids) if place not in places]
+        if not kept:
+            self.state = None
+        elif places:
+            self.state = self.model.memory.remove_objects(self.state, places)
+        self.object_ids = kept
+
+    def places_of(self, ids: int | Iterable[int]) -> list[int]:
+        """The places of ``ids`` in ``object_ids``, ascending; raises what :meth:`remove` does."""
+        ids = [operator.index(i) for i in (ids if isinstance(ids, Iterable) else [ids])]  # type: ignore
+        unknown = sorted(set(ids) - set(self.object_ids))
+        if unknown:
+            raise ValueError(f'no object {unknown[0]} in the stream: it has {sorted(self.object_ids)}')
+        return sorted({self.object_ids.index(i) for i in ids})
 
     def save(self, path: str) -> None:
         """Write the stream to a safetensors file, to go on with it later or elsewhere
-        (``VOSegmentor.load_stream``).
+        (``VOSegmentor.load_stream``). The file is complete or not there at all.
 
         Raises:
             ValueError: The stream has not begun.
         """
-        about, tensors = self.packed(path)
-        write_stream(path, self.model, about, tensors)
+        write_stream(path, FORMAT, kind_of(self.model), self.packed(path))
 
-    def packed(self, path: str) -> tuple[dict, dict[str, Tensor]]:
-        """What is saved to ``path``: values that JSON can hold, and tensors by name."""
-        if self.state is None:
+    def packed(self, path: str) -> SavedStream:
+        """What is saved to ``path``."""
+        if not self.index:
             raise ValueError(f"nothing to save in '{path}': the stream has seen no frame")
         about = dict(
-            state=self.state.plain(),
+            state=None if self.state is None else self.state.plain(),
             object_ids=self.object_ids,
             size=self.size,
             index=self.index,
+            began=self.began,
             seed=self.seed,
             short_side=self.short_side,
         )
-        return about, self.state.tensors()
+        return SavedStream(about, {} if self.state is None else self.state.tensors())
 
     @classmethod
     def load(cls, model, path: str) -> 'VOSStream':
@@ -141,49 +194,76 @@ class VOSStream:
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: The file is no stream, or one of another memory or of other widths.
+            ValueError: The file is no stream, is damaged, or is one of a model whose memory has another type
+                or other options, of other widths or another ``short_side``.
         """
-        return cls.unpacked(model, *read_stream(path, model))
+        saved = read_stream(path, FORMAT, kind_of(model), next(model.parameters()).device)
+        with naming(path):
+            return cls.unpacked(model, saved)
 
     @classmethod
-    def unpacked(cls, model, about: dict, tensors: dict[str, Tensor]) -> 'VOSStream':
-        """The stream of which :meth:`packed` made ``about`` and ``tensors``."""
-        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in about['state'].items()}
-        stream = cls(model, about['seed'], about.get('short_side'))
-        stream.state = model.memory.state_class(**tensors, **plain)
-        stream.object_ids, stream.size, stream.index = (
-            about['object_ids'],
-            tuple(about['size']),
-            about['index'],
+    def unpacked(cls, model, saved: SavedStream) -> 'VOSStream':
+        """The stream of which :meth:`packed` made ``saved``.
+
+        Raises:
+            ValueError: It is not sound.
+        """
+        about = saved.about
+        side = about.get('short_side')
+        stream = cls(
+            model,
+            number(about, 'seed', -(2**63), 2**64),
+            None if side is None else number(about, 'short_side', 1, 2**20),
         )
-        device = next(model.parameters()).device
-        stream._id_table = torch.tensor([0, *stream.object_ids], dtype=torch.uint8, device=device)
+        size = numbers(about, 'size', 1, 2**20)
+        object_ids = numbers(about, 'object_ids', 1, MAX_ID)
+        if len(size) != 2 or len(set(object_ids)) < len(object_ids):
+            raise ValueError(f'expected a size (H, W) and different object_ids, got {size} and {object_ids}')
+        stream.size, stream.object_ids = (size[0], size[1]), object_ids
+        stream.index, stream.began = number(about, 'index', 1), number({'began': 0} | about, 'began')
+        if object_ids:
+            stream._restore(saved)
+        elif about.get('state') is not None or saved.tensors:
+            raise ValueError('object_ids: expected those of the state, got none')
         return stream
+
+    def _restore(self, saved: SavedStream) -> None:
+        """Take the state of a saved stream, whose other values are here already."""
+        frame = torch.zeros(*self.size, 3, dtype=torch.uint8, device=next(self.model.parameters()).device)
+        nowhere = np.zeros(self.size, np.uint8)
+
+        def begin(objects: int) -> list[MemoryState]:
+            stream, states = VOSStream(self.model, self.seed, self.short_side), []
+            for given in (GivenIds(nowhere, self.object_ids[:objects]), None):
+                stream.advance(frame, given)
+                states.append(stream.state.clone())
+            return states
+
+        self.state = restore_state(
+            saved.about.get('state'), saved.tensors, len(self.object_ids), self.model.memory, begin
+        )
+        if self.state.step != self.index - self.began or self.state.seeds != (self.seed,):
+            raise ValueError(f'expected step {self.index - self.began} and seeds {(self.seed,)} of the state')
+        if not saved.intact:
+            spoken = GivenIds(nowhere, self.object_ids[:1])
+            steps = [lambda stream, g=g: stream.advance(frame, g) for g in (None, spoken, None)]
+            check_that_it_goes_on(self, steps)
 
     def _checked_frame(self, frame) -> Tensor:
         """(H, W, 3) on the model's device."""
-        frame = frame if isinstance(frame, Tensor) else torch.as_tensor(np.ascontiguousarray(frame))
+        if not isinstance(frame, Tensor):
+            frame = np.asarray(frame)
+            if frame.dtype.kind not in 'biuf':
+                raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')
+            frame = torch.as_tensor(np.ascontiguousarray(frame))
         if frame.dtype != torch.uint8:
             raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')
-        if frame.dim() != 3 or frame.shape[2] != 3:
+        if frame.dim() != 3 or frame.shape[2] != 3 or not frame.numel():
             raise ValueError(f'frame {self.index} must be (H, W, 3), got {tuple(frame.shape)}')
         size = tuple(frame.shape[:2])
         if self.index and self.size != size:
             raise ValueError(f'frame {self.index} is {size}, but the stream began with {self.size} (H, W)')
-        self.size = size
         return frame.to(next(self.model.parameters()).device, non_blocking=True)
-
-    def _checked_masks(self, masks) -> np.ndarray:
-        masks = masks.cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
-        if not np.issubdtype(masks.dtype, np.integer):
-            raise TypeError(f'masks of frame {self.index} must be integer ids, got {masks.dtype}')
-        if masks.shape != self.size:
-            raise ValueError(
-                f'masks of frame {self.index} are {masks.shape}, expected the size of the frame {self.size}'
-            )
-        if masks.min() < 0 or masks.max() > VOID:
-            raise ValueError(f'masks of frame {self.index} hold ids outside 0..254 (and {VOID} for void)')
-        return masks
 
     def _prepare(self, frame: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(1, 3, H', W') normalised and padded, and the size (h, w) before padding at which the model
@@ -195,21 +275,24 @@ class VOSStream:
         return self.model.data_preprocessor.normalize(image), inner
 
     def _inner_size(self) -> tuple[int, int]:
+        assert self.size is not None
+        height, width = self.size
         short = self.short_side or self.model.short_side
-        if short is None or (self.short_side is None and min(self.size) <= short):
-            return self.size
-        return tuple(round(n * short / min(self.size)) for n in self.size)
+        if short is None or (self.short_side is None and min(height, width) <= short):
+            return height, width
+        scale = min(height, width)
+        return round(height * short / scale), round(width * short / scale)
 
-    def _given(self, masks: np.ndarray, given_ids: list[int], inner: tuple[int, int]) -> GivenMasks:
+    def _given(self, given: GivenIds, object_ids: list[int], inner: tuple[int, int]) -> GivenMasks:
         """Masks (1, O, H', W') of all objects, and which of them the user speaks of."""
-        ids = torch.as_tensor(masks.astype(np.uint8), device=self._id_table.device)[None, None]
+        device = next(self.model.parameters()).device
+        ids = torch.as_tensor(given.ids, device=device)[None, None]
         ids = F.interpolate(ids, inner, mode='nearest-exact')
         ids = F.pad(ids, self.model.data_preprocessor.margins(inner))
-        planes = torch.cat([ids == i for i in self.object_ids], 1)
-        return GivenMasks(planes, [self.object_ids.index(i) for i in given_ids] if self.index else None)
-
-    def _to_ids(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
-        return self.ids_of(self._to_probabilities(logits, inner))
+        planes = torch.cat([ids == i for i in object_ids], 1)
+        return GivenMasks(
+            planes, None if self.state is None else [object_ids.index(i) for i in given.objects]
+        )
 
     def _to_probabilities(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
         """(1 + O, H, W) at the size of the frame."""
@@ -220,64 +303,15 @@ class VOSStream:
         return probabilities[0]
 
 
-def ids_in(masks: np.ndarray) -> list[int]:
-    """The objects' ids in (H, W) masks, ascending."""
-    return [i for i in np.unique(masks).tolist() if i not in (0, VOID)]
-
-
-def write_stream(
-    path: str,
-    model,
-    about: dict,
-    tensors: dict[str, Tensor],
-    variants: list[tuple[int | None, bool]] | None = None,
-) -> None:
-    """Write what a stream is made of to a safetensors file.
+def kind_of(model, variants: list[tuple[int | None, bool]] | None = None) -> dict:
+    """What a file must agree on with the model that goes on with it.
 
     Args:
-        path: The file.
-        model: That of the stream.
-        about: Values that JSON can hold.
-        tensors: By name.
+        model: A VOSegmentor.
         variants: (short_side, flip) of each stream of a :class:`~mmstremn.models.MergedStream`; None: of a
             plain stream.
     """
-    about = dict(format=FORMAT, kind=_kind(model, variants), **about)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, path, {'stream': json.dumps(about)}
-    )
-
-
-def read_stream(
-    path: str, model, variants: list[tuple[int | None, bool]] | None = None
-) -> tuple[dict, dict[str, Tensor]]:
-    """What :func:`write_stream` wrote: ``about``, and the tensors on the model's device.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is no stream, or one of another memory, of other widths or of other variants.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"stream file '{path}' not found")
-    try:
-        with safe_open(path, 'pt', device=str(next(model.parameters()).device)) as file:
-            about = json.loads((file.metadata() or {}).get('stream', '{}'))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"'{path}' is not a stream: expected a safetensors file ({error})") from error
-    if about.get('format') != FORMAT:
-        raise ValueError(f"'{path}' is not a stream: expected format {FORMAT}, got {about.get('format')}")
-    for name, value in _kind(model, variants).items():
-        saved = about['kind'].get(name)
-        if saved != value:
-            raise ValueError(
-                f"'{path}' is a stream of a model with {name} {saved}, but this one's is {value}"
-            )
-    return about, tensors
-
-
-def _kind(model, variants: list[tuple[int | None, bool]] | None) -> dict:
-    """What a file must agree on with the model that goes on with it."""
+    test_time = None if variants is None else [dict(short_side=short, flip=flip) for short, flip in variants]
     return dict(
         memory=type(model.memory).__name__,
         per_object_key=model.memory.per_object_key,
@@ -285,7 +319,7 @@ def _kind(model, variants: list[tuple[int | None, bool]] | None) -> dict:
         stride=falling_strides(model.key_encoder.backbone)[0],
         key_channels=model.key_encoder.key.out_channels,
         value_channels=model.value_encoder.value_channels,
-        test_time=None
-        if variants is None
-        else [dict(short_side=short, flip=flip) for short, flip in variants],
+        test_time=test_time,
+        short_side=model.short_side,
+        options=describe_memory(model.memory),
     )

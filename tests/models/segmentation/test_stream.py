@@ -109,12 +109,78 @@ def test_a_correction_replaces_a_prediction_where_it_speaks():
     assert GivenMasks(masks).replace(predicted).argmax(1).flatten().tolist() == [0, 2, 0, 0]
 
 
-def test_an_empty_mask_later_says_nothing(model, video):
-    one, other = (model.start(video.frame(0), video.mask(0)) for _ in range(2))
-    empty = np.zeros(video.size, np.uint8)
-    empty[0] = 255
-    for index in range(1, 4):
-        assert torch.equal(one.step(video.frame(index)), other.step(video.frame(index), empty))
+@pytest.mark.parametrize('nothing', [0, 255])
+def test_masks_without_an_object_are_refused(model, video, nothing):
+    """At any frame: they could mean that nothing is annotated, seen or to be followed."""
+    mask = np.full(video.size, nothing, np.uint8)
+    stream, other = VOSStream(model), VOSStream(model)
+    with pytest.raises(ValueError, match=r'masks of frame 0 hold no object \(an id in 1..254\): give None'):
+        stream.step(video.frame(0), mask)
+    for one in (stream, other):
+        one.step(video.frame(0), video.mask(0))
+    with pytest.raises(ValueError, match=r'masks of frame 1 hold no object .* remove\(ids\) ends objects'):
+        stream.step(video.frame(1), mask)
+    assert torch.equal(stream.step(video.frame(1)), other.step(video.frame(1)))
+
+
+def test_an_object_may_be_said_to_be_absent(video):
+    """By a bool mask or planes without a pixel of it: it is known and may come back; the others stay."""
+    model = tiny_model(SLOTS, seed=1).eval()
+    two = rectangle(video.size, 1, 2, 2) + rectangle(video.size, 2, 20, 2)
+    background = two != 1
+    for first, nowhere in (
+        (video.mask(0), np.zeros(video.size, bool)),
+        (video.mask(0), np.zeros(video.size, np.float32)),
+        (two, np.stack([background, ~background, two > 2])),
+    ):
+        stream, plain = (model.start(video.frame(0), first) for _ in range(2))
+        ids, expected = stream.step(video.frame(1), nowhere), plain.step(video.frame(1))
+        absent = stream.object_ids[-1]
+        assert absent in expected
+        assert absent not in ids
+        assert stream.object_ids == plain.object_ids
+        assert not torch.equal(stream.step(video.frame(2)), plain.step(video.frame(2)))  # it is remembered
+
+
+def test_masks_of_one_object_correct_the_only_one(model, video):
+    correction = rectangle(video.size, 1, 22, 30)
+    results = []
+    for mask in (
+        9 * correction,
+        255 * correction,
+        correction > 0,
+        torch.from_numpy(correction > 0),
+        0.8 * correction,
+        np.stack([1 - correction, correction]),
+        torch.from_numpy(np.stack([1 - correction, correction])).half(),
+    ):
+        stream = model.start(video.frame(0), rectangle(video.size, 9, 4, 4))
+        results.append([stream.step(video.frame(1), mask), stream.step(video.frame(2))])
+        assert (results[-1][0] == torch.from_numpy(9 * correction)).all()
+        assert stream.object_ids == [9]
+    assert all(torch.equal(a, b) for result in results for a, b in zip(result, results[0], strict=True))
+    two = model.start(video.frame(0), rectangle(video.size, 9, 4, 4) + rectangle(video.size, 3, 20, 4))
+    for mask in (255 * correction, correction > 0, 0.8 * correction):
+        with pytest.raises(
+            ValueError, match=r'masks of frame 1.* one object, but there are several \[3, 9\]'
+        ):
+            two.step(video.frame(1), mask)
+
+
+@pytest.mark.parametrize('memory', MEMORIES.values(), ids=MEMORIES.keys())
+def test_a_stream_may_begin_without_an_object(memory, video):
+    """It goes on as one that begins with the first masks."""
+    model = tiny_model(memory).eval()
+    late, direct = VOSStream(model), VOSStream(model)
+    for index in range(2):
+        assert not late.step(video.frame(index)).any()
+    assert late.state is None
+    assert (VOSStream(model).probabilities(video.frame(0)) == torch.ones(1, *video.size)).all()
+    for index in range(2, 6):
+        mask = rectangle(video.size, 3, 2, 2) if index == 2 else None
+        assert torch.equal(late.step(video.frame(index), mask), direct.step(video.frame(index), mask))
+    assert (late.index, late.began, direct.began) == (6, 2, 0)
+    assert late.object_ids == [3]
 
 
 def test_void_in_the_first_mask_is_no_object(model, video):
@@ -231,23 +297,22 @@ def test_masks_must_have_the_size_of_the_frame(model, video):
         model.start(video.frame(0), video.mask(0)[:, 1:])
 
 
-@pytest.mark.parametrize('dtype', [np.float32, bool])
-def test_masks_must_be_integers(model, video, dtype):
-    with pytest.raises(TypeError, match='masks of frame 0 must be integer ids, got'):
-        model.start(video.frame(0), video.mask(0).astype(dtype))
+@pytest.mark.parametrize('masks', [np.full((40, 56), 3.0), 'masks.png', [['1']], {}, object()], ids=str)
+def test_masks_must_be_numbers(model, video, masks):
+    with pytest.raises(TypeError, match='masks of frame 0 must be integer ids'):
+        model.start(video.frame(0), masks)
+
+
+@pytest.mark.parametrize('frame', [None, 'frame.png', [], {}, np.zeros((0, 4, 3), np.uint8)], ids=str)
+def test_frames_must_be_pictures(model, video, frame):
+    with pytest.raises((TypeError, ValueError), match='frame 0 must be'):
+        model.start(frame, video.mask(0))
 
 
 @pytest.mark.parametrize('number', [-1, 256, 70000])
 def test_masks_must_hold_ids(model, video, number):
     with pytest.raises(ValueError, match=r'masks of frame 0 hold ids outside 0..254'):
         model.start(video.frame(0), rectangle(video.size, number, 0, 0, dtype=np.int32))
-
-
-@pytest.mark.parametrize('number', [None, 0, 255])
-def test_the_first_frame_needs_an_object(model, video, number):
-    mask = None if number is None else np.full(video.size, number, np.uint8)
-    with pytest.raises(ValueError, match='the first frame of a stream needs masks with at least one object'):
-        model.start(video.frame(0), mask)
 
 
 def test_a_refused_frame_changes_nothing(model, video):
