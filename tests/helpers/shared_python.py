@@ -1,7 +1,7 @@
 """A ``python`` whose processes begin with everything imported: forks of one server.
 
     with served(folder) as python:  # the path of a program
-        subprocess.run([python, SCRIPT, ARG, ...])  # as small_python.py runs it
+        subprocess.run([python, SCRIPT, ARG, ...])  # as small_python.py runs it; what it starts runs as it is
 
 The server imports torch, mmengine and this library once. For every command it forks a child that takes over
 the caller's folder, environment and standard streams, so to the caller it is a process of its own.
@@ -18,16 +18,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from helpers import small_python
+
 CLIENT = """\
 import array, json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect(sys.argv[1])
-message = json.dumps(dict(argv=sys.argv[2:], folder=os.getcwd(), environment=dict(os.environ))).encode()
+command = dict(mode=sys.argv[2], argv=sys.argv[3:], folder=os.getcwd(), environment=dict(os.environ))
+message = json.dumps(command).encode()
 streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', (0, 1, 2)))]
 server.sendmsg([len(message).to_bytes(8, 'big')], streams)
 server.sendall(message)
 sys.exit(int(server.makefile().read() or 1))
 """
+MODES = dict(small=small_python.main, plain=small_python.run)
 PRELOAD = (
     'mmengine.runner',
     'mmstremn.models',
@@ -44,22 +50,24 @@ def served(folder: Path) -> Iterator[str]:
     Args:
         folder: For the program and the server's socket.
     """
-    client, address, python = folder / 'client.py', folder / 'socket', folder / 'python'
+    client, address = folder / 'client.py', folder / 'socket'
     client.write_text(CLIENT)
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {client} {address} "$@"\n')
-    python.chmod(0o755)
-    server = subprocess.Popen([sys.executable, __file__, str(address), str(python)], stdout=subprocess.PIPE)
+    for mode in MODES:
+        program = folder / mode
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {client} {address} {mode} "$@"\n')
+        program.chmod(0o755)
+    server = subprocess.Popen([sys.executable, __file__, str(address)], stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None and server.stdout.readline() == b'ready\n'
-        yield str(python)
+        yield str(folder / 'small')
     finally:
         server.kill()
         server.wait()
 
 
-def serve(address: str, python: str) -> None:
+def serve(address: str) -> None:
     """Fork a child for every command, until the process is killed; what a child starts is forked here too."""
-    sys.executable = python
+    sys.executable = str(Path(address).with_name('plain'))
     for module in PRELOAD:
         __import__(module)
     listener = socket.socket(socket.AF_UNIX)
@@ -101,17 +109,15 @@ def run(caller: socket.socket) -> int:
     os._exit(_execute(**command))
 
 
-def _execute(argv: list[str], folder: str, environment: dict[str, str]) -> int:
+def _execute(mode: str, argv: list[str], folder: str, environment: dict[str, str]) -> int:
     """Run a command in this process; an exception is printed as Python does."""
-    from helpers import small_python
-
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[1:1] = [path for path in environment.get('PYTHONPATH', '').split(os.pathsep) if path]
     code: int | str | None = 0
     try:
-        small_python.main(argv)
+        MODES[mode](argv)
     except SystemExit as error:
         code = error.code
     except BaseException:
@@ -126,5 +132,4 @@ def _execute(argv: list[str], folder: str, environment: dict[str, str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.path[0] = str(Path(__file__).parent.parent)
-    serve(*sys.argv[1:])
+    serve(sys.argv[1])

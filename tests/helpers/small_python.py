@@ -84,6 +84,11 @@ def main(argv: list[str]) -> None:
             config = arg
         if arg.endswith('.pth') and not Path(arg).is_file():
             find_checkpoint(Path(arg), config)
+    run(argv)
+
+
+def run(argv: list[str]) -> None:
+    """Run a script, or a module behind ``-m``, as Python does."""
     if argv[0] == '-m':
         sys.argv = argv[1:]
         runpy.run_module(argv[1], run_name='__main__', alter_sys=True)
