@@ -28,7 +28,7 @@ def init_segmentor(
         device: The first GPU if there is one, else the CPU, by default.
 
     Returns:
-        The model in evaluation mode: call ``start(frame, masks)`` and ``step(frame)``.
+        The model in evaluation mode: ``start(frame, masks)`` begins a stream.
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
@@ -49,7 +49,7 @@ def init_predictor(
         config, checkpoint, device: As of :func:`init_segmentor`.
 
     Returns:
-        The model in evaluation mode: call ``start(frame)`` and ``step()``.
+        The model in evaluation mode: ``start(frame)`` begins a stream.
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.

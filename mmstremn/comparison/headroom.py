@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmstremn.memory import Entry, FIFOSelector, MemoryState, SlotMemory, SlotState
 from mmstremn.models import VOSegmentor
-from mmstremn.models.encoders import FrameFeatures
+from mmstremn.models.key_encoder import FrameFeatures
 from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.structures.video import Video

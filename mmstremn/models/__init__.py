@@ -2,12 +2,16 @@
 
 from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, SLOT_OPTIONS
 from mmstremn.models.backbone import TimmBackbone
-from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
-from mmstremn.models.prediction.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
+from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder
+from mmstremn.models.prediction.decoders import FrameDecoder, PatchDecoder
+from mmstremn.models.prediction.encoders import ConvBackbone, PatchBackbone
 from mmstremn.models.prediction.losses import PredictionLoss
-from mmstremn.models.prediction.predictor import PredictionStream, VideoPredictor
+from mmstremn.models.prediction.predictor import VideoPredictor
+from mmstremn.models.prediction.preprocessor import PredictionDataPreprocessor
 from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling
-from mmstremn.models.segmentation.decoder import MaskDecoder, aggregate
+from mmstremn.models.prediction.stream import PredictionStream
+from mmstremn.models.segmentation.decoders import MaskDecoder, aggregate
+from mmstremn.models.segmentation.encoders import ValueEncoder
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.losses import BootstrappedCEDiceLoss
 from mmstremn.models.segmentation.merged_stream import MergedStream
@@ -34,6 +38,7 @@ __all__ = [
     'MergedStream',
     'PatchBackbone',
     'PatchDecoder',
+    'PredictionDataPreprocessor',
     'PredictionLoss',
     'PredictionStream',
     'PresenceHead',

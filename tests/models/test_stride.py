@@ -188,10 +188,10 @@ def test_a_backbone_that_needs_more_than_the_stride_gets_it():
         (dict(backbone=resnet(strides=(32, 16, 8, 4))), r'decoder.channels: expected 4 widths'),
         (
             dict(backbone=resnet(strides=(4, 8, 16))),
-            r'TimmBackbone.strides.*falling powers of 2.*got \(4, 8, 16\)',
+            r'TimmBackbone.strides.*decreasing powers of 2.*got \(4, 8, 16\)',
         ),
-        (dict(backbone=resnet(strides=(16, 16, 8))), r'falling powers of 2.*got \(16, 16, 8\)'),
-        (dict(backbone=resnet(strides=(12, 8, 4))), r'falling powers of 2.*got \(12, 8, 4\)'),
+        (dict(backbone=resnet(strides=(16, 16, 8))), r'decreasing powers of 2.*got \(16, 16, 8\)'),
+        (dict(backbone=resnet(strides=(12, 8, 4))), r'decreasing powers of 2.*got \(12, 8, 4\)'),
         (
             dict(backbone=resnet(strides=())),
             r'TimmBackbone.strides must be one or more strides of at least 1, got \(\)',

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from mmstremn.apis import init_predictor
 from mmstremn.engine.progress import StagedProgress
-from mmstremn.models.prediction.predictor import PredictionStream
+from mmstremn.models.prediction.stream import PredictionStream
 from mmstremn.structures import PredictionDataSample
 from mmstremn.utils.timing import command_line, describe_device, median_ratio, save_figures, time_alternately
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory import Entry, MemoryState, Query
-from mmstremn.models.encoders import FrameFeatures
+from mmstremn.models.key_encoder import FrameFeatures
 from mmstremn.models.layers import to_map, to_positions
 from mmstremn.models.rollout import advance
 from mmstremn.registry import build

@@ -5,7 +5,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
 from mmstremn.models.layers import to_positions
-from mmstremn.models.segmentation.decoder import MaskDecoder
+from mmstremn.models.segmentation.decoders import MaskDecoder
 from mmstremn.registry import MODELS
 
 

@@ -3,69 +3,22 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmstremn.memory import Entry, MemoryState
-from mmstremn.models.encoders import FrameFeatures, KeyEncoder
+from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder
 from mmstremn.models.layers import to_map, to_positions
+from mmstremn.models.prediction.decoders import Prediction
+from mmstremn.models.prediction.given_frames import GivenFrames
+from mmstremn.models.prediction.stream import PredictionStream
 from mmstremn.models.rollout import advance
 from mmstremn.registry import MODELS, build
 from mmstremn.structures import PredictionDataSample
-
-
-@dataclass
-class Prediction:
-    """A frame.
-
-    Attributes:
-        predicted: (B, C, H, W), not clipped; None for the first frame of all.
-        taken: (B, C, H, W) what the video goes on from: what was predicted or what was given.
-        decoded: (B, 1, P, C') the decoder's features; None for the first frame.
-    """
-
-    predicted: Tensor | None
-    taken: Tensor
-    decoded: Tensor | None = None
-
-
-@dataclass
-class GivenFrames:
-    """True frames (B, C, H, W), and for which samples they count, (B,) bool; None: for all."""
-
-    frames: Tensor
-    counts: Tensor | None = None
-
-    def over(self, predicted: Tensor | None) -> Tensor:
-        """The frames that the video goes on from."""
-        if self.counts is None or predicted is None:
-            return self.frames
-        return torch.where(self.counts[:, None, None, None], self.frames, predicted)
-
-
-@MODELS.register_module()
-class PredictionDataPreprocessor(BaseDataPreprocessor):
-    """Stacks clips, moves them and scales 0..255 to 0..1."""
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        """``inputs``, a list of (T, C, H, W) uint8, to one (B, T, C, H, W) float tensor.
-
-        Raises:
-            ValueError: Clips differ in size.
-        """
-        data = self.cast_data(data)
-        clips = list(data['inputs'])
-        for clip, sample in zip(clips, data['data_samples'], strict=True):
-            if clip.shape != clips[0].shape:
-                raise ValueError(
-                    f"clip '{sample.clip_name}' is {tuple(clip.shape)} (T, C, H, W), but "
-                    f"'{data['data_samples'][0].clip_name}' in the same batch is {tuple(clips[0].shape)}"
-                )
-        return dict(inputs=torch.stack(clips).float() / 255, data_samples=data['data_samples'])
 
 
 @MODELS.register_module()
@@ -162,7 +115,6 @@ class VideoPredictor(BaseModel):
         self.sampling = build(sampling) if sampling else None
         self.query_frames, self.predict_observed = query_frames, predict_observed
         self.residual, self.value_frame, self.carry = residual, value_frame, carry
-        self._stream: PredictionStream | None = None
 
     # The four steps of a frame, which rollout.advance puts in order.
 
@@ -289,62 +241,11 @@ class VideoPredictor(BaseModel):
 
     # Streaming.
 
-    def start(self, frame: Tensor, seed: int = 0) -> 'PredictionStream':
+    def start(self, frame: Tensor, seed: int = 0) -> PredictionStream:
         """Begin a stream with its first frame (C, H, W) in 0..1; its ``step`` takes every further one."""
-        self._stream = PredictionStream(self, seed)
-        self._stream.step(frame)
-        return self._stream
-
-    def step(self, frame: Tensor | None = None) -> Tensor:
-        """The next frame of the stream that ``start`` began last, see :meth:`PredictionStream.step`."""
-        if self._stream is None:
-            raise RuntimeError('step() before start(): begin a stream with start(frame)')
-        return self._stream.step(frame)
-
-
-class PredictionStream:
-    """A running video: its memory and its last frames. It goes on for any length at constant memory.
-
-    Attributes:
-        state: The memory's state.
-        index: Frames seen or predicted so far.
-    """
-
-    def __init__(self, model: VideoPredictor, seed: int = 0):
-        self.model, self.seed = model.eval(), seed
-        self.state, self.index = None, 0
-        self._window: deque[Tensor] = deque(maxlen=model.query_frames)
-
-    @torch.no_grad()
-    def step(self, frame: Tensor | None = None) -> Tensor | None:
-        """Predict the next frame.
-
-        Args:
-            frame: What it really was (C, H, W) in 0..1, to go on from; None: the stream goes on from the
-                prediction.
-
-        Returns:
-            What the model predicted (C, H, W), not clipped; None for the first frame.
-
-        Raises:
-            ValueError: There is no first frame, or a frame has another size than the first.
-        """
-        given = None
-        if frame is not None:
-            device = next(self.model.parameters()).device
-            given = GivenFrames(frame.to(device)[None])
-            if self._window and given.frames.shape != self._window[-1].shape:
-                first = tuple(self._window[-1].shape[1:])
-                raise ValueError(
-                    f'frame {self.index} is {tuple(frame.shape)}, but the stream began with {first} (C, H, W)'
-                )
-        elif self.state is None:
-            raise ValueError('the first step of a stream needs a frame')
-        features = self.model.encode_window(list(self._window) or [given.frames])
-        output, self.state = advance(self.model, self.state, features, given, seeds=(self.seed,))
-        self._window.append(output.taken)
-        self.index += 1
-        return None if output.predicted is None else output.predicted[0]
+        stream = PredictionStream(self, seed)
+        stream.step(frame)
+        return stream
 
 
 def _newest(features: FrameFeatures, like: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmstremn.models.segmentation.decoder import aggregate
+from mmstremn.models.segmentation.decoders import aggregate
 from mmstremn.structures import GivenIds
 
 

@@ -9,9 +9,10 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmstremn.memory import Entry
-from mmstremn.models.encoders import FrameFeatures, KeyEncoder, falling_strides, masks_of_others
+from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder, decreasing_strides
 from mmstremn.models.rollout import advance
-from mmstremn.models.segmentation.decoder import Segmentation, aggregate
+from mmstremn.models.segmentation.decoders import Segmentation, aggregate
+from mmstremn.models.segmentation.encoders import masks_of_others
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.models.segmentation.losses import presence_loss
@@ -31,9 +32,9 @@ class VOSegmentor(BaseModel):
     and so on.
 
     Args:
-        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), falling powers
-            of 2, are those of the maps that the decoder refines with; the first is the stride of the memory's
-            grid.
+        backbone: Config of the key encoder's backbone. Its ``strides`` (16, 8, 4 by default), decreasing
+            powers of 2, are those of the maps that the decoder refines with; the first is that of the
+            memory's grid.
         memory: Config; parts that name ``key_channels``, ``value_channels`` or ``decoder_channels`` get the
             model's.
         value_backbone: Config of the value encoder's backbone; 5 input channels and the memory's stride are
@@ -62,7 +63,7 @@ class VOSegmentor(BaseModel):
             None: objects are always taken to be there.
 
     Raises:
-        ValueError: Strides that are no falling powers of 2, not as many ``decoder.channels``, a
+        ValueError: Strides that are no decreasing powers of 2, not as many ``decoder.channels``, a
             ``size_divisor`` of the preprocessor that is no multiple of the stride, ``objects_at_once`` below
             1, or a wrong ``test_time``.
     """
@@ -92,7 +93,7 @@ class VOSegmentor(BaseModel):
         )
         self.memory = build(memory, **widths)
         self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
-        channels, strides = self.key_encoder.backbone.channels, falling_strides(self.key_encoder.backbone)
+        channels, strides = self.key_encoder.backbone.channels, decreasing_strides(self.key_encoder.backbone)
         if len(decoder['channels']) != len(strides):
             raise ValueError(
                 f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides '
@@ -131,7 +132,6 @@ class VOSegmentor(BaseModel):
         for part in self._frozen_parts():
             part.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # 1.3 times as fast on CPUs, and what tensor cores want
-        self._stream: VOSStream | MergedStream | None = None
 
     def _frozen_parts(self) -> list[torch.nn.Module]:
         return [self.get_submodule(name) for name in self.frozen]
@@ -276,22 +276,15 @@ class VOSegmentor(BaseModel):
             seed: For memories that draw at random.
 
         Returns:
-            The stream; call its ``step`` (or this model's) with every further frame.
+            The stream; call its ``step`` with every further frame.
         """
-        self._stream = self.new_stream(seed)
-        self._stream.step(frame, masks)
-        return self._stream
-
-    def step(self, frame, masks=None) -> Tensor:
-        """The next frame of the stream that ``start`` began last: ids (H, W), see :meth:`VOSStream.step`."""
-        if self._stream is None:
-            raise RuntimeError('step() before start(): begin a stream with start(frame, masks)')
-        return self._stream.step(frame, masks)
+        stream = self.new_stream(seed)
+        stream.step(frame, masks)
+        return stream
 
     def load_stream(self, path: str) -> VOSStream | MergedStream:
         """Go on with a stream that was saved with its ``save``, by a model of the same ``test_time``."""
-        self._stream = (VOSStream if self.test_time is None else MergedStream).load(self, path)
-        return self._stream
+        return (VOSStream if self.test_time is None else MergedStream).load(self, path)
 
 
 def _known(presence: Tensor, present: Tensor | None) -> Tensor:

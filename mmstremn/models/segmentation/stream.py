@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory import MemoryState
-from mmstremn.models.encoders import falling_strides
+from mmstremn.models.key_encoder import decreasing_strides
 from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks, impose
 from mmstremn.models.stream_files import (
@@ -316,7 +316,7 @@ def kind_of(model, variants: list[tuple[int | None, bool]] | None = None) -> dic
         memory=type(model.memory).__name__,
         per_object_key=model.memory.per_object_key,
         needs_selection=model.memory.needs_selection,
-        stride=falling_strides(model.key_encoder.backbone)[0],
+        stride=decreasing_strides(model.key_encoder.backbone)[0],
         key_channels=model.key_encoder.key.out_channels,
         value_channels=model.value_encoder.value_channels,
         test_time=test_time,

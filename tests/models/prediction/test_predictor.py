@@ -6,8 +6,8 @@ import torch
 from helpers.memory_cases import generator
 
 from mmstremn.memory import MEMORIES
-from mmstremn.models import PatchBackbone, PatchDecoder, PredictionLoss, VideoPredictor
-from mmstremn.models.prediction.predictor import GivenFrames
+from mmstremn.models import PatchBackbone, PatchDecoder, PredictionLoss, PredictionStream, VideoPredictor
+from mmstremn.models.prediction.given_frames import GivenFrames
 from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling
 from mmstremn.registry import MODELS
 from mmstremn.structures import PredictionDataSample
@@ -165,7 +165,7 @@ def test_a_stream_predicts_what_a_clip_does(memory, options):
     expected = predict(model, frames)[0]
     stream = model.start(frames[0, 0])
     for index in range(1, OBSERVED):
-        model.step(frames[0, index])
+        stream.step(frames[0, index])
     found = torch.stack([stream.step() for _ in range(LATER)])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert stream.index == OBSERVED + LATER
@@ -183,10 +183,9 @@ def test_a_thousand_steps_need_no_more_memory():
 
 
 def test_streams_refuse_what_they_cannot_use():
-    model = predictor()
-    with pytest.raises(RuntimeError, match=r'step\(\) before start\(\)'):
-        model.step()
-    stream = model.start(torch.zeros(1, SIZE, SIZE))
+    with pytest.raises(ValueError, match='the first step of a stream needs a frame'):
+        PredictionStream(predictor()).step()
+    stream = predictor().start(torch.zeros(1, SIZE, SIZE))
     with pytest.raises(ValueError, match=r'frame 1 is \(1, 8, 8\), but the stream began with \(1, 16, 16\)'):
         stream.step(torch.zeros(1, 8, 8))
 

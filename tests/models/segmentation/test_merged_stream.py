@@ -261,7 +261,7 @@ def test_a_saved_stream_goes_on_bit_by_bit(tmp_path):
     assert loaded.nbytes == stream.nbytes
     for index in range(4, 8):
         given = video.mask(index) if index == 6 else None
-        assert torch.equal(other.step(video.frame(index), given), stream.step(video.frame(index), given))
+        assert torch.equal(loaded.step(video.frame(index), given), stream.step(video.frame(index), given))
 
 
 def test_a_plain_stream_of_its_own_size_is_saved_with_it(tmp_path):

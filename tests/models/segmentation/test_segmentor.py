@@ -10,7 +10,7 @@ from helpers.vos_cases import BACKBONES, SquaresVideo, make_batch, make_clip, ma
 from mmengine.logging import MessageHub
 
 from mmstremn.models import aggregate
-from mmstremn.models.segmentation.decoder import Segmentation
+from mmstremn.models.segmentation.decoders import Segmentation
 from mmstremn.models.segmentation.segmentor import stack_masks
 from mmstremn.utils.palette import decode_palette_png
 
@@ -278,11 +278,11 @@ def test_streaming_equals_predict(memory, short_side):
     video = SquaresVideo(7, size=(41, 58), appear=(0, 3))
     sample = make_sample(video)
     model.predict([video], [sample])
-    model.start(video.frame(0), video.mask(0))
+    stream = model.start(video.frame(0), video.mask(0))
     masks = [video.mask(0)]
     for index in range(1, 7):
         new = np.where(video.mask(index) == 6, 6, 0) if index == 3 else None
-        masks.append(model.step(video.frame(index), new).numpy())
+        masks.append(stream.step(video.frame(index), new).numpy())
     assert (np.stack(masks)[1:] == as_arrays(sample)[1:]).all()
 
 

@@ -156,7 +156,7 @@ def test_a_saved_stream_goes_on_bit_by_bit(memory, tmp_path):
     for index in range(5, 10):
         given = np_only(video, index, 9) if index == 7 else None
         expected = stream.step(video.frame(index), given)
-        assert torch.equal(other.step(video.frame(index), given), expected)
+        assert torch.equal(loaded.step(video.frame(index), given), expected)
     assert_equal_states(loaded.state, stream.state)
 
 

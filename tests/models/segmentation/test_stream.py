@@ -259,9 +259,20 @@ def test_small_frames_work(model):
 # Bad input.
 
 
-def test_step_before_start(video):
-    with pytest.raises(RuntimeError, match=r'step\(\) before start\(\)'):
-        tiny_model(SLOTS).step(video.frame(0))
+def test_a_stream_that_has_not_begun_needs_masks(video):
+    with pytest.raises(ValueError, match='the first frame of a stream needs masks'):
+        tiny_model(SLOTS).new_stream().step(video.frame(0))
+
+
+def test_a_model_holds_no_stream(video):
+    """What runs is in the stream alone: two streams of one model do not meet."""
+    model = tiny_model(SLOTS).eval()
+    before = set(vars(model))
+    one, other = (model.start(video.frame(index), video.mask(index)) for index in (0, 2))
+    alone = tiny_model(SLOTS).eval().start(video.frame(0), video.mask(0)).step(video.frame(1))
+    other.step(video.frame(3))
+    assert torch.equal(one.step(video.frame(1)), alone)
+    assert set(vars(model)) == before and not hasattr(model, 'step')
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.int64, bool])

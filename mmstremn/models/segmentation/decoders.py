@@ -37,8 +37,8 @@ class MaskDecoder(nn.Module):
         value_channels: Cv.
         feature_channels: Channels of the frame's maps at these strides.
         channels: Widths at these strides.
-        strides: Of the maps, falling: the first is that of the memory, logits at the last are enlarged to the
-            frame.
+        strides: Of the maps, decreasing: the first is that of the memory, logits at the last are enlarged to
+            the frame.
     """
 
     def __init__(
