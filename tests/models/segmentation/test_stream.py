@@ -259,11 +259,6 @@ def test_small_frames_work(model):
 # Bad input.
 
 
-def test_a_stream_that_has_not_begun_needs_masks(video):
-    with pytest.raises(ValueError, match='the first frame of a stream needs masks'):
-        tiny_model(SLOTS).new_stream().step(video.frame(0))
-
-
 def test_a_model_holds_no_stream(video):
     """What runs is in the stream alone: two streams of one model do not meet."""
     model = tiny_model(SLOTS).eval()
