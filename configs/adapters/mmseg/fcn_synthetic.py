@@ -57,6 +57,8 @@ train_dataloader = dict(
         ],
     ),
 )
+# What mmseg.apis.inference_model and segment_video do to a picture.
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,

@@ -65,9 +65,9 @@ class MemoryTracker(BaseTracker):
     @torch.no_grad()
     def track(
         self,
-        model: nn.Module,
-        feats: list[Tensor],
-        data_sample,
+        model: nn.Module | None = None,
+        feats: list[Tensor] | None = None,
+        data_sample=None,
         img: Tensor | None = None,
         rescale: bool = True,
         **kwargs,
@@ -85,9 +85,19 @@ class MemoryTracker(BaseTracker):
             The detections that belong to a track, with ``instances_id`` (D,); masks stay with them.
 
         Raises:
+            TypeError: The model has no track head or hands no features over (SORT, DeepSORT, StrongSORT,
+                ByteTrack, OC-SORT).
             ValueError: Frames out of order or of another size (see :class:`VideoOrder`), or not one memory
                 but none or two.
         """
+        if feats is None or not hasattr(model, 'track_head'):
+            raise TypeError(
+                f'{type(model).__name__ if model is not None else "the model"} hands its tracker no '
+                'features of a '
+                'track head, from which a MemoryTracker takes what it remembers: expected MaskTrackRCNN or '
+                'QDTrack. '
+                'SORT, DeepSORT, StrongSORT, ByteTrack and OC-SORT keep the trackers of mmdet'
+            )
         if self._order.begins(data_sample.metainfo):
             self.reset()
         frame, found = data_sample.metainfo['frame_id'], data_sample.pred_instances

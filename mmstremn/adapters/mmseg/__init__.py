@@ -6,8 +6,6 @@ A config of mmsegmentation names it once and calls the parts by their scope::
     model = dict(
         decode_head=dict(
             type='mmstremn.MemoryDecodeHead', head=dict(type='FCNHead', ...), memory=dict(type='SlotMemory')))
-
-The underscore keeps the name apart from the library's.
 """
 
 from importlib.util import find_spec
@@ -20,6 +18,7 @@ if find_spec('mmseg') is None:
 from mmstremn.adapters.mmseg.cityscapes_sequence import CityscapesSequenceDataset
 from mmstremn.adapters.mmseg.disturbance import DisturbFrame
 from mmstremn.adapters.mmseg.feature_memory import FeatureMemory
+from mmstremn.adapters.mmseg.inference import segment_video
 from mmstremn.adapters.mmseg.mask_decoder_head import MaskDecoderHead
 from mmstremn.adapters.mmseg.memory_head import MemoryDecodeHead
 from mmstremn.adapters.mmseg.samplers import FrameRequest, VideoClipBatchSampler, VideoSampler
@@ -44,4 +43,5 @@ __all__ = [
     'VideoSampler',
     'VideoSegDataset',
     'VideoSegMetric',
+    'segment_video',
 ]

@@ -8,14 +8,25 @@ from mmengine.model import BaseModule
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS as MMSEG_MODELS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from mmstremn.adapters.mmseg.feature_memory import FeatureMemory
 from mmstremn.adapters.mmseg.order import Stream, find_clips, frames_of_video, state_before
 from mmstremn.registry import MODELS
 
-# Heads whose inputs differ between training and testing, are no list of maps, or that do not segment.
-UNSUPPORTED = ('DDRHead', 'PIDHead', 'SideAdapterCLIPHead', 'VPDDepthHead')
+UNSUPPORTED = dict.fromkeys(
+    ('DDRHead', 'PIDHead', 'SideAdapterCLIPHead', 'VPDDepthHead'),
+    'its inputs are not the same maps in training and testing',
+) | dict(
+    DPTHead='its inputs are pairs of a map and a class token',
+    IterativeDecodeHead='it holds a list of heads (KNet): wrap no list, use its kernel_generate_head alone',
+)
+IMAGES = (
+    'MemoryDecodeHead: samples without video_name are images, for which the memory is left out. For the '
+    'frames of '
+    'a video use mmstremn.adapters.mmseg.segment_video(model, frames)'
+)
 
 
 @MODELS.register_module()
@@ -47,7 +58,8 @@ class MemoryDecodeHead(BaseModule):
         init_cfg: As in mmengine.
 
     Raises:
-        ValueError: The head is of a kind that cannot be wrapped, or does not take ``level``.
+        ValueError: The head is of a kind that cannot be wrapped, does not take ``level``, or becomes one of
+            several.
     """
 
     def __init__(
@@ -139,6 +151,8 @@ class MemoryDecodeHead(BaseModule):
             maps = inputs[self.level]
             frames = [self._next(maps[i : i + 1], meta) for i, meta in enumerate(batch_img_metas)]
             inputs = self._with(inputs, torch.cat(frames))
+        else:
+            warnings.warn(IMAGES, stacklevel=2)  # Python shows it once
         return self.head.predict(inputs, batch_img_metas, test_cfg)
 
     def _next(self, x: Tensor, meta: dict) -> Tensor:
@@ -154,14 +168,26 @@ class MemoryDecodeHead(BaseModule):
         return inputs
 
 
+def _refuse_stage(parent: nn.Module, name: str, child: nn.Module) -> None:
+    """Refuse a head in a list: the first stage of a CascadeEncoderDecoder is trained with metainfo and tested
+    without."""
+    if isinstance(child, MemoryDecodeHead) and isinstance(parent, nn.ModuleList):
+        raise ValueError(
+            'MemoryDecodeHead cannot be one of several heads, such as a stage of CascadeEncoderDecoder: '
+            'that calls '
+            'its first stage without metainfo in testing. Use it as the decode_head of an EncoderDecoder'
+        )
+
+
+register_module_module_registration_hook(_refuse_stage)
+
+
 def _check_supported(head, cfg: dict) -> None:
-    reason = None
-    if not isinstance(head, BaseDecodeHead):
+    reason = UNSUPPORTED.get(type(head).__name__)
+    if reason is None and not isinstance(head, BaseDecodeHead):
         reason = 'it classifies masks or is no BaseDecodeHead of mmsegmentation'
     elif isinstance(head, BaseCascadeDecodeHead):
         reason = 'it is a stage of a cascade, which needs the output of another head'
-    elif type(head).__name__ in UNSUPPORTED:
-        reason = 'its inputs are not the same maps in training and testing'
     if reason:
         raise ValueError(
             f"MemoryDecodeHead cannot wrap '{cfg['type']}': {reason}; expected a head such as FCNHead or "

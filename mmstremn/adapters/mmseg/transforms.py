@@ -16,9 +16,9 @@ IGNORED = 255
 class LoadVideoFrame:
     """Loads a frame and its labels, in place of ``LoadImageFromFile`` and ``LoadAnnotations``.
 
-    Frames without labels get a map of 255 (ignored). In a test pipeline give it twice, with ``labels=False``
-    before the image is resized and ``image=False`` behind it, as mmsegmentation does: labels are compared at
-    their own size.
+    Frames without labels get a map of 255 (ignored); what is no frame of a data set gets none. In a test
+    pipeline give it twice, with ``labels=False`` before the image is resized and ``image=False`` behind it,
+    as mmsegmentation does: labels are compared at their own size.
 
     Args:
         image: Load the frame.
@@ -42,7 +42,7 @@ class LoadVideoFrame:
                 else _read(results['img_path'])
             )
             results.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
-        if self.labels:
+        if self.labels and ('video' in results or 'seg_map_path' in results):
             if 'video' in results:
                 labels = results['video'].labels(results['frame_index'])
             elif results['seg_map_path'] is None:

@@ -34,7 +34,7 @@ video_val_dataloader = dict(
         **video_data,
         split='val',
         pipeline=[
-            dict(type='mmstremn.LoadVideoFrame', labels=False),
+            dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
             dict(type='mmstremn.LoadVideoFrame', image=False),
             dict(type='PackSegInputs'),
