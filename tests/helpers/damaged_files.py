@@ -16,14 +16,15 @@ JUNK = (
 
 def damaged(data: bytes, number: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
     """``number`` damaged versions of a saved stream, each with a line that says what was done."""
-    path_free = _contents(data)
+    parts = contents(data)
     for index in range(number):
         rng = np.random.default_rng((seed, index))
         ways = (_bytes, _header, _tensor, _tensors)
-        yield ways[index % 4](rng, data, *copy.deepcopy(path_free))
+        yield ways[index % 4](rng, data, *copy.deepcopy(parts))
 
 
-def _contents(data: bytes) -> tuple[dict, dict[str, torch.Tensor]]:
+def contents(data: bytes) -> tuple[dict, dict[str, torch.Tensor]]:
+    """The header and the tensors of a saved stream."""
     length = int.from_bytes(data[:8], 'little')
     about = json.loads(json.loads(data[8 : 8 + length])['__metadata__']['stream'])
     return about, load(data)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from helpers.runs import ROOT
+from mmstremn.registry import MODELS
 
 PREDICTION = ROOT / 'configs/prediction'
 DIGITS = PREDICTION / 'stremn_moving_digits.py'
@@ -26,3 +28,16 @@ def tiny_digits(folder: Path) -> Path:
     path = folder / 'tiny_digits.py'
     cfg.dump(str(path))
     return path
+
+
+def tiny_predictor(memory: dict, seed: int = 0, **kwargs):
+    """A random predictor of grey frames, in evaluation mode."""
+    torch.manual_seed(seed)
+    config = dict(
+        type='VideoPredictor',
+        backbone=dict(type='ConvBackbone', widths=(4, 8)),
+        memory=memory,
+        key_channels=6,
+        value_channels=8,
+    )
+    return MODELS.build(config | kwargs).eval()

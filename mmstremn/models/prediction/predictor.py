@@ -115,6 +115,8 @@ class VideoPredictor(BaseModel):
         self.sampling = build(sampling) if sampling else None
         self.query_frames, self.predict_observed = query_frames, predict_observed
         self.residual, self.value_frame, self.carry = residual, value_frame, carry
+        self.key_channels, self.value_channels = key_channels, value_channels
+        self.frame_channels = frame_channels
 
     # The four steps of a frame, which rollout.advance puts in order.
 
@@ -246,6 +248,10 @@ class VideoPredictor(BaseModel):
         stream = PredictionStream(self, seed)
         stream.step(frame)
         return stream
+
+    def load_stream(self, path: str) -> PredictionStream:
+        """Go on with a stream that was saved with its ``save``, see :meth:`PredictionStream.load`."""
+        return PredictionStream.load(self, path)
 
 
 def _newest(features: FrameFeatures, like: Tensor) -> Tensor:

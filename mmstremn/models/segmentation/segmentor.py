@@ -267,12 +267,13 @@ class VOSegmentor(BaseModel):
         """A stream that has not begun; with ``test_time`` one that merges its variants."""
         return VOSStream(self, seed) if self.test_time is None else MergedStream(self, seed)
 
-    def start(self, frame, masks, seed: int = 0) -> VOSStream | MergedStream:
+    def start(self, frame, masks=None, seed: int = 0) -> VOSStream | MergedStream:
         """Begin a stream: the first frame with its masks.
 
         Args:
             frame: (H, W, 3) uint8 RGB array or tensor.
-            masks: (H, W) integer ids: 0 background, 255 void, all others objects.
+            masks: (H, W) integer ids (0 background, 255 void, all others objects), or another form that
+                :meth:`VOSStream.step` takes; None: the first object is given later.
             seed: For memories that draw at random.
 
         Returns:

@@ -50,7 +50,7 @@ class VOSStream:
 
     def __init__(self, model, seed: int = 0, short_side: int | None = None):
         self.model = model.eval()
-        self.seed = seed
+        self.seed = operator.index(seed)
         self.short_side = short_side
         self.state: MemoryState | None = None
         self.object_ids: list[int] = []

@@ -214,6 +214,70 @@ def test_a_stream_of_other_widths_is_refused(tmp_path):
         tiny_model(STREAMS['slots'], key_channels=12).load_stream(path)
 
 
+OPTIONS = {
+    'hidden channels': (
+        dict(type='ConvLSTMMemory', hidden_channels=8, kernel=3),
+        dict(hidden_channels=6),
+        "memory.hidden_channels 8, but this one's is 6",
+    ),
+    'layers': (
+        dict(type='STLSTMMemory', hidden_channels=8, kernel=3, layers=2),
+        dict(layers=1),
+        "memory.cells.1.type STLSTMCell, but this one's is None",
+    ),
+    'selector': (
+        STREAMS['random'],
+        dict(selector=dict(type='FIFOSelector')),
+        "memory.selector.type RandomSelector, but this one's is FIFOSelector",
+    ),
+    'slots': (STREAMS['slots'], dict(num_slots=3), "memory.num_slots 2, but this one's is 3"),
+    'every': (STREAMS['stcn'], dict(every=5), "memory.every 2, but this one's is 5"),
+    'gates': (
+        STREAMS['slots'],
+        dict(gates=[dict(type='EmptyFirst'), dict(type='KeepFirst')]),
+        "memory.gates.1.type None, but this one's is KeepFirst",
+    ),
+}
+
+
+@pytest.mark.parametrize('memory, change, message', OPTIONS.values(), ids=OPTIONS.keys())
+def test_a_stream_of_other_options_is_refused(memory, change, message, tmp_path):
+    path, video = str(tmp_path / 'stream.safetensors'), SquaresVideo(2)
+    tiny_model(memory).eval().start(video.frame(0), video.mask(0)).save(path)
+    with pytest.raises(ValueError, match=rf"stream.safetensors' is a stream of a model with {message}"):
+        tiny_model(memory | change).load_stream(path)
+
+
+def test_a_stream_of_another_short_side_is_refused(tmp_path):
+    path, video = str(tmp_path / 'stream.safetensors'), SquaresVideo(2)
+    tiny_model(short_side=32).eval().start(video.frame(0), video.mask(0)).save(path)
+    with pytest.raises(ValueError, match=r"a model with short_side 32, but this one's is 24"):
+        tiny_model(short_side=24).load_stream(path)
+
+
+def test_what_matters_in_training_alone_may_differ(tmp_path):
+    path, video = str(tmp_path / 'stream.safetensors'), SquaresVideo(2)
+    memory = dict(type='SlotMemory', num_slots=3, train_slots=2, selector=dict(type='GumbelSelector'))
+    tiny_model(memory).eval().start(video.frame(0), video.mask(0)).save(path)
+    other = tiny_model(memory | dict(train_slots=3))
+    other.memory.selector.temperature = 0.1  # as the hook leaves it
+    assert other.load_stream(path).index == 1
+
+
+def test_a_stream_without_an_object_is_saved(tmp_path):
+    path, video, model = str(tmp_path / 'stream.safetensors'), SquaresVideo(4), tiny_model().eval()
+    stream = model.start(video.frame(0))
+    stream.save(path)
+    loaded = model.load_stream(path)
+    assert (loaded.state, loaded.index, loaded.object_ids) == (None, 1, [])
+    for index in (1, 2, 3):
+        mask = video.mask(index) if index == 2 else None
+        assert torch.equal(loaded.step(video.frame(index), mask), stream.step(video.frame(index), mask))
+    assert loaded.began == 2
+    loaded.save(path)
+    assert model.load_stream(path).began == 2
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"stream file '.*none.safetensors' not found"):
         tiny_model().load_stream(str(tmp_path / 'none.safetensors'))
