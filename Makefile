@@ -1,7 +1,7 @@
 # make demo       train, test and show STReMN on synthetic videos (15 minutes at most on 2 cores)
-# make test       the test suite;  make test-all  the slow checks too: kills, long streams, and the built wheel under mim
-#                 (tests/test_packaging.py: a second environment with openmim that sees the torch of the first)
-# make lint       ruff;  make docs  the documentation site, in build/docs
+# make test       the test suite;  make test-all  the slow checks too: whole campaigns (tests/campaign), kills, long streams, and
+#                 the built wheel under mim (a second environment with openmim that sees the torch of the first)
+# make lint       ruff, the layers of imports;  make docs  the documentation site, in build/docs
 # All of them make .venv and install into it first; it is reused until setup.py or the pinned versions change.
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,11 +19,12 @@ test: $(STAMP)
 	$(PYTEST)
 
 test-all: $(STAMP)
-	$(PYTEST) -m 'slow or not slow'
+	MMSTREMN_CAMPAIGN=full $(PYTEST) -m 'slow or not slow'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -22,6 +22,8 @@ ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
 PREDICTION = ['torchmetrics', 'lpips']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
+# What the linters and the campaigns of tests need.
+CHECKS = ['hypothesis', 'import-linter', 'pycocotools']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,
@@ -29,7 +31,7 @@ EXTRAS = {
     'analysis': ANALYSIS,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
-    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'pytest-xdist', 'ruff'],
+    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'pytest-xdist', 'ruff', *CHECKS],
 }
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
 EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]
