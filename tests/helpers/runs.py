@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -65,12 +66,16 @@ def kill_at(event: str, what: str) -> None:
     """Let this process kill itself.
 
     Args:
-        event: ``'iteration'`` (after its update, before any hook), ``'half written'`` (half of a file is on
-            the disk), ``'before rename'``, ``'after rename'`` or ``'before removal'``.
-        what: The iteration, or the name of the file.
+        event: ``'iteration'``, ``'SIGTERM'`` or ``'SIGINT'`` (after the update of an iteration, before any
+            hook), ``'half written'`` (half of a file is on the disk), ``'before rename'``, ``'after
+            rename'``, ``'before removal'``, or ``'disk full'``.
+        what: The iteration, the name of the file, or the bytes that a file can have at most.
     """
-    if event == 'iteration':
-        _patch_call_hook(int(what))
+    if event in ('iteration', 'SIGTERM', 'SIGINT'):
+        _patch_call_hook(int(what), getattr(signal, event, signal.SIGKILL))
+    elif event == 'disk full':
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing raises an OSError
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(what), int(what)))
     elif event == 'half written':
         _patch(os, 'fsync', lambda handle: _halve(handle) if _name(handle) == f'{what}.partial' else False)
     elif event == 'before rename':
@@ -98,14 +103,14 @@ def _patch(module, function, condition, afterwards=False):
     setattr(module, function, patched)
 
 
-def _patch_call_hook(iteration):
+def _patch_call_hook(iteration, number):
     from mmengine.runner import Runner
 
     original = Runner.call_hook
 
     def patched(self, name, **kwargs):
         if name == 'after_train_iter' and self.iter == iteration:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         original(self, name, **kwargs)
 
     Runner.call_hook = patched

@@ -22,7 +22,7 @@ MOST_OBJECTS = 254  # ids of a stream are uint8, 255 is void
 
 
 @dataclass
-class Known:
+class KnownObjects:
     """The objects of the current video; object k has the id k + 1 in the stream.
 
     Attributes:
@@ -94,10 +94,12 @@ class MemoryMaskPropagation(BaseMOTModel):
         """A new video: nothing is known."""
         device = next(self.parameters()).device
         self._stream = self.segmentor.new_stream()
-        self._known = Known(torch.zeros(0, dtype=torch.long, device=device), torch.zeros(0, device=device))
+        self._known = KnownObjects(
+            torch.zeros(0, dtype=torch.long, device=device), torch.zeros(0, device=device)
+        )
 
     def loss(self, inputs: Tensor, data_samples: list[TrackDataSample], **kwargs):
-        """Not there.
+        """Raise: this model does not train.
 
         Raises:
             NotImplementedError: Always.

@@ -10,7 +10,7 @@ from mmstremn.models.layers import to_map, to_positions
 from mmstremn.models.rollout import advance
 from mmstremn.registry import build
 
-BANDS = 4  # a coordinate is told to the keys by sines and cosines of 1, 2, 4, 8 half periods
+BANDS = 4  # a coordinate enters the keys as sines and cosines of 1, 2, 4, 8 half periods
 NEARNESS = 1.5  # initial weight of the place; by it a map of 8 x 8 positions is read within about one of them
 
 

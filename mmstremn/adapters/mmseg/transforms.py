@@ -70,7 +70,7 @@ class ClipConsistent:
     """Steps that draw the same random numbers for all frames of a clip.
 
     A crop must not depend on the labels of a single frame, so ``cat_max_ratio`` of ``RandomCrop`` is set to
-    1. Samples that belong to no clip are transformed as ever. Steps must draw from the global generators of
+    1. Samples that belong to no clip are transformed as usual. Steps must draw from the global generators of
     Python, numpy or torch, as all of mmsegmentation's own do.
 
     Args:

@@ -1,0 +1,55 @@
+"""Trainings that are stopped by a signal, by Ctrl-C or by a full disk go on to the weights of the
+uninterrupted run."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.runs import TINY, largest_difference, run_tool
+
+LAST = 'iter_12.pth'
+EVERY = [(name, str(iteration)) for name in ('SIGTERM', 'SIGINT') for iteration in range(12)]
+SOME = random.Random(0).sample(EVERY, 4)
+
+
+def train(folder: Path, *args, **kwargs) -> int:
+    return run_tool('train', [TINY, '--work-dir', folder, *args], **kwargs)
+
+
+def weights(folder: Path) -> dict:
+    return torch.load(folder / LAST, weights_only=False)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp('uninterrupted')
+    assert train(folder) == 0
+    return weights(folder)
+
+
+@pytest.mark.parametrize('stop', SOME, ids=' '.join)
+def test_a_stopped_run_goes_on(stop, tmp_path, uninterrupted):
+    name, _ = stop
+    code = train(tmp_path, kill=stop)
+    assert code == -signal.SIGTERM if name == 'SIGTERM' else code != 0
+    assert train(tmp_path, '--resume') == 0
+    assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stop', [stop for stop in EVERY if stop not in SOME], ids=' '.join)
+def test_a_run_stopped_at_any_iteration_goes_on(stop, tmp_path, uninterrupted):
+    test_a_stopped_run_goes_on(stop, tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize('bytes_that_fit', [0, 1000, 20_000])
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written(bytes_that_fit, tmp_path, uninterrupted):
+    assert train(tmp_path, kill=('iteration', '7')) == -signal.SIGKILL
+    before = {path.name: path.read_bytes() for path in tmp_path.glob('iter_*')}
+    assert before
+    assert train(tmp_path, '--resume', kill=('disk full', str(bytes_that_fit))) != 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob('iter_*.pth')} == before
+    assert train(tmp_path, '--resume') == 0
+    assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5
