@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from mmstremn.apis import init_segmentor
-from mmstremn.datasets.io.images import as_single_object, read_ids
+from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.datasets.io.video_file import open_video
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models import VOSegmentor
@@ -98,19 +98,17 @@ def read_masks(video: Video, files: list[tuple[int, Path]]) -> dict[int, np.ndar
     Raises:
         ValueError: A mask is of another size than the video, shows no object, or lies outside the video.
     """
-    masks = {}
+    masks, reader = {}, MaskFiles(path for _, path in files)
     for index, path in files:
         if not 0 <= index < video.num_frames:
             raise ValueError(
                 f'{path}: frame {index}, expected one of 0..{video.num_frames - 1} of {video.name}'
             )
-        ids = read_ids(path)
+        ids = reader.read(path)
         if ids.shape != video.size:
             raise ValueError(
                 f'{path}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
             )
-        if mask_ids(ids) <= {0, VOID} and VOID in mask_ids(ids):
-            ids = as_single_object(ids)  # black and white
         if not mask_ids(ids) - {0, VOID}:
             raise ValueError(f'{path}: the mask is empty, expected at least one object (an id in 1..254)')
         masks[index] = ids

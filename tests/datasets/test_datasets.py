@@ -11,7 +11,8 @@ from mmengine.dataset import pseudo_collate
 from PIL import Image
 
 from mmstremn.datasets import DAVISDataset, SampleRequest, StaticImageDataset, VideoFile, open_video
-from mmstremn.datasets.io.images import read_ids, read_rgb
+from mmstremn.datasets.io.images import read_rgb
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.vos.base import draw_frames
 from mmstremn.registry import DATASETS, build
 from mmstremn.structures.video import VOID, iterate_frames
@@ -299,8 +300,8 @@ def test_read_ids_gives_stored_values(tmp_path):
     ids = draw_ids(0, (1, 5, 255))
     save_ids(tmp_path / 'palette.png', ids)
     Image.fromarray(ids).save(tmp_path / 'grey.png')
-    assert np.array_equal(read_ids(tmp_path / 'palette.png'), ids)
-    assert np.array_equal(read_ids(tmp_path / 'grey.png'), ids)
+    assert np.array_equal(read_mask(tmp_path / 'palette.png'), ids)
+    assert np.array_equal(read_mask(tmp_path / 'grey.png'), ids)
 
 
 def test_real_sequences_load(real_data):

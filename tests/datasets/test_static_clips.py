@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from mmstremn.datasets import SampleRequest, StaticClipDataset, ThinPlateWarp
-from mmstremn.datasets.io.images import read_grey_ids
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.vos.static_clips import load_photograph, paste
 from mmstremn.datasets.vos.static_layouts import find_pairs
 from mmstremn.registry import DATASETS, TRANSFORMS, build
@@ -205,7 +205,7 @@ KINDS = {
     'empty file': 'expected a whole picture',
     'another size': '60 x 64 pixels, expected 64 x 64 like',
     'no object': 'shows no object',
-    'colours': 'wrong palette/mode',
+    'colours': 'colours, expected one for each object',
 }
 
 
@@ -301,7 +301,7 @@ def test_bad_arguments_are_named(tmp_path):
 def test_grey_masks_saved_in_colour_are_read(tmp_path):
     pair = find_pairs_of(tmp_path)
     assert np.array_equal(load_photograph(pair).mask(0), square())
-    assert np.array_equal(read_grey_ids(pair.mask), square() * 255)
+    assert np.array_equal(read_mask(pair.mask), square())
 
 
 def find_pairs_of(root):

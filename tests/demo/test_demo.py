@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmstremn.apis import init_segmentor
 from mmstremn.datasets import SyntheticVOSDataset
-from mmstremn.datasets.io.images import read_ids
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.structures.video import Video
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import write_overlay_video
@@ -185,8 +185,8 @@ def test_vos_demo_segments_a_video_and_takes_a_further_mask(segment, clip):
     assert code == 0
     assert num_frames(out / 'overlay.mp4') == 10
     assert (out / 'slots.png').is_file()
-    masks = [read_ids(path) for path in sorted((out / 'masks').glob('*.png'))]
-    first, late = read_ids(clip / 'first.png'), read_ids(clip / 'late.png')
+    masks = [read_mask(path) for path in sorted((out / 'masks').glob('*.png'))]
+    first, late = read_mask(clip / 'first.png'), read_mask(clip / 'late.png')
     assert len(masks) == 10
     assert np.array_equal(masks[0], first)
     assert not any((ids == 7).any() for ids in masks[:5])
@@ -198,7 +198,7 @@ def test_vos_demo_segments_pictures_and_names_the_masks_after_them(segment):
     code, out = segment('pictures', 'black_and_white.png', '--short-side', '32')
     assert code == 0
     assert sorted(path.name for path in (out / 'masks').iterdir()) == [f'p{index}.png' for index in range(10)]
-    assert set(np.unique(read_ids(out / 'masks/p0.png'))) == {0, 1}
+    assert set(np.unique(read_mask(out / 'masks/p0.png'))) == {0, 1}
 
 
 def test_vos_demo_draws_no_slots_where_there_are_none(segment, tmp_path):

@@ -1,4 +1,4 @@
-"""Palette or grey PNGs of object ids, one a frame."""
+"""Pictures of masks, one a frame: ids, black and white, or a colour per object."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,49 +13,53 @@ from mmstremn.datasets.conversion.annotation import (
     annotation_folders,
     check_label,
 )
-from mmstremn.datasets.io.images import as_single_object, read_ids
+from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.structures.video import VOID, mask_ids
+
+SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.webp', '.jpg', '.jpeg')
 
 
 def read_masks(
     path: Path, videos: dict[str, FrameFolder], labels: Sequence[str] | None = None
 ) -> dict[str, dict[int, AnnotatedFrame]]:
-    """The annotated frames of each video, by their places; an object's label is its id.
+    """The annotated frames of each video, by their places.
 
-    255 is void. A black and white mask (0 and 255 alone) shows object 1.
+    An object's label is its id, or its name in CVAT's ``labelmap.txt``. What the files mean is decided by
+    :class:`~mmstremn.datasets.io.masks.MaskFiles`.
 
     Args:
-        path: The folder of the PNGs, named like the frames (for several videos, of a folder each).
+        path: The folder of the pictures, named like the frames (for several videos, of a folder each).
         videos: The frames.
-        labels: Other ids are an error; None: any.
+        labels: Other labels are an error; None: any.
 
     Raises:
         FileNotFoundError: A mask has no frame.
-        ValueError: A file is no picture of ids.
+        ValueError: A file is no mask, or what it means cannot be told.
     """
     found = {}
     for name, folder in annotation_folders(path, videos).items():
         if folder.resolve() == videos[name].path.resolve():
             raise ValueError(f'{folder}: expected masks in a folder of their own, these are the frames')
-        files = sorted(folder.glob('*.png'))
-        found[name] = {videos[name].place(file.stem, str(file)): _read(file, labels) for file in files}
+        files = {
+            videos[name].place(file.stem, str(file)): file
+            for file in folder.iterdir()
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith('.')
+        }
+        masks = MaskFiles([file for _, file in sorted(files.items())])
+        found[name] = {place: _read(masks, file, labels) for place, file in sorted(files.items())}
     return found
 
 
-def _read(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
-    ids = _load(path)
+def _read(masks: MaskFiles, path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
+    ids = masks.read(path)
     regions = []
     for k in sorted(mask_ids(ids) - {0}):
-        if k != VOID:
-            check_label(str(k), labels, str(path))
-        regions.append(Region(None if k == VOID else str(k), partial(_draw, path, k)))
+        label = None if k == VOID else masks.labels.get(k, str(k))
+        if label is not None:
+            check_label(label, labels, str(path))
+        regions.append(Region(label, partial(_draw, masks, path, k)))
     return AnnotatedFrame(str(path), ids.shape, regions)
 
 
-def _draw(path: Path, k: int, size: tuple[int, int]) -> np.ndarray:
-    return _load(path) == k
-
-
-def _load(path: Path) -> np.ndarray:
-    ids = read_ids(path)
-    return as_single_object(ids) if mask_ids(ids) <= {0, VOID} and VOID in mask_ids(ids) else ids
+def _draw(masks: MaskFiles, path: Path, k: int, size: tuple[int, int]) -> np.ndarray:
+    return masks.read(path) == k

@@ -8,7 +8,8 @@ from threading import Lock
 import av
 import numpy as np
 
-from mmstremn.datasets.io.images import read_header, read_ids, read_rgb
+from mmstremn.datasets.io.images import read_header, read_rgb
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
 from mmstremn.structures.video import Video
 
@@ -27,7 +28,7 @@ class _UnlabelledVideo(Video):
         self.path = Path(path)
         self.name = self.path.stem
         self.size, self.num_frames = self._probe()
-        self.first_mask = read_ids(first_mask) if isinstance(first_mask, (str, Path)) else first_mask
+        self.first_mask = read_mask(first_mask) if isinstance(first_mask, (str, Path)) else first_mask
         if self.first_mask is not None and self.first_mask.shape != self.size:
             source = first_mask if isinstance(first_mask, (str, Path)) else 'first mask'
             raise ValueError(

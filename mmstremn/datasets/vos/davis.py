@@ -10,15 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmstremn.datasets.io.images import (
-    as_single_object,
-    read_ids,
-    read_rgb,
-    resize_ids,
-    resize_rgb,
-    scaled_size,
-)
-from mmstremn.datasets.samplers import SampleRequest
+from mmstremn.datasets.io.images import read_rgb, resize_ids, resize_rgb, scaled_size
+from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.davis_layout import read_sequence, read_sequence_names
 from mmstremn.registry import DATASETS
@@ -50,7 +43,7 @@ class DAVISVideo(Video):
         self.frame_files = list(frame_files)
         self.mask_files = dict(sorted(mask_files.items()))
         self.size = scaled_size(size, short_side)
-        self.single_object = single_object
+        self.masks = MaskFiles(self.mask_files.values(), single_object)
 
     @property
     def num_frames(self) -> int:
@@ -75,16 +68,15 @@ class DAVISVideo(Video):
 
     def source_mask(self, index: int) -> np.ndarray:
         """The mask of an annotated frame at the size of its file."""
-        ids = read_ids(self.mask_files[index])
-        return as_single_object(ids) if self.single_object else ids
+        return self.masks.read(self.mask_files[index])
 
 
 @DATASETS.register_module()
 class DAVISDataset(VOSDataset):
     """Sequences in the DAVIS layout. Frames may lack masks; objects may appear after frame 0.
 
-    Construction reads the names and headers of all files (no decoding) and, in ``test_mode``, the first
-    masks.
+    Any ids in 1..254 will do. Construction reads the names and headers of all files (no decoding) and, in
+    ``test_mode``, the masks up to the first that shows an object; frames before it have empty predictions.
 
     Args:
         data_root: Holds ``JPEGImages``, ``Annotations`` and, unless ``split`` is None, ``ImageSets``.
@@ -98,9 +90,8 @@ class DAVISDataset(VOSDataset):
         **kwargs: See ``VOSDataset``.
 
     Raises:
-        FileNotFoundError: The root, list, folder, a frame between others or (testing) the first mask is
-            missing.
-        ValueError: A file has another size or mode than expected, or (testing) ids are not 1..n.
+        FileNotFoundError: The root, list, folder or a frame between others is missing.
+        ValueError: A file has another size or mode than expected, or (testing) no mask shows an object.
     """
 
     def __init__(
@@ -128,14 +119,6 @@ class DAVISDataset(VOSDataset):
         with ThreadPoolExecutor(max_workers=8) as pool:
             return [dict(video=video) for video in pool.map(self._read, names)]
 
-    def test_item(self, request: SampleRequest) -> dict:
-        """See ``VOSDataset``. Resized masks may lose tiny objects, so only masks as they are must have ids
-        1..n."""
-        item = super().test_item(request)
-        if self.short_side is None:
-            _check_object_ids(item['data_samples'].object_ids, f"video '{item['inputs'].name}'")
-        return item
-
     def _read(self, name: str) -> DAVISVideo:
         frame_dir, mask_dir = (
             Path(self.data_prefix[kind], self.resolution, name) for kind in ('frames', 'masks')
@@ -143,27 +126,19 @@ class DAVISDataset(VOSDataset):
         files = read_sequence(frame_dir, mask_dir, self.consecutive)
         video = DAVISVideo(name, *files, single_object=self.year == 2016, short_side=self.short_side)
         if self.test_mode:
-            _check_first_mask(video, mask_dir)
+            _check_shows_object(video)
         return video
 
 
-def _check_first_mask(video: DAVISVideo, mask_dir: Path) -> None:
-    """Decode the later masks only where the ids of the first are not 1..n already."""
-    if 0 not in video.mask_files:
-        raise FileNotFoundError(
-            f'{mask_dir / video.frame_names[0]}.png: no such file, expected the first mask'
-        )
-    first = mask_ids(video.source_mask(0)) - {0}
-    objects = first - {VOID}
-    if objects and max(objects) == len(objects):
-        return
-    later = (mask_ids(video.source_mask(index)) for index in video.annotated[1:])
-    hint = ' (all of it is 0 or 255, void: for masks of DAVIS 2016 set year=2016)' if first == {VOID} else ''
-    _check_object_ids(sorted(first.union(*later) - {0, VOID}), f'first mask {video.mask_files[0]}{hint}')
-
-
-def _check_object_ids(ids: list[int], where: str) -> None:
-    if not ids:
-        raise ValueError(f'{where} is empty, and so are later ones: expected at least one object to follow')
-    if ids != list(range(1, len(ids) + 1)):
-        raise ValueError(f'{where}: object ids {ids} have gaps, expected 1..{len(ids)}')
+def _check_shows_object(video: DAVISVideo) -> None:
+    """Decode masks until one shows an object."""
+    values = set()
+    for index in video.annotated:
+        values |= mask_ids(video.source_mask(index))
+        if values - {0, VOID}:
+            return
+    hint = ' (all of it is 0 or 255, void: for masks of DAVIS 2016 set year=2016)' if VOID in values else ''
+    first = next(iter(video.mask_files.values()))
+    raise ValueError(
+        f'first mask {first}{hint} is empty, and so are later ones: expected at least one object to follow'
+    )

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mmstremn.datasets.io.images import read_header
+from mmstremn.datasets.io.masks import read_mask_header
 
 FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
 MASK_SUFFIXES = ('.png',)
@@ -111,7 +112,7 @@ def _check_sizes(frames: dict[str, str], masks: dict[str, str]) -> tuple[int, in
     first = next(iter(frames.values()))
     height, width = read_header(first)
     sizes = [(path, read_header(path)) for path in frames.values()]
-    sizes += [(path, read_header(path, is_mask=True)) for path in masks.values()]
+    sizes += [(path, read_mask_header(path)) for path in masks.values()]
     for path, size in sizes:
         if size != (height, width):
             raise ValueError(

@@ -9,7 +9,8 @@ import torch
 from mmengine.logging import print_log
 from torchvision import tv_tensors
 
-from mmstremn.datasets.io.images import as_single_object, read_grey_ids, read_rgb, read_whole_size
+from mmstremn.datasets.io.images import read_rgb, read_whole_size
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.samplers import SampleRequest
 from mmstremn.datasets.vos.base import NoObjectError, VOSDataset
 from mmstremn.datasets.vos.static_layouts import ImagePair, find_pairs
@@ -173,10 +174,10 @@ def load_photograph(pair: ImagePair) -> Photograph:
     """Decode a pair.
 
     Raises:
-        ValueError: A file is no whole picture, the mask has another size than the image, is in colour or
-            shows no object.
+        ValueError: A file is no whole picture, the mask has another size than the image or shows no
+            object.
     """
-    frame, mask = read_rgb(pair.image), as_single_object(read_grey_ids(pair.mask))
+    frame, mask = read_rgb(pair.image), read_mask(pair.mask, single_object=True)
     _check_sizes(pair, frame.shape[:2], mask.shape)
     if not mask.any():
         raise ValueError(

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from mmstremn.datasets.io.images import as_single_object, read_header, read_ids, read_rgb
+from mmstremn.datasets.io.images import read_header, read_rgb
+from mmstremn.datasets.io.masks import read_mask, read_mask_header
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.registry import DATASETS
 from mmstremn.structures.video import Video
@@ -24,7 +25,7 @@ class StaticImage(Video):
         return read_rgb(self.image_path)
 
     def mask(self, index: int):
-        return as_single_object(read_ids(self.mask_path))
+        return read_mask(self.mask_path, single_object=True)
 
 
 @DATASETS.register_module()
@@ -35,13 +36,13 @@ class StaticImageDataset(VOSDataset):
     Args:
         data_root: Holds the list and the two folders.
         ann_file: A text file with one name a line, without suffix.
-        image_dir, mask_dir, image_suffix, mask_suffix: Where a name's two files are. A mask is 1-bit, palette
-            or grey.
+        image_dir, mask_dir, image_suffix, mask_suffix: Where a name's two files are. All that is
+            not background is the object.
         **kwargs: See ``VOSDataset``.
 
     Raises:
         FileNotFoundError: The list, an image or its mask is missing.
-        ValueError: A mask is an RGB picture or has another size than its image.
+        ValueError: A mask has another size than its image.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class StaticImageDataset(VOSDataset):
             )
         if not os.path.isfile(mask):
             raise FileNotFoundError(f'{mask}: no such file, expected the mask of {image}')
-        size, mask_size = read_header(image), read_header(mask, is_mask=True)
+        size, mask_size = read_header(image), read_mask_header(mask)
         if size != mask_size:
             raise ValueError(
                 f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {image}'

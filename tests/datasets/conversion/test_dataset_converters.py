@@ -16,7 +16,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmstremn.datasets import DAVISDataset, SampleRequest
-from mmstremn.datasets.io.images import read_ids
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.registry import MODELS
 
 TOOL = ROOT / 'tools/dataset_converters/to_davis.py'
@@ -36,8 +36,8 @@ def convert(capsys):
     return run
 
 
-def read_mask(out, video, index):
-    return read_ids(out / 'Annotations/480p' / video / f'{index:05d}.png')
+def written_mask(out, video, index):
+    return read_mask(out / 'Annotations/480p' / video / f'{index:05d}.png')
 
 
 def member_files(out, video, kind='Annotations'):
@@ -63,9 +63,9 @@ def test_labelme_to_davis(tmp_path, convert):
         'my_video\n'
     ] * 2
     assert member_files(out, 'my_video') == ['00000.png', '00002.png', '00010.png']
-    assert np.array_equal(read_mask(out, 'my_video', 0), np.where(draw_ids(0, (1, 2)) == 1, 1, 0))
-    assert np.array_equal(read_mask(out, 'my_video', 2), draw_ids(2, (1, 2)))
-    assert not read_mask(out, 'my_video', 10).any()
+    assert np.array_equal(written_mask(out, 'my_video', 0), np.where(draw_ids(0, (1, 2)) == 1, 1, 0))
+    assert np.array_equal(written_mask(out, 'my_video', 2), draw_ids(2, (1, 2)))
+    assert not written_mask(out, 'my_video', 10).any()
     video = DAVISDataset(out, split='val', test_mode=True)[0]['inputs']
     assert video.annotated == [0, 2, 10] and video.object_ids == [1, 2] and list(video.prompts) == [0, 2]
 
@@ -77,8 +77,8 @@ def test_groups_are_objects_and_parts_of_one_object_are_joined(tmp_path, convert
     out = tmp_path / 'out'
     assert convert('labelme', frames, out)[0] == 0
     assert json.loads((out / 'ids.json').read_text())['a'] == dict(dog_3=1, dog_7=2)
-    assert np.array_equal(read_mask(out, 'a', 0), draw_ids(0, (1, 2)))
-    assert np.array_equal(read_mask(out, 'a', 1), np.where(draw_ids(1, (1, 2)) > 0, 2, 0))
+    assert np.array_equal(written_mask(out, 'a', 0), draw_ids(0, (1, 2)))
+    assert np.array_equal(written_mask(out, 'a', 1), np.where(draw_ids(1, (1, 2)) > 0, 2, 0))
 
 
 def test_circles_and_masks_of_labelme(tmp_path, convert):
@@ -91,7 +91,7 @@ def test_circles_and_masks_of_labelme(tmp_path, convert):
     )
     out = tmp_path / 'out'
     assert convert('labelme', frames, out)[0] == 0
-    mask = read_mask(out, 'a', 0)
+    mask = written_mask(out, 'a', 0)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     disk = np.hypot(rows - 20, columns - 20) < 8
     assert ((mask == 1) != disk).sum() <= 0.05 * disk.sum()
@@ -158,7 +158,7 @@ def test_coco_to_davis(tmp_path, convert, compressed):
     assert code == 0, output
     assert member_files(out, 'a') == ['00000.png', '00004.png']
     for index in (0, 4):
-        assert np.array_equal(read_mask(out, 'a', index), draw_ids(index, (1, 2)))
+        assert np.array_equal(written_mask(out, 'a', index), draw_ids(index, (1, 2)))
 
 
 def test_track_ids_tell_objects_of_one_category_apart_and_crowds_are_void(tmp_path, convert):
@@ -176,7 +176,7 @@ def test_track_ids_tell_objects_of_one_category_apart_and_crowds_are_void(tmp_pa
     )
     assert json.loads((out / 'ids.json').read_text())['a'] == dict(dog_4=1, dog_9=2)
     expected = draw_ids(3, (1, 2))
-    assert np.array_equal(read_mask(out, 'a', 3), np.where(expected == 1, 255, expected))
+    assert np.array_equal(written_mask(out, 'a', 3), np.where(expected == 1, 255, expected))
 
 
 def test_youtube_vis_to_davis(tmp_path, convert):
@@ -201,7 +201,7 @@ def test_youtube_vis_to_davis(tmp_path, convert):
     assert member_files(out, 'one') == ['00000.png', '00002.png'] and member_files(out, 'two') == [
         '00000.png'
     ]
-    assert np.array_equal(read_mask(out, 'one', 2), draw_ids(2, (1, 2)))
+    assert np.array_equal(written_mask(out, 'one', 2), draw_ids(2, (1, 2)))
 
 
 def test_run_lengths_without_pycocotools_say_what_to_install(tmp_path, convert, monkeypatch):
@@ -227,7 +227,7 @@ def test_masks_with_gaps_in_their_ids_and_void(tmp_path, convert):
     assert json.loads((out / 'ids.json').read_text())['a'] == {'2': 1, '7': 2}
     expected = draw_ids(0, (1, 2))
     expected[:, -4:] = 255
-    assert np.array_equal(read_mask(out, 'a', 0), expected)
+    assert np.array_equal(written_mask(out, 'a', 0), expected)
     assert DAVISDataset(out, split='val', test_mode=True)[0]['data_samples'].object_ids == [1, 2]
 
 
@@ -236,7 +236,7 @@ def test_black_and_white_masks_show_one_object(tmp_path, convert):
     (tmp_path / 'masks').mkdir()
     Image.fromarray((draw_ids(0) > 0).astype(np.uint8) * 255).save(tmp_path / 'masks/0.png')
     assert convert('masks', frames, tmp_path / 'out', '--annotations', tmp_path / 'masks')[0] == 0
-    assert np.array_equal(read_mask(tmp_path / 'out', 'a', 0), draw_ids(0))
+    assert np.array_equal(written_mask(tmp_path / 'out', 'a', 0), draw_ids(0))
 
 
 # Bad input: what is wrong, in which file, and nothing is written
@@ -331,8 +331,10 @@ def test_bad_masks_and_frames(tmp_path, convert):
 
     save_ids(masks / '0.png', draw_ids(0, size=(40, 60)))
     assert '0.png: 60 x 40 pixels, expected 64 x 48 pixels like' in message()
-    Image.fromarray(draw_frame(draw_ids(0))).save(masks / '0.png')
-    assert '0.png: wrong palette/mode' in message()
+    Image.fromarray(draw_ids(0)).convert('CMYK').save(masks / '0.png'.replace('png', 'tif'))
+    (masks / '0.png').unlink()
+    assert '0.tif: wrong palette/mode' in message()
+    (masks / '0.tif').unlink()
     save_ids(masks / '0.png', draw_ids(0))
     save_ids(masks / '40.png', draw_ids(0))
     assert "40.png: no frame '40'" in message()

@@ -1,0 +1,400 @@
+"""Masks from files: every entry point reads them here, and the masks of a video are read by one rule.
+
+What is stored may be object ids, a black and white picture of one object, or a colour for each object.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.logging import print_log
+from PIL import Image
+
+from mmstremn.datasets.io.images import decode_picture
+from mmstremn.datasets.io.labelmap import find_labelmap
+from mmstremn.structures.masks import MAX_ID, WHITE, black_and_white
+from mmstremn.structures.video import VOID, mask_ids
+from mmstremn.utils.palette import DAVIS_PALETTE
+
+INDEX_MODES, GREY_MODES, COLOUR_MODES = ('P', '1'), ('L',), ('RGB', 'RGBA', 'LA', 'La', 'PA')
+DEEP_MODES = ('I', 'I;16', 'I;16B', 'I;16L')
+MODES = (*INDEX_MODES, *GREY_MODES, *COLOUR_MODES, *DEEP_MODES)
+LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
+WANTED = 'expected a palette or grey PNG of object ids (0 background, 1, 2, ...), without smoothing'
+FIRST_SHADE = 32  # grey levels that all lie from here up are shades somebody drew, not ids
+OPAQUE, HALF = 128, 128
+STANDARD = 22  # colours by which the palette of DAVIS is known; further ones differ between versions
+SAID: set[Path] = set()
+FEW = 8  # levels that are too few for smooth edges
+
+
+class Stored(NamedTuple):
+    """What a mask file stores.
+
+    Attributes:
+        values: (H, W) integers: palette indices, grey levels, or colours as 0xRRGGBB (-1 where transparent).
+        kind: ``'index'``, ``'grey'``, ``'deep'`` (more than 8 bits) or ``'colour'``.
+        palette: (N, 3) uint8 colours of the indices, or None.
+        is_lossy: The file's compression changes values.
+    """
+
+    values: np.ndarray
+    kind: str
+    palette: np.ndarray | None = None
+    is_lossy: bool = False
+
+    def colours(self) -> np.ndarray:
+        """The values (H, W) as colours."""
+        if self.palette is None or self.kind == 'colour':
+            return self.values
+        table = np.zeros(256, np.int64)
+        table[: len(self.palette)] = _packed(self.palette)
+        return table[self.values]
+
+
+def read_mask(path: str | Path, single_object: bool = False) -> np.ndarray:
+    """The object ids (H, W) uint8 of one mask; see :class:`MaskFiles`, which is for the masks of a video."""
+    return MaskFiles([path], single_object).read(path)
+
+
+def read_mask_header(path: str | Path) -> tuple[int, int]:
+    """(H, W) of a mask, without decoding it. Raises a ValueError where its mode is none of a mask."""
+    return decode_picture(path, lambda image: _check_mode(image, path).size[::-1])
+
+
+class MaskFiles:
+    """The mask files of one video (or of one run), all read by the same rule.
+
+    - Palette PNGs hold ids: 0 background, 255 void. Where every file has a palette of its own, in another
+      order, they hold colours.
+    - Grey pictures hold ids too, unless they are black and white, with or without smooth edges or the noise
+      of JPEG: then they show one object, id 1, where they are at least 128. Which of the two it is, is
+      decided by the first mask that is not empty.
+    - 16-bit pictures hold ids, 8-bit levels times 257, or, where numbers exceed 255, objects that get the
+      ids 1, 2, ... in ascending order of their numbers.
+    - Pictures in colour hold one object per colour, the same in all files. Its id is its place in CVAT's
+      ``labelmap.txt`` (beside the files, or up to two folders above), or in the palette of DAVIS, or else
+      its number in the order in which the colours appear; black and transparent pixels are background. If all
+      are shades of grey the pictures are read as grey ones.
+
+    Args:
+        paths: The files in the order of their frames.
+        single_object: All that is not background is object 1 (DAVIS 2016, collections of photographs).
+
+    Attributes:
+        labels: The names of ids that ``labelmap.txt`` gives, once a picture in its colours was read.
+    """
+
+    def __init__(self, paths: Iterable[str | Path], single_object: bool = False):
+        self.paths = [str(path) for path in paths]
+        self.single_object = single_object
+        self.labels: dict[int, str] = {}
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """The object ids of one of the files: (H, W) uint8.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is no whole picture, of a mode that masks do not have, or what it means
+                cannot be told; the message names the file and says what to do.
+        """
+        stored = load_mask(path)
+        if self.single_object:
+            return _one_object(stored, path)
+        if stored.kind == 'index':
+            is_shuffled = self._has_other_palette(stored) and self._palettes_are_shuffled
+            return self._from_colours(stored, path) if is_shuffled else stored.values
+        if stored.kind == 'deep':
+            return self._from_deep(stored, path)
+        if stored.kind == 'colour' and self._ids_of_colours is not None:
+            return self._from_colours(stored, path)
+        return self._from_grey(_grey(stored), path)
+
+    def _from_grey(self, stored: Stored, path) -> np.ndarray:
+        values = stored.values
+        levels = mask_ids(values)
+        one = _white(stored) if max(levels) >= WHITE else None
+        if one is not None and self._shows_one_object:
+            _say_one_object(path)
+            return one.astype(np.uint8)
+        if levels <= {0, VOID}:
+            return values
+        if stored.is_lossy:
+            raise ValueError(f'{path}: {WANTED}; JPEG changes the ids, save the masks as PNG')
+        if len(levels) > FEW and _is_smooth(values):
+            raise ValueError(
+                f'{path}: {len(levels)} grey levels, most of them along edges: {WANTED} '
+                '(or black and white for one object)'
+            )
+        if VOID in levels and levels - {0, VOID} and min(levels - {0}) >= FIRST_SHADE:
+            raise ValueError(
+                f'{path}: grey levels {sorted(levels)}: 255 is void in masks of ids, and these look like '
+                f'shades of objects; {WANTED}, or a palette PNG where 255 is meant to be void'
+            )
+        return values
+
+    def _from_deep(self, stored: Stored, path) -> np.ndarray:
+        rule = self._rule_of_deep
+        if isinstance(rule, int):
+            return self._from_grey(Stored((stored.values // rule).astype(np.uint8), 'grey'), path)
+        return np.searchsorted(rule, stored.values).astype(np.uint8)
+
+    @cached_property
+    def _rule_of_deep(self) -> int | np.ndarray:
+        """By what the values of the video are divided, or all of them in ascending order, 0 first."""
+        numbers = [np.unique(stored.values) for _, stored in self._loaded() if stored.kind == 'deep']
+        numbers = np.unique(np.concatenate([[0], *numbers]))
+        if numbers[-1] <= VOID:
+            return 1
+        if numbers[-1] <= 0xFFFF and (not (numbers % 257).any() or len(numbers) > MAX_ID + 1):
+            return 257  # 8 bits that were widened, or a black and white picture with smooth edges
+        if len(numbers) > MAX_ID + 1:
+            raise ValueError(
+                f'{self.paths[0]}: {len(numbers) - 1} ids in the video, expected at most {MAX_ID}'
+            )
+        return numbers
+
+    def _from_colours(self, stored: Stored, path) -> np.ndarray:
+        colours, places = np.unique(stored.colours(), return_inverse=True)
+        table = self._ids_of_colours or {}
+        unknown = [colour for colour in colours.tolist() if colour not in table]
+        if unknown:
+            raise ValueError(f'{path}: the colour #{unknown[0]:06x} is in none of the masks of this video')
+        return np.array([table[colour] for colour in colours.tolist()], np.uint8)[places].reshape(
+            stored.values.shape
+        )
+
+    def _loaded(self) -> Iterator[tuple[str, Stored]]:
+        return ((path, load_mask(path)) for path in self.paths)
+
+    @cached_property
+    def _shows_one_object(self) -> bool:
+        """The first mask that is not empty is black and white."""
+        for path, stored in self._loaded():
+            stored = self._shallow(stored)
+            if not stored.values.any():
+                continue
+            if stored.kind == 'index':
+                raise ValueError(
+                    f'{path}: a mask of ids, but others of the same video are black and white: expected one '
+                    'kind of masks'
+                )
+            return _white(stored) is not None
+        return False
+
+    def _shallow(self, stored: Stored) -> Stored:
+        """A picture of more than 8 bits, or in colours that are grey, as a grey one."""
+        if stored.kind == 'deep' and isinstance(self._rule_of_deep, int):
+            return Stored((stored.values // self._rule_of_deep).astype(np.uint8), 'grey')
+        return _grey(stored)
+
+    @cached_property
+    def _first(self) -> Stored:
+        return load_mask(self.paths[0])
+
+    def _has_other_palette(self, stored: Stored) -> bool:
+        """The file's palette is neither that of DAVIS nor that of the first file."""
+        if stored.palette is None or _begin_alike(stored.palette, DAVIS_PALETTE[:STANDARD]):
+            return False
+        return self._first.palette is not None and not _begin_alike(stored.palette, self._first.palette)
+
+    @cached_property
+    def _palettes_are_shuffled(self) -> bool:
+        """A colour has several indices, or palettes that hold nothing but what is used differ."""
+        pairs, all_used = set(), True
+        for _, stored in self._loaded():
+            if stored.palette is not None:
+                if stored.kind == 'colour':
+                    return True
+                used = sorted(mask_ids(stored.values))
+                all_used &= len(used) == len(stored.palette)
+                pairs |= set(zip(used, _packed(stored.palette)[used].tolist(), strict=True))
+        indices, colours = ({pair[side] for pair in pairs} for side in (0, 1))
+        return len(colours) < len(pairs) or (all_used and len(indices) < len(pairs))
+
+    @cached_property
+    def _ids_of_colours(self) -> dict[int, int] | None:
+        """The id of each colour of the video, -1 being transparent; None where all are shades of grey."""
+        found, last = {}, ''
+        for path, stored in self._loaded():
+            if stored.kind == 'colour' or (stored.palette is not None and self._palettes_are_shuffled):
+                colours = np.unique(stored.colours())
+                _check_not_mixed(colours, stored, path)
+                found.update(dict.fromkeys(colours.tolist()))
+                last = path
+        if _is_grey(np.array(list(found), np.int64)) and not self._palettes_are_shuffled:
+            return None
+        return {-1: 0} | self._number(list(found), last)
+
+    def _number(self, colours: list[int], path: str) -> dict[int, int]:
+        """Ids for all colours of a video."""
+        if self._first.kind == 'index':
+            return self._number_after_first(colours)
+        seen = set(colours) - {-1}
+        labelmap = find_labelmap(Path(path).parent)
+        if labelmap and seen <= labelmap.ids.keys():
+            self.labels = labelmap.labels
+            return labelmap.ids
+        if seen <= DAVIS_IDS.keys():
+            return DAVIS_IDS
+        if 0 not in seen and -1 not in colours:
+            raise ValueError(
+                f'{path}: masks in colour without black, expected black where there is no object'
+            )
+        objects = [colour for colour in colours if colour not in (0, -1)]
+        if len(objects) > MAX_ID:
+            raise ValueError(
+                f'{path}: {len(objects)} colours in the video, expected at most {MAX_ID}; {WANTED}'
+            )
+        return {0: 0} | {colour: number for number, colour in enumerate(objects, 1)}
+
+    def _number_after_first(self, colours: list[int]) -> dict[int, int]:
+        """The indices of the first file are the ids of its colours."""
+        used = sorted(mask_ids(self._first.values))
+        table = dict(zip(_packed(self._first.palette)[used].tolist(), used, strict=True))
+        free = iter(sorted(set(range(1, VOID)) - set(used)))
+        return table | {colour: next(free) for colour in colours if colour not in (*table, 0, -1)} | {0: 0}
+
+
+def load_mask(path: str | Path) -> Stored:
+    """What a mask file stores. Raises like :meth:`MaskFiles.read`."""
+    return decode_picture(path, lambda image: _stored(_check_mode(image, path), path))
+
+
+def _check_mode(image: Image.Image, path) -> Image.Image:
+    if image.mode not in MODES:
+        raise ValueError(f'{path}: wrong palette/mode: {WANTED}, found mode {image.mode}')
+    return image
+
+
+def _stored(image: Image.Image, path) -> Stored:
+    if image.mode == 'P':
+        return _indexed(np.array(image), np.array(image.getpalette() or [], np.uint8).reshape(-1, 3))
+    if image.mode == '1':
+        return Stored(np.array(image, np.uint8), 'index')
+    if image.mode in DEEP_MODES:
+        return Stored(np.array(image).astype(np.int64).clip(0), 'deep')
+    is_lossy = image.format in LOSSY
+    if image.mode == 'L':
+        return Stored(np.array(image), 'grey', is_lossy=is_lossy)
+    return _coloured(image, is_lossy, path)
+
+
+def _indexed(indices: np.ndarray, palette: np.ndarray) -> Stored:
+    """A picture with a palette; one all of whose palette is grey may be black and white."""
+    if len(palette) and (palette == palette[:, :1]).all() and indices.max() < len(palette):
+        levels = palette[:, 0][indices]
+        if black_and_white(levels) is not None:
+            return Stored(levels, 'grey')
+    if len(palette) and palette[0].any():
+        picture = Stored(indices, 'index', palette).colours()
+        if (picture == 0).any():  # quantised, the background is somewhere among the indices
+            return Stored(picture, 'colour', palette)
+    return Stored(indices, 'index', palette)
+
+
+def _coloured(image: Image.Image, is_lossy: bool, path) -> Stored:
+    if image.mode == 'RGB' and is_lossy:
+        rgb = np.array(image)
+        if np.ptp(rgb.astype(np.int16), axis=2).max() > FIRST_SHADE:
+            raise ValueError(f'{path}: {WANTED}; JPEG mixes colours, save the masks as PNG')
+        return Stored(np.array(image.convert('L')), 'grey', is_lossy=True)
+    rgba = np.array(image.convert('RGBA'))
+    colours, alpha = _packed(rgba), rgba[..., 3]
+    visible = alpha >= OPAQUE
+    if not visible.all() and not colours[visible].any():
+        return Stored(alpha, 'grey')  # drawn in black on nothing
+    return Stored(np.where(visible, colours, -1), 'colour')
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 colours as 0xRRGGBB."""
+    rgb = rgb.astype(np.int64)
+    return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+
+
+DAVIS_IDS = {int(colour): k for k, colour in reversed(list(enumerate(_packed(DAVIS_PALETTE))))}
+
+
+def _check_not_mixed(colours: np.ndarray, stored: Stored, path) -> None:
+    """Raise a ValueError where there are too many colours for objects, and the picture is not grey."""
+    if len(colours) <= FEW or _is_grey(colours):
+        return
+    if len(colours) > MAX_ID + 2 or _is_smooth(stored.colours()):
+        raise ValueError(
+            f'{path}: {len(colours)} colours, expected one for each object, black where there is none, and '
+            f'no smooth edges; {WANTED}'
+        )
+
+
+def _begin_alike(palette: np.ndarray, other: np.ndarray) -> bool:
+    common = min(len(palette), len(other))
+    return np.array_equal(palette[:common], other[:common])
+
+
+def _is_grey(colours: np.ndarray) -> bool:
+    levels = colours[colours >= 0] & 0xFF
+    return bool((colours[colours >= 0] == levels * 0x010101).all())
+
+
+def _grey(stored: Stored) -> Stored:
+    """A picture in colour all of whose colours are grey, as a grey one; others as they are."""
+    if stored.kind != 'colour':
+        return stored
+    levels = np.where(stored.values < 0, 0, stored.values & 0xFF).astype(np.uint8)
+    return Stored(levels, 'grey', is_lossy=stored.is_lossy)
+
+
+def _white(stored: Stored) -> np.ndarray | None:
+    """The object (H, W) bool of a grey picture that is black and white, else None."""
+    values = stored.values
+    if not stored.is_lossy:
+        return black_and_white(values)
+    shades = _flat_values(values)
+    between = ((shades > FIRST_SHADE) & (shades < VOID - FIRST_SHADE)).sum()
+    return values >= HALF if 20 * between <= (values >= HALF).sum() else None
+
+
+def _is_smooth(values: np.ndarray) -> bool:
+    """Most levels fill no area of 3 x 3 pixels: they are mixtures along edges."""
+    return 2 * len(np.unique(_flat_values(values))) < len(np.unique(values))
+
+
+def _flat_values(values: np.ndarray) -> np.ndarray:
+    """The values of all pixels that are equal to their eight neighbours."""
+    if min(values.shape) < 3:
+        return values.ravel()
+    same = np.ones((values.shape[0] - 2, values.shape[1] - 2), bool)
+    centre = values[1:-1, 1:-1]
+    for row in range(3):
+        for column in range(3):
+            same &= values[row : row + same.shape[0], column : column + same.shape[1]] == centre
+    return centre[same]
+
+
+def _one_object(stored: Stored, path) -> np.ndarray:
+    """Object 1 wherever there is one; grey pictures with white from 128 up."""
+    values = stored.values
+    if stored.kind == 'deep':
+        return (values >= (HALF * 257 if values.max() == 0xFFFF else 1)).astype(np.uint8)
+    if stored.kind == 'colour':
+        colours = np.unique(values)
+        _check_not_mixed(colours, stored, path)
+        if not _is_grey(colours):
+            return (values > 0).astype(np.uint8)
+        values = _grey(stored).values
+    if stored.kind == 'index':
+        ids = (values > 0) & (values < VOID)
+        return (ids if ids.any() else values == VOID).astype(np.uint8)
+    is_white = stored.is_lossy or values.max() == VOID or black_and_white(values) is not None
+    return (values >= HALF if is_white else values > 0).astype(np.uint8)
+
+
+def _say_one_object(path: str | Path) -> None:
+    """Once for all masks of a data set, which lie two folders below it or less."""
+    folder = Path(path).absolute().parent.parent
+    if folder not in SAID:
+        SAID.add(folder)
+        print_log(f'{path}: black and white, read as one object (id 1): all from {HALF} up', logger='current')
