@@ -182,8 +182,7 @@ def make_config(args: argparse.Namespace, name: str, path: str) -> Config:
     if args.seed is not None:
         options['randomness.seed'] = args.seed
     work_dir = str(args.out / 'runs' / name)
-    arguments = dict(config=path, work_dir=work_dir, cfg_options=options, launcher='none', local_rank=0)
-    cfg = load_config(argparse.Namespace(**arguments))
+    cfg = load_config(path, options, work_dir)
     cfg.experiment_name = name
     if args.iters is not None:
         set_max_iters(cfg, args.iters)

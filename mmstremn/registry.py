@@ -78,11 +78,12 @@ def _unknown(key: str, registry: Registry) -> str:
     return f"'{key}' is not registered as a {registry.name} of {where}.{hint} Registered: {registered}"
 
 
-def _child(name: str, parent: Registry, location: str) -> Registry:
-    return NamingRegistry(name, parent=parent, scope=SCOPE, locations=[location])
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return NamingRegistry(name, parent=parent, scope=SCOPE, locations=[*locations])
 
 
-MODELS = _child('model', MMENGINE_MODELS, 'mmstremn.models')
+# Where there is a model there are checkpoints to read: with our loaders, which run no code of a file.
+MODELS = _child('model', MMENGINE_MODELS, 'mmstremn.models', 'mmstremn.checkpoints.reading')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'mmstremn.datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'mmstremn.datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'mmstremn.datasets')

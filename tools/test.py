@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from mmengine.dist import is_main_process
 
+from mmstremn.checkpoints.matching import without_backbone_weights
+from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.engine.launch import (
     add_common_arguments,
     add_hook,
     build_runner,
-    check_checkpoint_file,
     load_config,
-    without_backbone_weights,
 )
 
 
@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
     check_checkpoint_file(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.model = without_backbone_weights(cfg.model)

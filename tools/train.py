@@ -5,11 +5,11 @@ import argparse
 import torch
 from mmengine.runner import find_latest_checkpoint
 
+from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.engine.launch import (
     add_common_arguments,
     add_hook,
     build_runner,
-    check_checkpoint_file,
     load_config,
     use_bfloat16,
 )
@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def configure(args: argparse.Namespace):
     """The config of a training."""
-    cfg = load_config(args)
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
     if args.amp:
         use_bfloat16(cfg)
     if args.auto_scale_lr:

@@ -5,10 +5,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmstremn.engine.hooks.checkpoint import checkpoint_weights, differences_to_model
-from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
+from mmstremn.checkpoints.matching import checkpoint_weights, match, without_backbone_weights
+from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.models import VideoPredictor, VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
 
@@ -81,9 +80,8 @@ def _init_model(config, checkpoint, device, expected: type):
 
 
 def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
-    weights = checkpoint_weights(_load_checkpoint(checkpoint, map_location='cpu'))
-    message, _ = differences_to_model(weights, model)
-    if message:
+    weights = checkpoint_weights(read_checkpoint(checkpoint))
+    if message := match(weights, model).message:
         of_segmentor = any(key.startswith('value_encoder.') for key in weights)
         kind = (
             'it is the checkpoint of a segmentor; '

@@ -11,11 +11,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 import mmstremn
+from mmstremn.checkpoints.matching import SHOWN, shorten, without_backbone_weights
+from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.checkpoints.weight_files import check_suffix, write_weights
-from mmstremn.engine.launch import without_backbone_weights
 from mmstremn.registry import MODELS
-
-SHOWN = 8  # keys that a message names
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def convert(
                 wrong.append(f'{shapes} for our {key} {tuple(wanted.shape)}')
             else:
                 out[key] = made.to(wanted.dtype).contiguous().clone()
-    message = _differences(missing=missing, unexpected=sorted(left), misshapen=wrong)
-    if message:
+    kinds = {'missing': missing, 'unexpected': sorted(left), 'misshapen': wrong}
+    if message := '; '.join(f'{len(keys)} {kind}: {shorten(keys)}' for kind, keys in kinds.items() if keys):
         raise ValueError(f'these are not the weights of {architecture.name}: {message}')
     return out
 
@@ -113,34 +112,16 @@ def _rule_of(key: str, architecture: Architecture) -> tuple[Rule, tuple[str, ...
     raise KeyError(f'no rule of {architecture.name} is for {key}: the config is of another model')
 
 
-def _differences(**kinds: list[str]) -> str:
-    parts = []
-    for kind, found in kinds.items():
-        if found:
-            more = f' and {len(found) - SHOWN} more' if len(found) > SHOWN else ''
-            parts.append(f'{len(found)} {kind}: {", ".join(found[:SHOWN])}{more}')
-    return '; '.join(parts)
-
-
 def read_public_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file written by ``torch.save``: a state dict, or one under 'network', 'state_dict' or
-    'model'.
+    """The weights in a file: a state dict, or one under 'network', 'state_dict' or 'model'.
 
     The prefix ``module.`` of data parallel models is dropped.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file cannot be read, or holds no state dict.
+        ValueError: The file cannot be read, needs code that is not trusted, or holds no state dict.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file')
-    try:
-        found = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever unpickling meets
-        reason = str(error).strip().split('\n')[0]
-        raise ValueError(
-            f'{path}: expected weights written by torch.save; cannot be read ({reason})'
-        ) from error
+    found = read_checkpoint(path)
     for name in ('network', 'state_dict', 'model'):
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]

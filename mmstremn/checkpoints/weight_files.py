@@ -1,62 +1,18 @@
-"""Files of weights: written whole or not at all, read as safetensors, published without what only training
-needs."""
+"""Files of weights: written whole or not at all, published without what only training needs."""
 
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 import mmstremn
-from mmstremn.engine.hooks.checkpoint import checkpoint_weights
+from mmstremn.checkpoints.matching import checkpoint_weights
+from mmstremn.checkpoints.reading import SAFETENSORS, read_checkpoint
 from mmstremn.utils.atomic import write_atomically
-
-SAFETENSORS = '.safetensors'
-
-
-@CheckpointLoader.register_scheme(prefixes=r'(?!\w+://).*\.safetensors$')
-def load_from_safetensors(filename: str, map_location=None) -> dict:
-    """Read a local safetensors file; ``load_from``, the test tool and ``init_segmentor`` take one through
-    mmengine.
-
-    Returns:
-        ``dict(state_dict=..., meta=...)``, as a checkpoint of mmengine.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is damaged or something else.
-    """
-    with opened_safetensors(filename, 'cpu' if map_location is None else str(map_location)) as file:
-        meta = json.loads((file.metadata() or {}).get('meta', '{}'))
-        return dict(meta=meta, state_dict={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-
-
-@contextmanager
-def opened_safetensors(filename: str, device: str = 'cpu') -> Iterator[safe_open]:
-    """The open file; its header is checked against its length, no tensor is read.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is damaged or something else.
-    """
-    filename = os.path.expanduser(filename)
-    if not os.path.isfile(filename):
-        raise FileNotFoundError(f'checkpoint {filename}: no such file')
-    try:
-        with safe_open(filename, 'pt', device=device) as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(
-            f'checkpoint {filename}: expected a safetensors file; it is damaged ({error})'
-        ) from error
 
 
 def write_weights(path: Path, weights: dict[str, Tensor], meta: dict) -> str:
@@ -115,7 +71,7 @@ def publish(source: Path, target: Path, half: bool = False) -> str:
         raise FileExistsError(f'{target}: the file exists')
     if not source.is_file():
         raise FileNotFoundError(f'{source}: no such file')
-    checkpoint = _load_checkpoint(str(source), map_location='cpu')
+    checkpoint = read_checkpoint(source)
     weights = checkpoint_weights(checkpoint) if isinstance(checkpoint, dict) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(

@@ -11,14 +11,14 @@ import json
 import math
 import re
 import shutil
-from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config, ConfigDict
 
+from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.comparison.figures import FIGURES
-from mmstremn.engine.launch import check_checkpoint_file, load_config, set_max_iters
+from mmstremn.engine.launch import load_config, set_max_iters
 from mmstremn.registry import DATASETS, find
 from mmstremn.utils.atomic import write_atomically
 
@@ -136,9 +136,7 @@ def load_base(config: str, cfg_options: dict) -> Config:
     """
     options = dict(cfg_options) | {f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')}
     options['env_cfg.cudnn_benchmark'] = False
-    cfg = load_config(
-        Namespace(config=config, work_dir=None, cfg_options=options, launcher='none', local_rank=0)
-    )
+    cfg = load_config(config, options)
     if 'type' not in ((cfg.get('model') or {}).get('memory') or {}):
         raise ValueError(
             f'{config}: expected a config with model.memory, whose place the compared memories take'

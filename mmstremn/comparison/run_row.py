@@ -19,10 +19,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
+from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
 from mmstremn.comparison.figures import FIGURES
 from mmstremn.comparison.rows import compared_metric, file_sha256, write_json
-from mmstremn.engine.hooks.checkpoint import checkpoint_weights
-from mmstremn.engine.launch import build_runner, without_backbone_weights
+from mmstremn.engine.launch import build_runner
 from mmstremn.engine.progress import ProgressHook
 
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy')
@@ -45,31 +45,6 @@ class MatchHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         _, missing = fitting_weights(checkpoint_weights(checkpoint), runner.model, self.allow_missing)
         runner.message_hub.update_info('missing_keys', missing)
-
-
-def fitting_weights(given: dict, model: torch.nn.Module, allow_missing: bool) -> tuple[dict, list[str]]:
-    """What of a state dict fits a model, and the model's parameters that it lacks or has in another shape.
-
-    Args:
-        given: By name.
-        model: Parameters that are not its own are left alone.
-        allow_missing: Go on without some, unless none fits at all.
-
-    Raises:
-        RuntimeError: Parameters are missing.
-    """
-    wanted = model.state_dict()
-    missing = sorted(
-        key for key, value in wanted.items() if getattr(given.get(key), 'shape', None) != value.shape
-    )
-    if len(missing) == len(wanted):
-        raise RuntimeError('the checkpoint is of another model: it has none of the parameters')
-    if missing and not allow_missing:
-        raise RuntimeError(
-            f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): '
-            f'{", ".join(missing)}'
-        )
-    return {key: given[key] for key in wanted.keys() - set(missing)}, missing
 
 
 class ClockHook(Hook):

@@ -7,13 +7,11 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmstremn.apis import init_segmentor
+from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
+from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.comparison.rows import MEMORY_FILE, choose, load_base, load_memories, set_memory
-from mmstremn.comparison.run_row import fitting_weights
-from mmstremn.engine.hooks.checkpoint import checkpoint_weights
-from mmstremn.engine.launch import check_checkpoint_file, without_backbone_weights
 from mmstremn.models import VOSegmentor
 from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.registry import DATASETS
@@ -87,9 +85,7 @@ def model_with_memory(
     set_memory(cfg, entry)
     cfg.model = without_backbone_weights(cfg.model)
     model = init_segmentor(cfg)
-    weights, missing = fitting_weights(
-        checkpoint_weights(_load_checkpoint(checkpoint, map_location='cpu')), model, allow_missing
-    )
+    weights, missing = fitting_weights(checkpoint_weights(read_checkpoint(checkpoint)), model, allow_missing)
     model.load_state_dict(weights, strict=False)
     return model, missing
 

@@ -2,13 +2,11 @@
 
 import argparse
 import os
-import zipfile
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmstremn.checkpoints.weight_files import SAFETENSORS, opened_safetensors
 from mmstremn.engine.distributed import init_cpu_processes
 from mmstremn.registry import (
     DATA_SAMPLERS,
@@ -43,28 +41,34 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by old launchers')
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(
+    path: str,
+    cfg_options: dict | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    local_rank: int = 0,
+) -> Config:
     """The config with the command line's changes, checked.
 
     Args:
-        args: Of :func:`add_common_arguments`.
+        path: Of the config.
+        cfg_options, work_dir, launcher, local_rank: See :func:`add_common_arguments`.
 
     Raises:
         FileNotFoundError: There is no such config.
         KeyError: A ``type`` is not registered; the message names what is.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not os.path.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config}: no such file')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'config {path}: no such file')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(cfg_options or {})
+    cfg.launcher = launcher
     cfg.setdefault('default_scope', SCOPE)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    if work_dir is not None:
+        cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+        cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     check_types(cfg)
     return cfg
 
@@ -133,28 +137,6 @@ def set_max_iters(cfg: Config, iters: int) -> None:
             scheduler['milestones'] = [max(round(step * scale), 1) for step in scheduler['milestones']]
 
 
-def check_checkpoint_file(path: str) -> None:
-    """Say at once that a local checkpoint is missing or damaged; URLs are left to mmengine.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint, or only a part of one.
-    """
-    if '://' in path:
-        return
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path}: no such file')
-    if path.endswith(SAFETENSORS):
-        with opened_safetensors(path):
-            return
-    with open(path, 'rb') as file:
-        is_old_format = file.read(1) == b'\x80'
-    if not (is_old_format or zipfile.is_zipfile(path)):
-        raise ValueError(
-            f'checkpoint {path}: expected a file written by torch.save; it is damaged or something else'
-        )
-
-
 def use_bfloat16(cfg: Config) -> None:
     """Train in mixed precision; a config that says how already (``AmpOptimWrapper``) is left as it is.
 
@@ -166,17 +148,6 @@ def use_bfloat16(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'mmstremn.BFloat16OptimWrapper'
     elif kind.split('.')[-1] not in ('AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise ValueError(f"--amp: expected optim_wrapper.type='OptimWrapper', got '{kind}'")
-
-
-def without_backbone_weights(model: dict) -> dict:
-    """The config of a model whose backbones are not loaded first, for a model that gets all weights from a
-    checkpoint."""
-    model = model.copy()
-    for name in {'backbone', 'value_backbone'} & model.keys():
-        model[name] = {
-            key: value for key, value in model[name].items() if key not in ('checkpoint', 'pretrained')
-        }
-    return model
 
 
 def add_hook(cfg: Config, **hook) -> None:

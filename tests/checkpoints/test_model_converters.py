@@ -291,9 +291,9 @@ def test_targets_that_will_not_do(file, tmp_path, capsys):
     'content, message',
     [
         (None, 'no such file'),
-        ('text', 'expected weights written by torch.save; cannot be read'),
-        ('half', 'expected weights written by torch.save; cannot be read'),
-        ('code', 'expected weights written by torch.save; cannot be read'),
+        ('text', 'expected a file written by torch.save; it is damaged'),
+        ('half', 'expected a file written by torch.save; it is damaged'),
+        ('code', 'refused, it cannot be read without running code that it names .*VOSDataPreprocessor'),
         ([1, 2], r'expected a state dict \(names and tensors\), found list'),
         ({}, r'expected a state dict \(names and tensors\), found a dict with'),
         (dict(epoch=3, lr=0.1), r'expected a state dict \(names and tensors\), found a dict with epoch, lr'),

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mmstremn.apis import init_segmentor
-from mmstremn.checkpoints.weight_files import load_from_safetensors, publish, write_weights
-from mmstremn.engine.launch import check_checkpoint_file
+from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
+from mmstremn.checkpoints.weight_files import publish, write_weights
 
 PUBLISH = 'model_converters/publish_model'
 
@@ -97,7 +97,7 @@ def test_the_tools_test_and_train_from_safetensors(checkpoint, tmp_path):
 def test_bad_files(checkpoint, tmp_path):
     cut = tmp_path / 'cut.safetensors'
     cut.write_bytes(checkpoint.read_bytes()[:100])
-    for check in (check_checkpoint_file, load_from_safetensors):
+    for check in (check_checkpoint_file, read_checkpoint):
         with pytest.raises(ValueError, match=r'cut.safetensors: expected a safetensors file'):
             check(str(cut))
         with pytest.raises(FileNotFoundError, match=r'none.safetensors: no such file'):

@@ -10,7 +10,7 @@ import torch
 from helpers.runs import DATA, ROOT, TINY, run_tool
 
 from mmstremn import versions
-from mmstremn.engine.launch import check_checkpoint_file
+from mmstremn.checkpoints.reading import check_checkpoint_file
 
 
 @pytest.fixture(scope='module')

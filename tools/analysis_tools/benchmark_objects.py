@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmstremn.apis import init_segmentor
-from mmstremn.engine.launch import without_backbone_weights
+from mmstremn.checkpoints.matching import without_backbone_weights
 from mmstremn.models import VOSegmentor, VOSStream
 from mmstremn.utils.timing import (
     command_line,

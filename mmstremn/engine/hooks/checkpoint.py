@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os.path as osp
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +10,9 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner.checkpoint import _load_checkpoint
 
+from mmstremn.checkpoints.matching import checkpoint_weights, match
+from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.engine.random_state import get_random_state, preserved_random_state, set_random_state
 from mmstremn.registry import HOOKS
 from mmstremn.utils.atomic import remove_partial_files, write_atomically
@@ -135,7 +135,7 @@ class AtomicCheckpointHook(CheckpointHook):
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
         """Write the ``published_keys`` to a file named after its own SHA-256, as torch.hub checks it."""
-        checkpoint = _load_checkpoint(ckpt_path, map_location='cpu')
+        checkpoint = read_checkpoint(ckpt_path)
         buffer = io.BytesIO()
         torch.save({key: value for key, value in checkpoint.items() if key in self.published_keys}, buffer)
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
@@ -168,11 +168,11 @@ class CheckpointMatchHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         weights = checkpoint_weights(checkpoint)
-        message, num_fitting = differences_to_model(weights, model)
-        if message and (self.strict or num_fitting == 0):
-            raise RuntimeError(message)
-        if message:
-            runner.logger.warning(f'{message}. The other {num_fitting} keys are loaded.')
+        found = match(weights, model)
+        if found.message and (self.strict or not found.fitting):
+            raise RuntimeError(found.message)
+        if found.message:
+            runner.logger.warning(f'{found.message}. The other {len(found.fitting)} keys are loaded.')
         averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if runner._resume and 'ema_state_dict' in checkpoint and not averages:
             raise RuntimeError(
@@ -182,39 +182,3 @@ class CheckpointMatchHook(Hook):
             )
         if weights.keys() != checkpoint.get('state_dict', {}).keys():
             checkpoint['state_dict'] = weights
-
-
-def checkpoint_weights(checkpoint: dict) -> dict:
-    """The state dict in a checkpoint, without the prefix that a data parallel wrapper gives its keys."""
-    return {
-        re.sub(r'^module\.', '', key): value
-        for key, value in checkpoint.get('state_dict', checkpoint).items()
-    }
-
-
-def differences_to_model(given: dict, model: torch.nn.Module) -> tuple[str, int]:
-    """Where a state dict does not fit a model.
-
-    Returns:
-        What is missing, unexpected and misshapen ('' if nothing is), and how many keys fit.
-    """
-    wanted = model.state_dict()
-    wrong_shape = [
-        f'{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}'
-        for key in wanted.keys() & given.keys()
-        if getattr(given[key], 'shape', None) != wanted[key].shape
-    ]
-    differences = {
-        'missing': sorted(wanted.keys() - given.keys()),
-        'unexpected': sorted(given.keys() - wanted.keys()),
-        'of another shape': sorted(wrong_shape),
-    }
-    what = '; '.join(
-        f'{len(keys)} keys {what}: {_shorten(keys)}' for what, keys in differences.items() if keys
-    )
-    num_fitting = len(wanted.keys() & given.keys()) - len(wrong_shape)
-    return what and f'the checkpoint does not fit {type(model).__name__}: {what}', num_fitting
-
-
-def _shorten(keys: list[str], limit: int = 10) -> str:
-    return ', '.join(keys[:limit]) + (f' and {len(keys) - limit} more' if len(keys) > limit else '')
