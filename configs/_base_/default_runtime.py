@@ -11,6 +11,7 @@ log_level = 'INFO'
 log_processor = dict(by_epoch=False, window_size=20)
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 default_hooks = dict(
+    iteration=dict(type='IterationHook'),
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2),
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
 )

@@ -62,3 +62,7 @@ class Memory(nn.Module):
     def penalty(self, state: MemoryState) -> dict[str, Tensor]:
         """What the memory adds to the loss of a clip after its last frame, by name."""
         return {}
+
+    def untrained_parts(self, state: MemoryState) -> dict[str, str]:
+        """Parts of the memory that learn, but that the clip behind ``state`` gives no gradient, and why."""
+        return {}

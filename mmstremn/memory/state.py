@@ -47,7 +47,8 @@ class Entry:
         grid: (h, w) with h * w = P; (1, 1) for tokens without a place.
         shrinkage: (B, G, P) >= 1 for the anisotropic L2 affinity, or None.
         prompted: The frame carries masks given by the user: it must be stored.
-        extras: What only some memories need (decoder features, object pointers).
+        extras: What only some memories need (decoder features, object pointers). ``clip_length``, on the
+            first entry of a training clip, is the number of its frames.
     """
 
     key: Tensor

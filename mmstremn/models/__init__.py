@@ -2,6 +2,7 @@
 
 from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, SLOT_OPTIONS
 from mmstremn.models.backbone import TimmBackbone
+from mmstremn.models.clip_model import ClipModel
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder
 from mmstremn.models.prediction.decoders import FrameDecoder, PatchDecoder
 from mmstremn.models.prediction.encoders import ConvBackbone, PatchBackbone
@@ -29,6 +30,7 @@ for _part in (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTION
 
 __all__ = [
     'BootstrappedCEDiceLoss',
+    'ClipModel',
     'ConvBackbone',
     'FrameDecoder',
     'FrameFeatures',

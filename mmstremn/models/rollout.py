@@ -1,8 +1,15 @@
-"""The loop that segmentation and prediction share: encode, read, decode, encode the value, write; once a
-frame."""
+"""The loop of a frame (encode, read, decode, encode the value, write) and the loop over a clip's frames.
 
-from typing import Protocol
+Segmentation, prediction, the token classifier and the adapters share both.
+"""
 
+import logging
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmstremn.memory import Entry, Memory, MemoryState
@@ -13,25 +20,40 @@ class MemoryModel(Protocol):
 
     memory: Memory
 
-    def decode(self, readout: Tensor, features):
+    def decode(self, readout: Tensor, features: Any) -> Any:
         """The output of a frame from what was read."""
 
-    def accept(self, output, given):
-        """The output once what is given for the frame has its say; ``output`` is None on the first frame."""
+    def accept(self, output: Any, given: Any) -> Any:
+        """The output in which what is given overrides; ``output`` is None on the first frame."""
 
-    def encode_value(self, features, output, prompted: bool) -> Entry:
+    def encode_value(self, features: Any, output: Any, prompted: bool) -> Entry:
         """What the frame offers to the memory."""
+
+
+class Clip(Protocol):
+    """T frames that :func:`run_clip` runs through a model; it collects what is kept of their outputs."""
+
+    @property
+    def length(self) -> int:
+        """T."""
+
+    def frame(self, index: int) -> tuple[Any, Any]:
+        """The features of a frame, and what is given for it or None."""
+
+    def take(self, output: Any) -> None:
+        """The output of the frame that was asked for last."""
 
 
 def advance(
     model: MemoryModel,
     state: MemoryState | None,
-    features,
-    given=None,
+    features: Any,
+    given: Any = None,
     new_objects: int = 0,
     seeds: tuple[int, ...] | None = None,
     write: bool = True,
-) -> tuple[object, MemoryState | None]:
+    clip_length: int | None = None,
+) -> tuple[Any, MemoryState | None]:
     """One frame.
 
     Args:
@@ -42,6 +64,7 @@ def advance(
         new_objects: How many objects ``given`` adds.
         seeds: One per sample, for memories that draw.
         write: False leaves the frame out of the memory (the last frame of a training clip).
+        clip_length: Frames of the clip that begins here; the memory gets it in the first entry's extras.
 
     Returns:
         The frame's output and the state after it.
@@ -56,9 +79,66 @@ def advance(
         output = model.accept(output, given)
     if not write:
         return output, state
-    if given is None and not model.memory.wants(state):
+    if given is None and state is not None and not model.memory.wants(state):
         return output, model.memory.pass_over(state, getattr(output, 'decoded', None))
     entry = model.encode_value(features, output, prompted=given is not None)
     if state is None:
+        if clip_length is not None:
+            entry.extras['clip_length'] = clip_length
         state = model.memory.init(entry, seeds)
     return output, model.memory.write(state, entry)
+
+
+def run_clip(
+    model: MemoryModel,
+    clip: Clip,
+    seeds: tuple[int, ...] | None = None,
+    watch: Callable[[MemoryState], object] | None = None,
+) -> dict[str, Tensor]:
+    """All frames of a clip, of which the last is read but not written.
+
+    Args:
+        model: Segmentor or predictor.
+        clip: Gets the outputs.
+        seeds: One per sample, for memories that draw.
+        watch: Called with the memory's state after every frame.
+
+    Returns:
+        What the memory adds to the loss, by name.
+    """
+    state, last = None, clip.length - 1
+    for index in range(clip.length):
+        features, given = clip.frame(index)
+        output, state = advance(
+            model, state, features, given, seeds=seeds, write=index < last, clip_length=clip.length
+        )
+        clip.take(output)
+        if watch is not None and state is not None:
+            watch(state)
+    return {} if state is None else finish_clip(model.memory, state, clip.length)
+
+
+def finish_clip(memory: Memory, state: MemoryState, length: int) -> dict[str, Tensor]:
+    """What the memory adds to the loss of a clip of ``length`` frames after its last one, by name.
+
+    The first training clip of a memory also logs which of its parts such clips do not train.
+    """
+    if memory.training and torch.is_grad_enabled() and memory not in _checked:
+        _checked.add(memory)
+        for part, reason in memory.untrained_parts(state).items():
+            print_log(
+                f'{type(memory).__name__}: clips of {length} frames give its {part} no gradient, it does not '
+                f'learn: {reason}. Train with longer clips or fewer slots, or freeze it.',
+                'current',
+                logging.WARNING,
+            )
+    return memory.penalty(state)
+
+
+_checked: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def seeds_of(data_samples: Iterable | None) -> tuple[int, ...] | None:
+    """The samples' ``sample_seed``; None if one of them has none."""
+    seeds = tuple(sample.get('sample_seed', None) for sample in data_samples or ())
+    return None if not seeds or None in seeds else seeds

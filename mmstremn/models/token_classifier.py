@@ -1,15 +1,14 @@
 """A class for a clip: one token a frame, a memory of tokens, a classifier on what the last frame reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmstremn.memory import Entry, Query
-from mmstremn.models.rollout import advance
+from mmstremn.models.clip_model import ClipModel
 from mmstremn.registry import MODELS, build
 
 
@@ -29,7 +28,7 @@ class TokenFeatures:
 
 
 @MODELS.register_module()
-class TokenClassifier(BaseModel):
+class TokenClassifier(ClipModel):
     """Classifies clips. The memory holds one token a frame: the grid is 1 x 1, and there is one object.
 
     Args:
@@ -103,41 +102,74 @@ class TokenClassifier(BaseModel):
         shrinkage = None if features.shrinkage is None else features.shrinkage[:, None]
         return Entry(features.query.key[:, None], value, (1, 1), shrinkage, prompted, extras)
 
-    # mmengine's interface.
+    # What ClipModel asks for.
 
-    def forward(
-        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
-    ):
-        """``loss``: dict of losses; ``predict``: the samples with ``pred_label`` and ``pred_scores``;
-        ``tensor``: logits."""
-        logits = self.logits(inputs, data_samples)
-        if mode == 'tensor':
-            return logits
-        if mode == 'loss':
-            return dict(
-                loss=F.cross_entropy(logits, torch.stack([sample.gt_label for sample in data_samples]))
-            )
-        if mode == 'predict':
-            for sample, scores in zip(data_samples, logits.softmax(-1), strict=True):
-                sample.pred_scores, sample.pred_label = scores, scores.argmax()
-            return data_samples
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
-
-    def logits(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Tensor:
-        """Logits (B, classes) of clips (B, T, 3, H, W), normalised; T is at least 2."""
+    def open_clip(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None, iteration: int = 0
+    ) -> 'TokenClip':
+        """Clips (B, T, 3, H, W), normalised; T is at least 2."""
         length = inputs.shape[1]
         if length < 2:
             raise ValueError(
                 f'TokenClassifier: the last frame reads of those before it: expected 2 or more, got {length}'
             )
         tokens = self.to_token(self.backbone(inputs.flatten(0, 1))[0]).unflatten(0, (-1, length))
-        if self.memory is None:
-            mean = tokens.mean(1)
-            return self.decode(self.to_value(mean), TokenFeatures(mean, None))
-        seeds = tuple(sample.get('sample_seed', None) for sample in data_samples or [])
-        seeds = None if not seeds or None in seeds else seeds
-        state = logits = None
-        for index, token in enumerate(tokens.unbind(1)):
-            first, write = index == 0 or None, index < length - 1
-            logits, state = advance(self, state, self.describe(token), first, seeds=seeds, write=write)
-        return logits
+        labels = [sample.gt_label for sample in data_samples or () if 'gt_label' in sample]
+        return TokenClip([self.describe(token) for token in tokens.unbind(1)], labels)
+
+    def run(self, clip: 'TokenClip', *args, **kwargs) -> dict[str, Tensor]:
+        """As in :class:`ClipModel`; without a memory the mean of the tokens is classified."""
+        if self.memory is not None:
+            return super().run(clip, *args, **kwargs)
+        mean = torch.stack([features.token for features in clip.features]).mean(0)
+        clip.take(self.decode(self.to_value(mean), self.describe(mean)))
+        return {}
+
+    def clip_losses(self, clip: 'TokenClip', iteration: int) -> dict[str, Tensor]:
+        """Cross-entropy."""
+        return dict(loss=F.cross_entropy(clip.logits, torch.stack(clip.labels)))
+
+    def predict(self, inputs: Tensor, data_samples: list[BaseDataElement]) -> list[BaseDataElement]:
+        """The samples with ``pred_label`` and ``pred_scores``."""
+        scores = self.logits(inputs, data_samples).softmax(-1)
+        for sample, own in zip(data_samples, scores, strict=True):
+            sample.pred_scores, sample.pred_label = own, own.argmax()
+        return data_samples
+
+    def tensor(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Tensor:
+        """See :meth:`logits`."""
+        return self.logits(inputs, data_samples)
+
+    def logits(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Tensor:
+        """Logits (B, classes) of clips (B, T, 3, H, W), normalised; T is at least 2."""
+        clip = self.open_clip(inputs, data_samples)
+        self.run(clip, data_samples)
+        return clip.logits
+
+
+@dataclass
+class TokenClip:
+    """T tokens.
+
+    Attributes:
+        features: Of each frame.
+        labels: Of each sample, if they are known.
+        logits: (B, classes), of the last frame.
+    """
+
+    features: list[TokenFeatures]
+    labels: list[Tensor]
+    logits: Tensor = field(init=False)
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.features)
+
+    def frame(self, index: int) -> tuple[TokenFeatures, bool | None]:
+        """The features of a frame; the first begins the clip."""
+        return self.features[index], index == 0 or None
+
+    def take(self, output: Tensor) -> None:
+        """Keep the logits of the newest frame."""
+        self.logits = output

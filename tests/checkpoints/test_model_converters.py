@@ -26,9 +26,9 @@ from mmstremn.checkpoints.public_models import CONFIGS, PUBLIC, run
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.memory import Entry, Query, TwoLevelMemory
 from mmstremn.models import VOSDataPreprocessor, VOSStream
+from mmstremn.models.segmentation.clip import stack_masks
 from mmstremn.models.segmentation.decoders import Segmentation
 from mmstremn.models.segmentation.given_masks import GivenMasks
-from mmstremn.models.segmentation.segmentor import stack_masks
 from mmstremn.registry import MODELS
 from mmstremn.structures import VOSDataSample
 

@@ -33,8 +33,9 @@ from mmstremn.comparison.rows import file_sha256
 from mmstremn.datasets import SampleRequest
 from mmstremn.memory import Entry, FIFOSelector, SlotMemory, SlotState
 from mmstremn.memory.slots.selectors import one_hot_max
+from mmstremn.models.segmentation.clip import stack_masks
 from mmstremn.models.segmentation.given_masks import GivenMasks
-from mmstremn.models.segmentation.segmentor import VOSegmentor, stack_masks
+from mmstremn.models.segmentation.segmentor import VOSegmentor
 from mmstremn.registry import DATASETS
 from mmstremn.utils.timing import command_line, describe
 
@@ -132,12 +133,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.out is not None:
         options = ('command', 'config', 'checkpoint', 'clips', 'decisions', 'horizon', 'seed')
         about = describe(args, next(model.parameters()).device.type, options)
-        about |= dict(checkpoint_sha256=file_sha256(args.checkpoint), slots=model.memory.train_slots)
+        about |= dict(checkpoint_sha256=file_sha256(args.checkpoint), slots=train_slots(model.memory))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(about | dict(summary=summary, each=decisions)) + '\n')
     if args.plot is not None:
         plot(decisions, summary, args.plot, args.at_stake)
     return 0
+
+
+def train_slots(memory: SlotMemory) -> int:
+    """S in training."""
+    return memory.train_slots or memory.num_slots
 
 
 def measure(model: VOSegmentor, cfg: Config, args: argparse.Namespace, console: Console) -> list[dict]:
@@ -150,7 +156,7 @@ def measure(model: VOSegmentor, cfg: Config, args: argparse.Namespace, console: 
         raise ValueError(f'the memory must be a SlotMemory, got {type(model.memory).__name__}')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmstremn')):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    first, last = model.memory.train_slots, dataset.clip_length - 1 - args.horizon
+    first, last = train_slots(model.memory), dataset.clip_length - 1 - args.horizon
     if last < first:
         raise ValueError(
             f'clips of {dataset.clip_length} frames are too short for {first} slots and {args.horizon} '
@@ -196,7 +202,7 @@ def decide(model: VOSegmentor, frames: dict, step: int, horizon: int) -> dict:
     alternative."""
     gradients = {}
     for name, memory_class in METHODS.items():
-        selector = Told(step, model.memory.train_slots + 1).to(frames['target'].device)
+        selector = Told(step, train_slots(model.memory) + 1).to(frames['target'].device)
         memory = memory_class(
             selector.choice.shape[-1] - 1,
             selector,

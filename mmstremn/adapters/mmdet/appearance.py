@@ -49,9 +49,19 @@ class AppearanceMemory(nn.Module):
         """What N observations (N, C), one for each track, offer to the memory."""
         return Entry(self.key(embeddings)[:, None, None], self.value(embeddings)[:, None, None], (1, 1))
 
-    def begin(self, embeddings: Tensor, seeds: tuple[int, ...] | None = None) -> SlotState:
-        """The state of N new tracks after their first observations (N, C)."""
+    def begin(
+        self, embeddings: Tensor, seeds: tuple[int, ...] | None = None, clip_length: int | None = None
+    ) -> SlotState:
+        """The state of N new tracks after their first observations (N, C).
+
+        Args:
+            embeddings: (N, C).
+            seeds: One for each track, for memories that draw.
+            clip_length: In training, the observations of a track and the read after them.
+        """
         entry = self.entry(embeddings)
+        if clip_length is not None:
+            entry.extras['clip_length'] = clip_length
         return self.memory.write(self.memory.init(entry, seeds), entry)
 
     def observe(self, state: SlotState, embeddings: Tensor) -> SlotState:

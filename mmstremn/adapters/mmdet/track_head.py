@@ -12,6 +12,7 @@ from torch import Tensor
 from mmstremn.adapters.mmdet.appearance import AppearanceMemory
 from mmstremn.adapters.mmdet.mmdet_heads import embed, embedding_channels
 from mmstremn.memory import SlotState
+from mmstremn.models.rollout import finish_clip
 from mmstremn.registry import MODELS
 
 SHIFT = 0.5  # largest shift of a jittered box, in shares of its sides
@@ -64,8 +65,8 @@ class MemoryTrackHead(BaseModule):
         """The wrapped head's losses and ``loss_memory``; the arguments are the wrapped head's, data samples
         last."""
         losses = self.head.loss(key_features, reference_features, *others, **kwargs)
-        loss = self.memory_loss(key_features, reference_features, others[-1])
-        return losses | dict(loss_memory=self.loss_weight * loss)
+        loss, penalty = self.memory_loss(key_features, reference_features, others[-1])
+        return losses | dict(loss_memory=self.loss_weight * loss) | penalty
 
     def extract_roi_feats(self, *args, **kwargs):
         """The wrapped head's: mmdet's own trackers work with this head too, without the memory."""
@@ -77,9 +78,9 @@ class MemoryTrackHead(BaseModule):
 
     def memory_loss(
         self, key_features: list[Tensor], reference_features: list[Tensor], data_samples: list
-    ) -> Tensor:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy of the key frame's objects over the tracks of the reference frame, averaged over the
-        images.
+        images, and what the memory adds, averaged over the images with tracks.
 
         Args:
             key_features: Maps (B, C', H / s, W / s).
@@ -91,23 +92,27 @@ class MemoryTrackHead(BaseModule):
         key_embeddings = embed(self.head, key_features, [get_box_tensor(key.bboxes) for key in keys])
         boxes = [jittered(get_box_tensor(one.bboxes), self.views) for one in references]
         views = embed(self.head, reference_features, [box.flatten(0, 1) for box in boxes])
-        losses = [
-            self._image_loss(
-                key, view.unflatten(0, (self.views, -1)), targets_of(one.instances_ids, other.instances_ids)
-            )
-            for key, view, one, other in zip(key_embeddings, views, keys, references, strict=True)
-        ]
+        losses, penalties = [], []
+        for key, view, one, other in zip(key_embeddings, views, keys, references, strict=True):
+            view = view.unflatten(0, (self.views, -1))
+            targets = targets_of(one.instances_ids, other.instances_ids)
+            if not view.shape[1]:
+                losses.append(key.sum() * 0)
+                continue
+            state = self._rehearse(view)
+            losses.append(self._image_loss(key, state, targets))
+            penalties.append(finish_clip(self.memory.memory, state, self.views))
         unused = sum(
             parameter.sum() for parameter in self.memory.parameters()
         )  # ranks without objects must agree in DDP
-        return sum(losses) / len(losses) + 0 * unused
+        penalty = {
+            name: sum(one[name] for one in penalties) / len(penalties) for name in (penalties or [{}])[0]
+        }
+        return sum(losses) / len(losses) + 0 * unused, penalty
 
-    def _image_loss(self, embeddings: Tensor, views: Tensor, targets: Tensor) -> Tensor:
-        """The loss of detections (D, C) after the views (V, N, C) of N tracks, of which ``targets`` (D,) are
-        right."""
-        if not views.shape[1]:
-            return embeddings.sum() * 0
-        logits = self.memory.similarity(embeddings, self._rehearse(views))
+    def _image_loss(self, embeddings: Tensor, state: SlotState, targets: Tensor) -> Tensor:
+        """The loss of detections (D, C) on the tracks of a state, of which ``targets`` (D,) are right."""
+        logits = self.memory.similarity(embeddings, state)
         if isinstance(self.head, RoITrackHead):
             logits, targets = F.pad(logits, (1, 0)), targets + 1
         known = targets >= 0
@@ -115,7 +120,7 @@ class MemoryTrackHead(BaseModule):
 
     def _rehearse(self, views: Tensor) -> SlotState:
         """The state of N tracks that were observed V times; ``views`` is (V, N, C)."""
-        state = self.memory.begin(views[0])
+        state = self.memory.begin(views[0], clip_length=len(views) + 1)
         for view in views[1:]:
             state = self.memory.observe(state, view)
         return state

@@ -1,5 +1,7 @@
 """A memory of feature maps: what a map lacks is read from the maps of the frames before it."""
 
+from dataclasses import dataclass, field
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from mmstremn.memory import Entry, MemoryState, Query
 from mmstremn.models.key_encoder import FrameFeatures
 from mmstremn.models.layers import to_map, to_positions
-from mmstremn.models.rollout import advance
+from mmstremn.models.rollout import advance, run_clip
 from mmstremn.registry import build
 
 BANDS = 4  # a coordinate enters the keys as sines and cosines of 1, 2, 4, 8 half periods
@@ -54,30 +56,32 @@ class FeatureMemory(nn.Module):
         nn.init.orthogonal_(self.place.weight, gain=NEARNESS)
         nn.init.zeros_(self.out.weight)
 
-    def clips(self, x: Tensor, length: int, seeds: tuple[int, ...] | None = None) -> Tensor:
+    def clips(
+        self, x: Tensor, length: int, seeds: tuple[int, ...] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The maps of whole clips with what is remembered added; gradients go through the memory.
 
         Args:
             x: (N * T, C, h, w), the frames of a clip behind each other.
             length: T.
             seeds: One per clip, for memories that draw.
+
+        Returns:
+            The maps, and what the memory adds to the loss.
         """
-        clips, state, blends = self.encode(x), None, []
-        for index in range(length):
-            blend, state = self._advance(state, clips.frame(index, length), seeds, write=index < length - 1)
-            blends.append(blend)
-        return x + self._change(torch.stack(blends, 1).flatten(0, 1), clips, x.shape[-2:])
+        clip = MapClip(self.encode(x), length)
+        penalty = run_clip(self, clip, seeds)
+        blends = torch.stack(clip.blends, 1).flatten(0, 1)
+        return x + self._change(blends, clip.features, x.shape[-2:]), penalty
 
     def step(self, x: Tensor, state: MemoryState | None) -> tuple[Tensor, MemoryState]:
         """One frame: the map (B, C, h, w) with what is remembered added, and the state after it; None starts
         a video."""
         features = self.encode(x)
-        blend, after = self._advance(state, features, seeds=(0,) * len(x))
+        blend, after = advance(
+            self, state, features, features if state is None else None, seeds=(0,) * len(x)
+        )
         return x if state is None else x + self._change(blend, features, x.shape[-2:]), after
-
-    def _advance(self, state, features, seeds, write=True):
-        given = features if state is None else None
-        return advance(self, state, features, given, seeds=seeds, write=write)
 
     def _change(self, blend: Tensor, features: FrameFeatures, size: tuple[int, int]) -> Tensor:
         change = self.out(blend - features.maps[0])
@@ -113,6 +117,30 @@ class FeatureMemory(nn.Module):
         return Entry(
             features.query.key[:, None], to_positions(output)[:, None], features.grid, shrinkage, prompted
         )
+
+
+@dataclass
+class MapClip:
+    """T feature maps.
+
+    Attributes:
+        features: Of all frames, as one batch (N * T, ...).
+        length: T.
+        blends: (N, Cv, h, w) of each frame so far.
+    """
+
+    features: FrameFeatures
+    length: int
+    blends: list[Tensor] = field(default_factory=list)
+
+    def frame(self, index: int) -> tuple[FrameFeatures, FrameFeatures | None]:
+        """The features of a frame; those of the first begin the memory."""
+        features = self.features.frame(index, self.length)
+        return features, None if index else features
+
+    def take(self, output: Tensor) -> None:
+        """Keep the blend of a frame."""
+        self.blends.append(output)
 
 
 def places(size: tuple[int, int], like: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class MemoryDecodeHead(BaseModule):
     def loss(
         self, inputs: Sequence[Tensor], batch_data_samples: list, train_cfg: dict | None = None
     ) -> dict[str, Tensor]:
-        """The inner head's losses over all frames.
+        """The inner head's losses over all frames, and what the memory adds to them.
 
         Args:
             inputs: Maps (B, C, h, w), one per level.
@@ -119,13 +119,13 @@ class MemoryDecodeHead(BaseModule):
         Raises:
             ValueError: See :func:`find_clips`.
         """
-        metas = [sample.metainfo for sample in batch_data_samples]
+        metas, penalty = [sample.metainfo for sample in batch_data_samples], {}
         if frames_of_video(metas):
             clips = find_clips(metas)
             order = torch.tensor(clips.order, device=inputs[self.level].device)
-            changed = self.feature_memory.clips(inputs[self.level][order], clips.length, clips.seeds)
+            changed, penalty = self.feature_memory.clips(inputs[self.level][order], clips.length, clips.seeds)
             inputs = self._with(inputs, changed[order.argsort()])
-        return self.head.loss(inputs, batch_data_samples, train_cfg)
+        return self.head.loss(inputs, batch_data_samples, train_cfg) | penalty
 
     def predict(
         self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg: dict | None = None

@@ -4,9 +4,21 @@ exact."""
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 
 from mmstremn.memory import GumbelSelector
+from mmstremn.models.clip_model import ClipModel
 from mmstremn.registry import HOOKS
+
+
+@HOOKS.register_module()
+class IterationHook(Hook):
+    """Hand the iteration in with every training batch of a model whose losses may depend on it."""
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if isinstance(model, ClipModel) and data_batch is not None:
+            data_batch['iteration'] = runner.iter
 
 
 @HOOKS.register_module()

@@ -161,6 +161,12 @@ class CompressiveMemory(Memory):
                 readouts.append(by_object(out[:, 0], values.shape[1]))
         return torch.cat(readouts, 1).to(value.dtype), state
 
+    def untrained_parts(self, state: CompressiveState) -> dict[str, str]:
+        """The compression, if no frame left the first queue."""
+        if state.step > self.num_slots or not any(p.requires_grad for p in self.parameters()):
+            return {}
+        return {'compression': f'{state.step} frames written, {self.num_slots} slots, none compressed'}
+
     def write(self, state: CompressiveState, entry: Entry) -> CompressiveState:
         """Offer an entry. Without gradients the tensors of ``state`` are changed."""
         slot, small_key, small_value = state.step % self.num_slots, state.small_key, state.small_value

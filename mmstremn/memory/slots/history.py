@@ -38,6 +38,7 @@ class History:
         shrinkage: (B, G, T, P), detached, or None.
         kept: (B, G, T): 1 for frames that a slot holds, 0 for others, with the gradient of the choices.
         steps: (T,) long: the frames' steps; a memory may be passed over.
+        choices: (B, G) long: frames for which the gates left more than one candidate.
     """
 
     key: Tensor
@@ -45,6 +46,7 @@ class History:
     shrinkage: Tensor | None
     kept: Tensor
     steps: Tensor
+    choices: Tensor
 
     @classmethod
     def empty(cls, entry: Entry) -> 'History':
@@ -55,17 +57,17 @@ class History:
 
         shrinkage = None if entry.shrinkage is None else none_of(entry.shrinkage)
         kept = none_of(entry.key[:, :, 0, 0]).float()
-        return cls(
-            none_of(entry.key), none_of(entry.value), shrinkage, kept, kept.new_zeros(0, dtype=torch.long)
-        )
+        steps, choices = (kept.new_zeros(size, dtype=torch.long) for size in (0, kept.shape[:2]))
+        return cls(none_of(entry.key), none_of(entry.value), shrinkage, kept, steps, choices)
 
-    def after(self, state: SlotState, entry: Entry, choice: Tensor) -> 'History':
+    def after(self, state: SlotState, entry: Entry, choice: Tensor, logits: Tensor) -> 'History':
         """The history after an entry was offered.
 
         Args:
             state: Before the write.
             entry: Of the frame ``state.step``.
             choice: One-hot (B, G, S + 1), straight-through: the slot that it overwrites, or none.
+            logits: (B, G, S + 1) from which it was drawn, -inf where barred.
         """
         held = state.written_at[..., None] == self.steps  # (B, G, S, T); empty slots hold none
         dropped = (choice[..., :-1, None] * held).sum(2)
@@ -80,6 +82,7 @@ class History:
             shrinkage=longer(self.shrinkage, entry.shrinkage),
             kept=kept,
             steps=F.pad(self.steps, (0, 1), value=state.step),
+            choices=self.choices + ((logits > float('-inf')).sum(-1) > 1),
         )
 
     def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:

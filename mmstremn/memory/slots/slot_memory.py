@@ -32,7 +32,8 @@ class SlotMemory(Memory):
         reader: DenseReader with the L2 affinity by default.
         gates: Applied to the selector's logits in this order; EmptyFirst by default.
         train_slots: S in training (the weights do not depend on S): fewer slots than a clip has frames, so
-            that the selector must choose. None: ``num_slots``.
+            that the selector must choose. None: ``num_slots``, but where the selector learns from clips of T
+            frames no more than T - 2: of the T - 1 frames written one at least then overwrites another.
         per_object_key: One key per object (G = O, as in STM) instead of one for all (G = 1).
         key_channels: Ck of the default selector.
         value_channels: Cv of the default selector.
@@ -59,7 +60,7 @@ class SlotMemory(Memory):
         super().__init__()
         if num_slots < 1:
             raise ValueError(f'SlotMemory.num_slots must be at least 1, got {num_slots}')
-        self.num_slots, self.train_slots = num_slots, train_slots or num_slots
+        self.num_slots, self.train_slots = num_slots, train_slots
         self.selector = selector or GumbelSelector(key_channels, value_channels)
         self.reader = reader or DenseReader()
         self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
@@ -72,20 +73,24 @@ class SlotMemory(Memory):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
         """Empty slots."""
-        state = SlotState.empty(entry, self.train_slots if self.training else self.num_slots, seeds)
+        state = SlotState.empty(entry, self._slots_of(entry), seeds)
         if self.selector.needs_relevance:
             state.relevance = torch.full_like(state.hits, -1)
         if self._learns():
             state.history = History.empty(entry)
         return state
 
+    def _slots_of(self, entry: Entry) -> int:
+        """S of a video, or of a training clip, that begins with the entry."""
+        if not self.training:
+            return self.num_slots
+        if self.train_slots is None and self._learns() and 'clip_length' in entry.extras:
+            return min(self.num_slots, max(entry.extras['clip_length'] - 2, 1))
+        return self.train_slots or self.num_slots
+
     def _learns(self) -> bool:
         """Whether gradients should reach the selector."""
-        return (
-            self.training
-            and torch.is_grad_enabled()
-            and any(p.requires_grad for p in self.selector.parameters())
-        )
+        return self.training and torch.is_grad_enabled() and _is_trained(self.selector)
 
     def read(self, state: SlotState, query: Query) -> tuple[Tensor, SlotState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""
@@ -103,8 +108,9 @@ class SlotMemory(Memory):
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and
         returned."""
-        choice = self.select(state, entry)
-        history = None if state.history is None else state.history.after(state, entry, choice)
+        logits = self.logits(state, entry)
+        choice = self.selector.choose(logits, state)
+        history = None if state.history is None else state.history.after(state, entry, choice, logits)
         choice = choice.detach()
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
@@ -114,7 +120,11 @@ class SlotMemory(Memory):
         return state
 
     def select(self, state: SlotState, entry: Entry) -> Tensor:
-        """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none.
+        """One-hot (B, G, S + 1): the slot that the entry overwrites; the last stands for none."""
+        return self.selector.choose(self.logits(state, entry), state)
+
+    def logits(self, state: SlotState, entry: Entry) -> Tensor:
+        """The selector's logits (B, G, S + 1) after the gates, -inf where barred.
 
         A prompted entry is always stored: skipping is barred, and if the gates leave no slot they are
         overruled.
@@ -125,7 +135,21 @@ class SlotMemory(Memory):
         if entry.prompted:
             raw, logits = _bar_skip(raw), _bar_skip(logits)
         stuck = (logits == float('-inf')).all(-1, keepdim=True)
-        return self.selector.choose(torch.where(stuck, raw, logits), state)
+        return torch.where(stuck, raw, logits)
+
+    def untrained_parts(self, state: SlotState) -> dict[str, str]:
+        """The selector, if no frame had to choose among slots; the fusion, if none was overwritten."""
+        parts, written = {}, int((state.written_at >= 0).sum(-1).min())
+        if state.history is not None and not state.history.choices.any():
+            frames = len(state.history.steps)
+            parts['selector'] = f'{frames} frames offered, {state.num_slots} slots, 0 forced choices'
+        if self.fusion is not None and written == state.step and _is_trained(self.fusion):
+            parts['fusion'] = f'{written} frames written, {state.num_slots} slots, none overwritten'
+        return parts
+
+
+def _is_trained(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())
 
 
 def count_usage(state: SlotState, share: Tensor) -> SlotState:

@@ -1,28 +1,27 @@
 """Video prediction with a pluggable memory: the loop of segmentation, without masks."""
 
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmstremn.memory import Entry, MemoryState
+from mmstremn.models.clip_model import ClipModel
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder
 from mmstremn.models.layers import to_map, to_positions
+from mmstremn.models.prediction.clip import FrameClip
 from mmstremn.models.prediction.decoders import Prediction
 from mmstremn.models.prediction.given_frames import GivenFrames
+from mmstremn.models.prediction.inference import predict_samples
+from mmstremn.models.prediction.sampling import draw_given
 from mmstremn.models.prediction.stream import PredictionStream
-from mmstremn.models.rollout import advance
 from mmstremn.registry import MODELS, build
 from mmstremn.structures import PredictionDataSample
 
 
 @MODELS.register_module()
-class VideoPredictor(BaseModel):
+class VideoPredictor(ClipModel):
     """Predicts the next frame from the last few and a memory, and goes on from its own predictions for any
     length.
 
@@ -112,7 +111,8 @@ class VideoPredictor(BaseModel):
         self.to_value = nn.Identity() if same else nn.Conv2d(width, value_channels, 3, padding=1)
         self.decoder = decoder
         self.loss_function = build(loss or dict(type='PredictionLoss'))
-        self.sampling = build(sampling) if sampling else None
+        self.sampling = build(sampling)
+        self.scheduled = sampling is not None
         self.query_frames, self.predict_observed = query_frames, predict_observed
         self.residual, self.value_frame, self.carry = residual, value_frame, carry
         self.key_channels, self.value_channels = key_channels, value_channels
@@ -153,40 +153,23 @@ class VideoPredictor(BaseModel):
         extras = {} if output.decoded is None else dict(decoded=output.decoded)
         return Entry(features.query.key[:, None], value, features.grid, shrinkage, False, extras)
 
-    # mmengine's interface.
+    # What ClipModel asks for.
 
-    def forward(
-        self, inputs: Tensor, data_samples: list[PredictionDataSample] | None = None, mode: str = 'tensor'
-    ):
-        """``loss``: dict of losses; ``predict``: the samples with their frames; ``tensor``: frames (B, T - 1,
-        C, H, W)."""
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'tensor':
-            return self.predict_clip(inputs, [True] * inputs.shape[1])[0]
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
+    def open_clip(
+        self, inputs: Tensor, data_samples: list[PredictionDataSample], iteration: int = 0
+    ) -> FrameClip:
+        """Clips (B, T, C, H, W) in 0..1, and the frames that the iteration's sampling gives."""
+        given = draw_given(self.sampling, inputs, data_samples, iteration)
+        return FrameClip(self, inputs, given, data_samples[0].input_frames)
 
-    def loss(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> dict[str, Tensor]:
-        """Losses of clips (B, T, C, H, W) in 0..1."""
-        observed = data_samples[0].input_frames
-        predicted, penalty = self.predict_clip(inputs, self._draw_given(inputs, data_samples), data_samples)
-        begin = 0 if self.predict_observed else observed - 1
-        return self.loss_function(predicted[:, begin:], inputs[:, 1 + begin :]) | penalty
+    def clip_losses(self, clip: FrameClip, iteration: int) -> dict[str, Tensor]:
+        """The losses of the predicted frames."""
+        begin = 0 if self.predict_observed else clip.observed - 1
+        return self.loss_function(clip.predictions[:, begin:], clip.frames[:, 1 + begin :])
 
-    def _draw_given(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[bool | Tensor]:
-        """For each frame whether the video goes on from the true one, in all samples or in those of a (B,)
-        bool."""
-        length = inputs.shape[1]
-        if self.sampling is None:
-            return [True] * length
-        observed, later = self.sampling.shares(MessageHub.get_current_instance().get_info('iter', 0))
-        shares = torch.tensor(
-            [1.0] + [observed if t < data_samples[0].input_frames else later for t in range(1, length)]
-        )
-        draws = torch.stack([torch.rand(length, generator=_generator(sample)) for sample in data_samples])
-        return list((draws < shares).T.to(inputs.device))
+    def tensor(self, inputs: Tensor, data_samples: list[PredictionDataSample] | None = None) -> Tensor:
+        """Frames (B, T - 1, C, H, W), each from the true ones before it."""
+        return self.predict_clip(inputs, [True] * inputs.shape[1], data_samples)
 
     def predict_clip(
         self,
@@ -194,7 +177,7 @@ class VideoPredictor(BaseModel):
         given: list[bool | Tensor],
         data_samples: list[PredictionDataSample] | None = None,
         watch: Callable[[MemoryState], object] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> Tensor:
         """Every frame of clips but the first, each from those before it.
 
         Args:
@@ -205,41 +188,16 @@ class VideoPredictor(BaseModel):
             watch: Called with the memory's state after every frame.
 
         Returns:
-            Frames (B, T - 1, C, H, W), and what the memory adds to the loss.
+            Frames (B, T - 1, C, H, W).
         """
-        seeds = None
-        if data_samples is not None:
-            seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
-            seeds = None if None in seeds else seeds
-        state, window, frames, length = None, deque(maxlen=self.query_frames), [], inputs.shape[1]
-        for index in range(length):
-            counts = given[index]
-            now = None
-            if isinstance(counts, Tensor):
-                now = GivenFrames(inputs[:, index], counts)
-            elif counts:
-                now = GivenFrames(inputs[:, index])
-            features = self.encode_window(list(window) or [inputs[:, 0]])
-            output, state = advance(self, state, features, now, seeds=seeds, write=index < length - 1)
-            window.append(output.taken)
-            if watch is not None:
-                watch(state)
-            if index:
-                frames.append(output.predicted)
-        return torch.stack(frames, 1), self.memory.penalty(state)
+        clip = FrameClip(self, inputs, given)
+        self.run(clip, data_samples, watch)
+        return clip.predictions
 
     def predict(self, inputs: Tensor, data_samples: list[PredictionDataSample]) -> list[PredictionDataSample]:
-        """Predict what follows the observed frames; fills fields and metainfo, see the data sample."""
-        begin, sizes, observed = time.perf_counter(), [], data_samples[0].input_frames
-        given = [index < observed for index in range(inputs.shape[1])]
-        frames, _ = self.predict_clip(inputs, given, data_samples, lambda state: sizes.append(state.nbytes))
-        frames = frames[:, observed - 1 :].float().cpu()  # waits for the device
-        seconds = (time.perf_counter() - begin) / inputs[:, :, 0, 0, 0].numel()
-        for sample, predicted, true in zip(data_samples, frames, inputs[:, observed:], strict=True):
-            sample.pred_frames = predicted
-            sample.true_frames = (true * 255).round().to(torch.uint8).cpu()
-            sample.set_metainfo(dict(frame_seconds=seconds, state_bytes=max(sizes) // len(inputs)))
-        return data_samples
+        """Predict what follows the observed frames (see
+        :func:`~mmstremn.models.prediction.inference.predict_samples`)."""
+        return predict_samples(self, inputs, data_samples)
 
     # Streaming.
 
@@ -257,9 +215,3 @@ class VideoPredictor(BaseModel):
 def _newest(features: FrameFeatures, like: Tensor) -> Tensor:
     """The newest frame of a window, of as many channels as ``like``."""
     return features.image[:, -like.shape[1] :]
-
-
-def _generator(sample: PredictionDataSample) -> torch.Generator | None:
-    """That of a sample, so that what it sees does not depend on the batch; None: the global one."""
-    seed = sample.get('sample_seed', None)
-    return None if seed is None else torch.Generator().manual_seed(int(seed) % 2**63)

@@ -24,4 +24,4 @@ class PredictionDataPreprocessor(BaseDataPreprocessor):
                     f"clip '{sample.clip_name}' is {tuple(clip.shape)} (T, C, H, W), but "
                     f"'{data['data_samples'][0].clip_name}' in the same batch is {tuple(clips[0].shape)}"
                 )
-        return dict(inputs=torch.stack(clips).float() / 255, data_samples=data['data_samples'])
+        return data | dict(inputs=torch.stack(clips).float() / 255)

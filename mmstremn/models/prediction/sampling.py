@@ -1,8 +1,20 @@
 """How often a predictor sees true frames in training, as a function of the iteration alone."""
 
 import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from mmstremn.registry import MODELS
+from mmstremn.structures import PredictionDataSample
+
+
+class Sampling(Protocol):
+    """How often a predictor sees true frames."""
+
+    def shares(self, iteration: int) -> tuple[float, float]:
+        """The probability that an observed frame, and that a later one, is the true one."""
 
 
 @MODELS.register_module()
@@ -48,3 +60,25 @@ class ReverseScheduledSampling:
             return 1.0, 0.0
         since = iteration - self.begin_iter
         return 1 - 0.5 * math.exp(-since / self.rate), 0.5 * (1 - since / (self.end_iter - self.begin_iter))
+
+
+def draw_given(
+    sampling: Sampling | None, inputs: Tensor, data_samples: list[PredictionDataSample], iteration: int
+) -> list[bool | Tensor]:
+    """For each frame of clips (B, T, ...) whether the video goes on from the true one, in all samples or in
+    those of a (B,) bool."""
+    length = inputs.shape[1]
+    if sampling is None:
+        return [True] * length
+    observed, later = sampling.shares(iteration)
+    shares = torch.tensor(
+        [1.0] + [observed if t < data_samples[0].input_frames else later for t in range(1, length)]
+    )
+    draws = torch.stack([torch.rand(length, generator=_generator(sample)) for sample in data_samples])
+    return list((draws < shares).T.to(inputs.device))
+
+
+def _generator(sample: PredictionDataSample) -> torch.Generator | None:
+    """That of a sample, so that what it sees does not depend on the batch; None: the global one."""
+    seed = sample.get('sample_seed', None)
+    return None if seed is None else torch.Generator().manual_seed(int(seed) % 2**63)

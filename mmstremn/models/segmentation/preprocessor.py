@@ -50,14 +50,12 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
             training: Not used: what arrives decides.
 
         Returns:
-            The same keys; clips as one (B, T, 3, H', W') float tensor.
+            The same keys, others as they are; clips as one (B, T, 3, H', W') float tensor.
         """
         if not isinstance(data['inputs'][0], Tensor):
             return data
         data = self.cast_data(data)
-        return dict(
-            inputs=self.normalize(torch.stack(list(data['inputs']))), data_samples=data['data_samples']
-        )
+        return data | dict(inputs=self.normalize(torch.stack(list(data['inputs']))))
 
     def normalize(self, frames: Tensor) -> Tensor:
         """(..., 3, H, W) in 0..255 to normalised, padded floats."""

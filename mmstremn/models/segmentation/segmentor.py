@@ -4,13 +4,12 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmstremn.memory import Entry
+from mmstremn.models.clip_model import ClipModel
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder, decreasing_strides
-from mmstremn.models.rollout import advance
+from mmstremn.models.segmentation.clip import MaskClip, stack_masks
 from mmstremn.models.segmentation.decoders import Segmentation, aggregate
 from mmstremn.models.segmentation.encoders import masks_of_others
 from mmstremn.models.segmentation.given_masks import GivenMasks
@@ -21,11 +20,11 @@ from mmstremn.models.segmentation.object_chunks import ObjectChunks
 from mmstremn.models.segmentation.preprocessor import build_preprocessor
 from mmstremn.models.segmentation.stream import VOSStream
 from mmstremn.registry import MODELS, build
-from mmstremn.structures import VOID, VOSDataSample
+from mmstremn.structures import VOSDataSample
 
 
 @MODELS.register_module()
-class VOSegmentor(BaseModel):
+class VOSegmentor(ClipModel):
     """A space-time memory network: key encoder, memory, value encoder, mask decoder.
 
     STReMN (arXiv 2109.06474) with ``SlotMemory`` and ``GumbelSelector``, STM and STCN with ``GrowingMemory``,
@@ -121,6 +120,7 @@ class VOSegmentor(BaseModel):
         divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
         self.data_preprocessor = build_preprocessor(data_preprocessor, divisor)
         self.loss_function = build(loss or dict(type='BootstrappedCEDiceLoss'))
+        self.scheduled = getattr(self.loss_function, 'top_share', 1.0) < 1
         self.short_side = short_side
         if test_time is not None:
             variants_of(test_time)  # says at once what is wrong with it
@@ -164,7 +164,7 @@ class VOSegmentor(BaseModel):
         return Segmentation(aggregate(probabilities), decoded, presence)
 
     def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
-        """The segmentation in which the given masks have their say."""
+        """The segmentation in which the given masks override."""
         if output is None:
             return Segmentation(given.replace(None))
         new = given.masks.shape[1] - output.decoded.shape[1]
@@ -197,33 +197,33 @@ class VOSegmentor(BaseModel):
         if output.decoded is not None:
             extras.update(decoded=output.decoded)
         if output.presence is not None:
-            extras.update(presence=_known(output.presence.sigmoid(), features.present))
+            extras.update(presence=_of_present(output.presence.sigmoid(), features.present))
         return Entry(key, value, features.grid, shrinkage, prompted, extras)
 
-    # mmengine's interface.
+    # What ClipModel asks for.
 
-    def forward(self, inputs, data_samples: list[VOSDataSample] | None = None, mode: str = 'tensor'):
-        """``loss``: dict of losses of clips; ``predict``: the samples with masks of whole videos; ``tensor``:
-        logits."""
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'tensor':
-            return self.clip_logits(inputs, data_samples)
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
+    def open_clip(self, inputs: Tensor, data_samples: list[VOSDataSample], iteration: int = 0) -> MaskClip:
+        """Clips (B, T, 3, H, W) whose first frame's masks are given."""
+        size = data_samples[0].masks.shape[-2:]
+        margins = self.data_preprocessor.margins(size)
+        target, present = stack_masks(data_samples, inputs.shape[-2:], margins)
+        features = self.encode_frame(inputs.flatten(0, 1))
+        blank = self.data_preprocessor.blank_margins(size)
+        return MaskClip(dataclasses.replace(features, present=present, blank=blank), target, present)
 
-    def loss(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> dict[str, Tensor]:
-        """Losses of clips whose first frame's masks are given; ``inputs`` is (B, T, 3, H, W)."""
-        target, present = self._stacked(inputs, data_samples)
-        outputs = self._segment_clip(inputs, data_samples)[1:]
-        iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        logits, target = torch.stack([output.logits for output in outputs], 1), target[:, 1:]
-        losses = self.loss_function(logits, target, present, iteration)
+    def clip_losses(self, clip: MaskClip, iteration: int) -> dict[str, Tensor]:
+        """The losses of all frames but the first, which is given."""
+        logits = torch.stack([output.logits for output in clip.outputs[1:]], 1)
+        target = clip.target[:, 1:]
+        losses = self.loss_function(logits, target, clip.present, iteration)
         if self.presence is not None:
-            presence = torch.stack([output.presence for output in outputs], 1)
-            losses.update(loss_presence=presence_loss(presence, target, present))
+            presence = torch.stack([output.presence for output in clip.outputs[1:]], 1)
+            losses.update(loss_presence=presence_loss(presence, target, clip.present))
         return losses
+
+    def tensor(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
+        """See :meth:`clip_logits`."""
+        return self.clip_logits(inputs, data_samples)
 
     def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
         """Logits (B, T, 1 + O, H, W) of clips; those of frame 0 are the given masks.
@@ -231,28 +231,9 @@ class VOSegmentor(BaseModel):
         Objects that only pad the batch have a probability of 0 and zero values, so they change nothing for
         the others.
         """
-        return torch.stack([output.logits for output in self._segment_clip(inputs, data_samples)], 1)
-
-    def _segment_clip(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> list[Segmentation]:
-        """The segmentation of each frame."""
-        target, present = self._stacked(inputs, data_samples)
-        blank = self.data_preprocessor.blank_margins(data_samples[0].masks.shape[-2:])
-        ids = torch.arange(1, present.shape[1] + 1, device=target.device).view(1, -1, 1, 1)
-        given = GivenMasks(target[:, :1] == ids)
-        seeds = tuple(sample.get('sample_seed', None) for sample in data_samples)
-        seeds = None if None in seeds else seeds
-        clip = dataclasses.replace(self.encode_frame(inputs.flatten(0, 1)), present=present, blank=blank)
-        state, outputs, length = None, [], inputs.shape[1]
-        for index in range(length):
-            first = given if index == 0 else None
-            features = clip.frame(index, length)
-            output, state = advance(self, state, features, first, seeds=seeds, write=index < length - 1)
-            outputs.append(output)
-        return outputs
-
-    def _stacked(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> tuple[Tensor, Tensor]:
-        margins = self.data_preprocessor.margins(data_samples[0].masks.shape[-2:])
-        return stack_masks(data_samples, inputs.shape[-2:], margins)
+        clip = self.open_clip(inputs, data_samples)
+        self.run(clip, data_samples)
+        return torch.stack([output.logits for output in clip.outputs], 1)
 
     def predict(self, videos: list, data_samples: list[VOSDataSample]) -> list[VOSDataSample]:
         """Segment whole videos one after the other; fills ``pred_masks`` and metainfo (see
@@ -288,28 +269,6 @@ class VOSegmentor(BaseModel):
         return (VOSStream if self.test_time is None else MergedStream).load(self, path)
 
 
-def _known(presence: Tensor, present: Tensor | None) -> Tensor:
+def _of_present(presence: Tensor, present: Tensor | None) -> Tensor:
     """``presence`` (B, O), 0 for objects that only pad the batch."""
     return presence if present is None else presence * present
-
-
-def stack_masks(
-    data_samples: list[VOSDataSample], size: tuple[int, int], margins: tuple[int, int, int, int] | None = None
-) -> tuple[Tensor, Tensor]:
-    """The masks of a batch of clips.
-
-    Args:
-        data_samples: With ``masks`` (T, H, W) of ids 0..O and 255.
-        size: (H', W') of the padded frames.
-        margins: (left, right, top, bottom) of that padding; None: it is at the bottom and right.
-
-    Returns:
-        Ids (B, T, H', W'), void where padded, and which objects are present, (B, O) with the largest O of the
-        batch.
-    """
-    masks = torch.stack([sample.masks for sample in data_samples])
-    height, width = masks.shape[-2:]
-    masks = F.pad(masks, margins or (0, size[1] - width, 0, size[0] - height), value=VOID)
-    numbers = [len(sample.object_ids) for sample in data_samples]
-    present = torch.tensor([[index < number for index in range(max(numbers))] for number in numbers])
-    return masks, present.to(masks.device, non_blocking=True)

@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
 
 import mmstremn.adapters.mmdet
-from mmstremn.memory import GumbelSelector
+from mmstremn.memory import GumbelSelector, SlotMemory
 
 KINDS = {'masktrack': cases.MASKTRACK, 'qdtrack': cases.QDTRACK}
 
@@ -94,7 +94,7 @@ def test_the_loss_through_the_memory_falls(items):
     losses = []
     for _ in range(15):
         features = [model.detector.extract_feat(frames[:, index]) for index in (key, reference)]
-        loss = model.track_head.memory_loss(*features, samples)
+        loss, _ = model.track_head.memory_loss(*features, samples)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -105,6 +105,24 @@ def test_the_loss_through_the_memory_falls(items):
     assert selector.pop_statistics()['choices'] == 15 * 2 * 4  # 2 objects, 6 views, 2 slots
 
 
+class Charging(SlotMemory):
+    """Slots that cost something."""
+
+    def penalty(self, state):
+        return dict(loss_slots=state.value.square().mean())
+
+
+def test_what_the_memory_adds_is_in_the_losses(items, monkeypatch):
+    logged = []
+    monkeypatch.setattr('mmstremn.models.rollout.print_log', lambda message, *args: logged.append(message))
+    model = cases.build(cases.small_config(cases.MASKTRACK))
+    width = model.track_head.memory.key.in_features
+    model.track_head.memory.memory = Charging(7, train_slots=7, key_channels=width, value_channels=width)
+    found = losses_of(model, items[0])
+    assert found['loss_slots'] > 0 and found['loss_slots'].requires_grad
+    assert '6 frames offered, 7 slots, 0 forced choices' in logged[0] and len(logged) == 1
+
+
 @pytest.mark.parametrize('without', ['key', 'reference'])
 def test_a_frame_without_objects_has_a_loss_of_zero(without, items):
     model = cases.build(cases.small_config(cases.MASKTRACK))
@@ -113,7 +131,7 @@ def test_a_frame_without_objects_has_a_loss_of_zero(without, items):
     frame = (sample.get_key_frames() if without == 'key' else sample.get_ref_frames())[0]
     frame.gt_instances = frame.gt_instances[:0]
     features = model.detector.extract_feat(inputs['inputs'][:, 0])
-    loss = model.track_head.train().memory_loss(features, features, [sample])
+    loss, _ = model.track_head.train().memory_loss(features, features, [sample])
     loss.backward()
     assert float(loss) == 0 and all(p.grad is not None for p in model.track_head.memory.parameters())
 

@@ -107,7 +107,7 @@ def test_gradients_of_a_late_frame_reach_the_first_through_the_memory():
     memory = FeatureMemory(6, FIFO, key_channels=4, value_channels=5).train()
     torch.nn.init.normal_(memory.out.weight)
     x = torch.randn(2 * 4, 6, 3, 4, requires_grad=True)
-    out = memory.clips(x, 4).unflatten(0, (2, 4))
+    out = memory.clips(x, 4)[0].unflatten(0, (2, 4))
     out[0, 3].sum().backward()
     reached = x.grad.unflatten(0, (2, 4)).abs().amax((2, 3, 4)) > 0
     assert reached.tolist() == [[True] * 4, [False] * 4]
@@ -315,3 +315,27 @@ def test_a_cascade_is_refused(videos):
     model = build_model(remember(FCN))
     with pytest.raises(TypeError, match='cannot be a stage of CascadeEncoderDecoder'):
         model.decode_head([torch.zeros(1, 64, 4, 6)] * 4, torch.zeros(1, 5, 4, 6))
+
+
+def test_what_the_memory_adds_is_in_the_losses():
+    data, head = build_data(), remember(FCN, dict(type='STLSTMMemory', kernel=3, decoupling=0.1))
+    requests = [FrameRequest(index, 1) for index in range(4)]
+    found = losses(build_model(head).train(), data, requests)
+    assert found['decode.loss_decoupling'] > 0
+    plain = losses(build_model(remember(FCN)).train(), data, requests)
+    assert set(found) - set(plain) == {'decode.loss_decoupling'}
+
+
+def test_the_documented_clips_teach_the_selector(monkeypatch):
+    """``dict(type='SlotMemory')`` and clips of 4 frames learn; where slots are too many it is said."""
+    logged, requests = [], [FrameRequest(index, 1) for index in range(4)]
+    monkeypatch.setattr('mmstremn.models.rollout.print_log', lambda message, *args: logged.append(message))
+    model = build_model(remember(FCN, dict(type='SlotMemory'))).train()
+    wake(model)
+    model.parse_losses(losses(model, build_data(), requests))[0].backward()
+    weights = dict(model.decode_head.feature_memory.memory.selector.named_parameters())
+    weights.pop('network.2.bias')  # adds to all logits
+    assert [name for name, p in weights.items() if not p.grad.any()] == [] and not logged
+    model = build_model(remember(FCN, dict(type='SlotMemory', train_slots=5))).train()
+    losses(model, build_data(), requests)
+    assert '3 frames offered, 5 slots, 0 forced choices' in logged[0]

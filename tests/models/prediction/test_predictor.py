@@ -8,7 +8,7 @@ from helpers.memory_cases import generator
 from mmstremn.memory import MEMORIES
 from mmstremn.models import PatchBackbone, PatchDecoder, PredictionLoss, PredictionStream, VideoPredictor
 from mmstremn.models.prediction.given_frames import GivenFrames
-from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling
+from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling, draw_given
 from mmstremn.registry import MODELS
 from mmstremn.structures import PredictionDataSample
 
@@ -210,10 +210,10 @@ def test_reverse_scheduled_sampling_has_three_phases():
 def test_what_a_sample_sees_is_drawn_from_its_own_seed():
     model = predictor(sampling=dict(type='ReverseScheduledSampling'))
     frames = clips(4, 40)
-    draws = torch.stack(model._draw_given(frames, samples(4)))  # (T, B)
+    draws = torch.stack(draw_given(model.sampling, frames, samples(4), 0))  # (T, B)
     assert draws[0].all()
     assert 0.3 < draws[1:].float().mean() < 0.7
-    alone = torch.stack(model._draw_given(frames[2:3], samples(4)[2:3]))
+    alone = torch.stack(draw_given(model.sampling, frames[2:3], samples(4)[2:3], 0))
     assert torch.equal(draws[:, 2:3], alone)
 
 
@@ -227,13 +227,13 @@ def test_frames_that_are_not_given_are_the_models_own():
     model, frames = predictor(), clips()
     model.sampling = Never()
     model.eval()
-    found = model.predict_clip(frames, model._draw_given(frames, samples()), samples())[0]
+    found = model.predict_clip(frames, draw_given(model.sampling, frames, samples(), 0), samples())
     torch.testing.assert_close(found[:, OBSERVED - 1 :], predict(model, frames))
 
 
 def test_the_loss_may_leave_out_observed_frames():
     frames, model = clips(), predictor().eval()
-    everything = model.predict_clip(frames, [True] * 7, samples())[0]
+    everything = model.predict_clip(frames, [True] * 7, samples())
     assert model.loss(frames, samples())['loss_l2'].item() == pytest.approx(
         (everything - frames[:, 1:]).square().mean().item(), rel=1e-5
     )

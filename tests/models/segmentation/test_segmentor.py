@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.vos_cases import BACKBONES, SquaresVideo, make_batch, make_clip, make_sample, tiny_model
-from mmengine.logging import MessageHub
 
 from mmstremn.models import aggregate
+from mmstremn.models.segmentation.clip import stack_masks
 from mmstremn.models.segmentation.decoders import Segmentation
-from mmstremn.models.segmentation.segmentor import stack_masks
 from mmstremn.utils.palette import decode_palette_png
 
 ANISOTROPIC = dict(type='DenseReader', affinity=dict(type='AnisotropicL2Affinity'))
@@ -132,13 +131,9 @@ def test_the_model_learns_a_clip():
 
 def test_the_loss_knows_the_iteration():
     model = tiny_model(loss=dict(type='BootstrappedCEDiceLoss', begin_iter=10, end_iter=20)).train()
-    hub = MessageHub.get_current_instance()
-    with torch.no_grad():
-        hub.update_info('iter', 10)
-        early = model(**make_batch(model, make_clip(0)), mode='loss')
-        hub.update_info('iter', 20)
-        late = model(**make_batch(model, make_clip(0)), mode='loss')
-        hub.update_info('iter', 0)
+    early, late = (
+        model(**make_batch(model, make_clip(0)), mode='loss', iteration=number) for number in (10, 20)
+    )
     assert late['loss_ce'] > early['loss_ce']
     torch.testing.assert_close(late['loss_dice'], early['loss_dice'])
 
