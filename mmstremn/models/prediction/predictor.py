@@ -28,8 +28,8 @@ class VideoPredictor(ClipModel):
     At every frame: the last ``query_frames`` frames become the key, which asks the memory and is stored; the
     readout and the window's feature maps are decoded to the next frame; the value that is stored with the key
     is made of the frame that came next (true or predicted), so that a slot says what followed when the video
-    looked like its key. STReMN (arXiv 2109.06474) with ``SlotMemory``: the paper states the query of 3
-    frames; this encoder and decoder are the library's own.
+    looked like its key. STReMN (arXiv 2109.06474) with ``SlotMemory``; the query of 3
+    frames is from a summary of the paper, encoder and decoder are this library's own.
 
     Recurrent memories are fed with values alone where ``key_channels`` is 0.
 
