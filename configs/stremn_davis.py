@@ -1,5 +1,5 @@
-# STReMN (arXiv 2109.06474) on DAVIS: ResNet-50 from timm, slots chosen with Gumbel-Softmax. The sizes are this
-# library's: of the paper only abstract, introduction and a summary could be read.
+# STReMN (arXiv 2109.06474) on DAVIS: ResNet-50 from timm, slots chosen with Gumbel-Softmax. The sizes are
+# this library's: of the paper only abstract, introduction and a summary could be read.
 # Another backbone: --cfg-options model.backbone.model_name=convnext_tiny
 # Another memory:   --cfg-options model.memory._delete_=True model.memory.type=GrowingMemory
 _base_ = ['./_base_/default_runtime.py', './_base_/davis.py']

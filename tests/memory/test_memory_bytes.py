@@ -11,7 +11,7 @@ from helpers.runs import ROOT
 
 from mmstremn.memory import MEMORIES, SELECTORS, Entry, UCBSelector
 
-PAGE = (ROOT / 'docs/memories.md').read_text()
+PAGE, DIFFERENCES = (ROOT / 'docs/memories.md').read_text().split('## What differs')
 LINES = [line.strip('|').split('|') for line in PAGE.splitlines() if line.startswith('| `')]
 ROWS = {row[0].strip(' `'): row for row in LINES}
 BYTES = 3  # column
@@ -121,3 +121,7 @@ def test_what_the_ucb_selector_and_shrinkage_add():
 def test_every_memory_and_selector_has_one_row_and_no_other_has():
     assert {*ROWS} == {c.__name__ for c in (*MEMORIES, *SELECTORS)}
     assert len(LINES) == len(ROWS)
+
+
+def test_the_page_says_of_every_memory_what_differs_from_its_paper():
+    assert not [cls.__name__ for cls in MEMORIES if f'`{cls.__name__}' not in DIFFERENCES]
