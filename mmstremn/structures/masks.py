@@ -1,6 +1,7 @@
 """What arrays of masks mean: object ids, one object, or one plane per object. Arrays only; files are read in
 ``mmstremn.datasets.io``."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,9 @@ def read_masks(masks, size: tuple[int, int], object_ids: Sequence[int] = (), nam
     Args:
         masks: An array, a tensor or nested lists:
 
-            - (H, W) integers: ids 0..254, 255 where void. Nothing but 0 and 255, or a black and white picture
-              with smooth edges or from a JPEG (:func:`black_and_white`): one object, 255 where it is.
+            - (H, W) integers: ids 0..254, 255 where void. Nothing but 0 and 255: one object, 255 where it is;
+              a black and white picture with smooth edges or from a JPEG (:func:`black_and_white`): one object
+              where at least 128, and a warning says so.
             - (H, W) bool, or floats in 0..1 (the object where at least .5): one object.
             - (1 + O, H, W) bool, 0 and 1, or probabilities that sum to 1: one plane for the background and
               one for each object, in the order of ``object_ids``, or of new objects 1..O if there are none
@@ -84,9 +86,12 @@ def black_and_white(masks: np.ndarray) -> np.ndarray | None:
         return None
     if values.tolist() == [0, VOID]:
         return masks == VOID
+    greys = values[(values > BLACK) & (values < VOID)]
+    if len(greys) < 4 and not (values[-1] == VOID and len(greys) and greys[-1] >= VOID - 2):
+        return None
     flat, bright = _flat(masks), masks >= WHITE
     edges = (masks != _most_frequent(masks[masks <= BLACK])) & (masks != _most_frequent(masks[bright]))
-    if len(values) < 4 or 4 * (flat & edges).sum() > edges.sum() or not (flat & bright).any():
+    if 4 * (flat & edges).sum() > edges.sum() or not (flat & bright).any():
         return None
     return masks >= 128
 
@@ -125,6 +130,10 @@ def _from_integers(masks: np.ndarray, object_ids: Sequence[int], name: str) -> G
         raise ValueError(f'{name} hold ids outside 0..{MAX_ID} (and {VOID} for void)')
     one = black_and_white(masks)
     if one is not None:
+        if ((masks > 0) & (masks < VOID)).any():
+            warnings.warn(
+                f'{name} look like a black and white picture: one object where at least 128', stacklevel=3
+            )
         return _from_one(one, object_ids, f'{name} (black and white: one object)')
     ids = np.where(masks == VOID, 0, masks).astype(np.uint8)
     objects = np.unique(ids[ids > 0]).tolist()

@@ -62,7 +62,8 @@ def test_masks_of_one_object_speak_of_the_only_one(masks):
 @pytest.mark.parametrize('grey', [smooth(), jpeg(75), jpeg(95), jpeg(20)], ids=['smooth', '75', '95', '20'])
 def test_black_and_white_pictures_are_one_object(grey):
     assert len(np.unique(grey)) > 4
-    given = read(grey)
+    with pytest.warns(UserWarning, match='masks look like a black and white picture'):
+        given = read(grey)
     assert given.objects == [1]
     assert ((given.ids > 0) & (square() > 0)).sum() / ((given.ids > 0) | (square() > 0)).sum() > 0.9
 
@@ -75,6 +76,16 @@ def test_ids_beside_void_are_no_picture(numbers):
     masks[-3:] = 255
     assert black_and_white(masks) is None
     assert read(masks).objects == list(numbers)
+
+
+def test_thin_objects_are_no_picture():
+    masks = np.zeros(SIZE, np.uint8)
+    for place, number in enumerate((3, 6, 9, 12, 200)):
+        masks[2 * place, :20] = number
+    masks[14:, 10:] = 254
+    for last in (254, 255):
+        masks[masks == 254] = last
+        assert black_and_white(masks) is None
 
 
 def test_many_ids_are_no_picture():

@@ -60,10 +60,11 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
 def slot_stamps(stream: VOSStream | MergedStream, first: int = 0) -> torch.Tensor | None:
     """(S,) frame held by each slot of key group 0, -1 where empty; None for memories without fixed slots.
 
-    ``first`` is the frame of the video with which the stream began.
+    ``first`` is the frame of the video with which the stream began. A stream whose memory begins later, with
+    its first object, counts from there.
     """
     state = stream.state
     if isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
         return None
     stamps = state.written_at[0, 0]
-    return torch.where(stamps < 0, stamps, stamps + first)
+    return torch.where(stamps < 0, stamps, stamps + first + stream.began)
