@@ -5,7 +5,7 @@
 # sequences of shipped_stremn.py) and MMSTREMN_STATIC.
 _base_ = './shipped_stremn.py'
 video_root = '{{$MMSTREMN_VIDEO:data/video}}'
-max_iters = 600
+max_iters = 48
 load_from = 'weights/stremn_r18.safetensors'
 model = dict(
     presence=dict(type='PresenceHead'),
@@ -52,15 +52,15 @@ val_dataloader = dict(
 )
 train_cfg = dict(max_iters=max_iters, val_begin=max_iters + 1, val_interval=max_iters + 1)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=5),
     dict(
         type='CosineAnnealingLR',
         by_epoch=False,
-        begin=20,
+        begin=5,
         end=max_iters,
-        T_max=max_iters - 20,
+        T_max=max_iters - 5,
         eta_min_ratio=0.05,
     ),
 ]
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=1))
+optim_wrapper = dict(optimizer=dict(lr=2e-2))
+default_hooks = dict(checkpoint=dict(interval=16, max_keep_ckpts=3), logger=dict(interval=8))

@@ -4,7 +4,7 @@ import dataclasses
 
 from torch import Tensor, nn
 
-from mmstremn.memory.state import Entry, MemoryState, Query
+from mmstremn.memory.state import Entry, MemoryState, Query, SlotState, nearest_distance
 
 
 class Memory(nn.Module):
@@ -34,6 +34,19 @@ class Memory(nn.Module):
     def read(self, state: MemoryState, query: Query) -> tuple[Tensor, MemoryState]:
         """The readout (B, O, P, Cv), and the state, in which reading may have left a trace."""
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
+
+    def distance(self, state: MemoryState, query: Query) -> Tensor:
+        """(B, G, P): how far each of the query's keys is from the nearest stored one, |q - k|^2 / sqrt(Ck).
+
+        Raises:
+            TypeError: The memory keeps no keys of frames.
+        """
+        if not isinstance(state, SlotState):
+            raise TypeError(
+                f'{type(self).__name__} keeps no keys of frames: a PresenceHead needs a memory that does, '
+                'such as SlotMemory or GrowingMemory'
+            )
+        return nearest_distance(state, query)
 
     def write(self, state: MemoryState, entry: Entry) -> MemoryState:
         """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork

@@ -170,3 +170,12 @@ class SlotState(MemoryState):
             changes.update(written_at=pad(self.written_at, -1), read_at=pad(self.read_at, -1))
             changes.update(relevance=pad(self.relevance, -1))
         return dataclasses.replace(self, **changes)
+
+
+def nearest_distance(state: SlotState, query: Query) -> Tensor:
+    """(B, G, P): |q - k|^2 / sqrt(Ck) of each of the query's positions to the nearest in any slot."""
+    groups, positions, width = state.key.shape[1], *state.key.shape[3:]
+    key = state.key.flatten(2, 3).float()
+    empty = (state.written_at < 0).repeat_interleave(positions, -1).unsqueeze(2)
+    q = query.key.float().unsqueeze(1).expand(-1, groups, -1, -1)
+    return torch.cdist(q, key).masked_fill(empty, float('inf')).amin(-1).square() / width**0.5

@@ -22,6 +22,8 @@ class FrameFeatures:
         present: (B, O) bool, False for objects that only pad a training batch; None: all are present.
         blank: (left, right, top, bottom) pixels of padding in which no object is when the frame is stored;
             None: the decoder's masks count there too.
+        distance: (B, G, P) of ``Memory.distance``, for models that have a presence head.
+        visible: (B, O) bool, which objects the frame shows, where that is known (in training).
     """
 
     image: Tensor
@@ -30,6 +32,8 @@ class FrameFeatures:
     shrinkage: Tensor | None
     present: Tensor | None = None
     blank: tuple[int, int, int, int] | None = None
+    distance: Tensor | None = None
+    visible: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, int]:

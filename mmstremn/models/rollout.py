@@ -6,6 +6,7 @@ Segmentation, prediction, the token classifier and the adapters share both.
 import logging
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -71,6 +72,8 @@ def advance(
     """
     output = None
     if state is not None:
+        if getattr(model, 'presence', None) is not None:
+            features = replace(features, distance=model.memory.distance(state, features.query))
         readout, state = model.memory.read(state, features.query)
         output = model.decode(readout, features)
         if new_objects:

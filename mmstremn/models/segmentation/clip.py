@@ -1,6 +1,6 @@
 """A training clip of video object segmentation: frames, their masks and what the model makes of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +35,11 @@ class MaskClip:
 
     def frame(self, index: int) -> tuple[FrameFeatures, GivenMasks | None]:
         """The features of a frame, and the masks of the first."""
-        features = self.features.frame(index, self.length)
-        if index:
-            return features, None
         ids = torch.arange(1, self.present.shape[1] + 1, device=self.target.device).view(1, -1, 1, 1)
-        return features, GivenMasks(self.target[:, :1] == ids)
+        masks = self.target[:, index : index + 1] == ids
+        visible = masks.flatten(2).any(-1)
+        features = replace(self.features.frame(index, self.length), visible=visible)
+        return features, None if index else GivenMasks(masks)
 
     def take(self, output: Segmentation) -> None:
         """Keep the segmentation of a frame."""

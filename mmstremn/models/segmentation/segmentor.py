@@ -56,7 +56,7 @@ class VOSegmentor(ClipModel):
         test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of
             ``short_side``; smaller frames are enlarged) of the variants in which ``predict`` and streams
             compute a video, to average their probabilities (see :class:`MergedStream`). None: as it is.
-        presence: Config of a ``PresenceHead``, whose widths are filled in: in evaluation an object that is
+        presence: Config of a ``PresenceHead``: in evaluation an object that is
             absent has an empty mask, and entries carry ``extras['presence']``
             (:class:`~mmstremn.memory.MinPresence`).
             None: objects are always taken to be there.
@@ -110,12 +110,7 @@ class VOSegmentor(ClipModel):
         self.decoder = build(
             decoder, value_channels=value_channels, feature_channels=channels, strides=strides
         )
-        self.presence = build(
-            presence,
-            value_channels=value_channels,
-            frame_channels=channels[0],
-            decoder_channels=decoder['channels'][0],
-        )
+        self.presence = build(presence)
         backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
         divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
         self.data_preprocessor = build_preprocessor(data_preprocessor, divisor)
@@ -158,9 +153,11 @@ class VOSegmentor(ClipModel):
             probabilities = probabilities * features.present[:, :, None, None]
         presence = None
         if self.presence is not None:
-            presence = self.presence(readout, features.maps[0], decoded, probabilities)
+            presence = self.presence(features.distance, probabilities, features.grid)
             if not self.training:
                 probabilities = self.presence.gate(probabilities, presence)
+            elif features.visible is not None:
+                probabilities = probabilities * features.visible[:, :, None, None]
         return Segmentation(aggregate(probabilities), decoded, presence)
 
     def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
@@ -197,7 +194,8 @@ class VOSegmentor(ClipModel):
         if output.decoded is not None:
             extras.update(decoded=output.decoded)
         if output.presence is not None:
-            extras.update(presence=_of_present(output.presence.sigmoid(), features.present))
+            known = features.visible if self.training else None
+            extras.update(presence=output.presence.sigmoid() if known is None else known.float())
         return Entry(key, value, features.grid, shrinkage, prompted, extras)
 
     # What ClipModel asks for.
@@ -267,8 +265,3 @@ class VOSegmentor(ClipModel):
     def load_stream(self, path: str) -> VOSStream | MergedStream:
         """Go on with a stream that was saved with its ``save``, by a model of the same ``test_time``."""
         return (VOSStream if self.test_time is None else MergedStream).load(self, path)
-
-
-def _of_present(presence: Tensor, present: Tensor | None) -> Tensor:
-    """``presence`` (B, O), 0 for objects that only pad the batch."""
-    return presence if present is None else presence * present
