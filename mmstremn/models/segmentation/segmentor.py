@@ -56,10 +56,9 @@ class VOSegmentor(ClipModel):
         test_time: ``flip`` (True: also mirrored) and ``short_sides`` (such as ``(480, 600)``, instead of
             ``short_side``; smaller frames are enlarged) of the variants in which ``predict`` and streams
             compute a video, to average their probabilities (see :class:`MergedStream`). None: as it is.
-        presence: Config of a ``PresenceHead``: in evaluation an object that is
-            absent has an empty mask, and entries carry ``extras['presence']``
-            (:class:`~mmstremn.memory.MinPresence`).
-            None: objects are always taken to be there.
+        presence: Config of a ``PresenceHead``: in evaluation an object that is absent has an empty mask, and
+            entries carry ``extras['presence']`` (:class:`~mmstremn.memory.MinPresence`). None: objects are
+            always taken to be there.
 
     Raises:
         ValueError: Strides that are no decreasing powers of 2, not as many ``decoder.channels``, a
