@@ -1,6 +1,7 @@
 """What every memory offers: three calls over a state that is passed in and returned."""
 
 import dataclasses
+from collections.abc import Collection
 
 from torch import Tensor, nn
 
@@ -57,6 +58,18 @@ class Memory(nn.Module):
         """The state with ``number`` objects more, unknown so far; the next entry holds values for them
         too."""
         return state.add_objects(number, self.per_object_key)
+
+    def remove_objects(self, state: MemoryState, indices: Collection[int]) -> MemoryState:
+        """The state without the objects ``indices``, in any order; entries hold no values for them any more.
+
+        What is remembered of the others stays. Where objects decide together which frames are kept (by a
+        learned selector, or by usage that is counted on the reads of the oldest objects), those to come may
+        differ from what they would have been.
+
+        Raises:
+            ValueError: There is no such object, or none would be left.
+        """
+        return state.remove_objects(indices, self.per_object_key)
 
     def wants(self, state: MemoryState) -> bool:
         """Whether the next entry, if it is not prompted, can change more than the clock; False saves its

@@ -26,6 +26,11 @@ def append_objects(tensor: Tensor, number: int, fill: int = 0) -> Tensor:
     return torch.cat([tensor, tensor.new_full((tensor.shape[0], number, *tensor.shape[2:]), fill)], 1)
 
 
+def keep_objects(tensor: Tensor, kept: list[int]) -> Tensor:
+    """A tensor (B, O, ...) with the objects ``kept`` alone."""
+    return tensor.index_select(1, torch.tensor(kept, device=tensor.device))
+
+
 def birth_groups(births: tuple[int, ...]) -> list[tuple[int, slice]]:
     """Each step at which objects were born, and those objects; ``births`` never decrease, as objects join at
     the end."""

@@ -5,13 +5,14 @@ S slots, P positions (h * w), Ck and Cv channels of a key and a value.
 """
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, empty_slots
+from mmstremn.memory.buffers import append_objects, empty_slots, keep_objects
 
 if TYPE_CHECKING:
     from mmstremn.memory.slots.history import History
@@ -59,8 +60,83 @@ class Entry:
     extras: dict = field(default_factory=dict)
 
 
+@dataclass(kw_only=True)
 class MemoryState:
-    """Base of all states: dataclasses of tensors and small plain values."""
+    """Base of all states: dataclasses of tensors and small plain values.
+
+    Attributes:
+        births: For each object the step from which on entries hold a value for it; they never decrease.
+        grid: (h, w).
+        step: Entries offered so far; equal to the index of the frame that is read or written now.
+        seeds: One seed per sample for random choices; None draws from the global generator.
+        object_fields: The tensors whose axis 1 is the objects, and what they hold of an unknown object.
+        group_fields: The same of the tensors whose axis 1 is the key groups.
+    """
+
+    object_fields: ClassVar[dict[str, int]] = {'value': 0}
+    group_fields: ClassVar[dict[str, int]] = {}
+
+    births: tuple[int, ...]
+    grid: tuple[int, int]
+    step: int = 0
+    seeds: tuple[int, ...] | None = None
+
+    @classmethod
+    def for_objects_of(cls, entry: Entry, seeds: tuple[int, ...] | None = None, **fields) -> Self:
+        """The state of the objects of ``entry`` at step 0.
+
+        Args:
+            entry: Gives the number of objects and the grid.
+            seeds: One per sample, for memories that draw.
+            fields: The fields of the derived state.
+        """
+        births = (0,) * entry.value.shape[1]
+        return cls(births=births, grid=tuple(entry.grid), seeds=seeds, **fields)
+
+    def add_objects(self, number: int, own_keys: bool = False) -> Self:
+        """The state with ``number`` more objects, of which nothing is remembered.
+
+        Args:
+            number: How many.
+            own_keys: Each object has a key group of its own (G = O).
+        """
+        grown = {
+            name: append_objects(tensor, number, fill)
+            for name, (tensor, fill) in self._tensors_by_object(own_keys).items()
+        }
+        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
+
+    def remove_objects(self, indices: Collection[int], own_keys: bool = False) -> Self:
+        """The state without the objects ``indices``; the others keep their order and what is known of them.
+
+        Args:
+            indices: Places of objects among the O, in any order.
+            own_keys: Each object has a key group of its own (G = O).
+
+        Raises:
+            ValueError: There is no such object, or none would be left.
+        """
+        kept = self._kept_objects(indices)
+        fewer = {
+            name: keep_objects(tensor, kept)
+            for name, (tensor, _) in self._tensors_by_object(own_keys).items()
+        }
+        return dataclasses.replace(self, births=tuple(self.births[index] for index in kept), **fewer)
+
+    def _tensors_by_object(self, own_keys: bool) -> dict[str, tuple[Tensor, int]]:
+        """The tensors that hold something for each object, and what they hold of an unknown one."""
+        fills = self.object_fields | self.group_fields if own_keys else self.object_fields
+        return {name: (tensor, fills[name]) for name, tensor in self.tensors().items() if name in fills}
+
+    def _kept_objects(self, indices: Collection[int]) -> list[int]:
+        """All objects but ``indices``."""
+        objects = range(len(self.births))
+        kept = [index for index in objects if index not in indices]
+        if len(kept) + len(set(indices)) != len(objects):
+            raise ValueError(f'expected indices of objects in 0..{len(objects) - 1}, got {sorted(indices)}')
+        if not kept:
+            raise ValueError('at least one object must be left: to forget all begin with a new state')
+        return kept
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by field name (those that are None left out)."""
@@ -70,17 +146,17 @@ class MemoryState:
         """Everything that is no tensor: values that JSON can hold."""
         return {f.name: value for f in fields(self) if not isinstance(value := getattr(self, f.name), Tensor)}
 
-    def map(self, function) -> 'MemoryState':
+    def map(self, function) -> Self:
         """A state whose tensors are ``function`` of these."""
         return dataclasses.replace(
             self, **{name: function(tensor) for name, tensor in self.tensors().items()}
         )
 
-    def clone(self) -> 'MemoryState':
+    def clone(self) -> Self:
         """A fork: writing to one state leaves the other alone."""
         return self.map(Tensor.clone)
 
-    def to(self, *args, **kwargs) -> 'MemoryState':
+    def to(self, *args, **kwargs) -> Self:
         """The state on another device."""
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
@@ -102,15 +178,13 @@ class SlotState(MemoryState):
         read_at: (B, G, S) long: the last step at which the slot drew more than its even share of the
             attention.
         hits: (B, G, S): the shares of the attention that the slot has drawn since it was written, summed.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far; equal to the index of the frame that is read or written now.
-        seeds: One seed per sample for random choices; None draws from the global generator.
         relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since
             it was written, -1 before the first; None unless the selector needs it.
         history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and
-            from the moment on that an object is added.
+            from the moment on that an object is added or removed.
     """
+
+    group_fields = {'key': 0, 'shrinkage': 0, 'written_at': -1, 'read_at': -1, 'hits': 0, 'relevance': -1}
 
     key: Tensor
     value: Tensor
@@ -118,29 +192,24 @@ class SlotState(MemoryState):
     written_at: Tensor
     read_at: Tensor
     hits: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
     relevance: Tensor | None = None
     history: 'History | None' = None
 
     @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> 'SlotState':
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> Self:
         """``num_slots`` empty slots that entries like ``entry`` fit into."""
         batch, groups = entry.key.shape[:2]
 
         stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
-        return cls(
+        return cls.for_objects_of(
+            entry,
+            seeds,
             key=empty_slots(entry.key, num_slots),
             value=empty_slots(entry.value, num_slots),
             shrinkage=None if entry.shrinkage is None else empty_slots(entry.shrinkage, num_slots),
             written_at=stamps,
             read_at=stamps.clone(),
             hits=torch.zeros(batch, groups, num_slots, device=entry.key.device),
-            births=(0,) * entry.value.shape[1],
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     @property
@@ -153,23 +222,13 @@ class SlotState(MemoryState):
         stamps = self.written_at.expand(-1, len(self.births), -1)
         return torch.stack([stamps[:, index] >= birth for index, birth in enumerate(self.births)], 1)
 
-    def add_objects(self, number: int, own_keys: bool) -> 'SlotState':
-        """The state with ``number`` more objects that older slots know nothing of.
+    def add_objects(self, number: int, own_keys: bool = False) -> Self:
+        """As in :class:`MemoryState`; the history is of the objects so far, and ends."""
+        return dataclasses.replace(super().add_objects(number, own_keys), history=None)
 
-        Args:
-            number: How many.
-            own_keys: Each object has a key group of its own (G = O).
-        """
-
-        def pad(tensor: Tensor | None, value: int = 0) -> Tensor | None:
-            return None if tensor is None else append_objects(tensor, number, value)
-
-        changes = dict(value=pad(self.value), births=self.births + (self.step,) * number, history=None)
-        if own_keys:
-            changes.update(key=pad(self.key), shrinkage=pad(self.shrinkage), hits=pad(self.hits))
-            changes.update(written_at=pad(self.written_at, -1), read_at=pad(self.read_at, -1))
-            changes.update(relevance=pad(self.relevance, -1))
-        return dataclasses.replace(self, **changes)
+    def remove_objects(self, indices: Collection[int], own_keys: bool = False) -> Self:
+        """As in :class:`MemoryState`; the history ends."""
+        return dataclasses.replace(super().remove_objects(indices, own_keys), history=None)
 
 
 def nearest_distance(state: SlotState, query: Query) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects, birth_groups, by_object, side_by_side
+from mmstremn.memory.buffers import birth_groups, by_object, side_by_side
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 CLOSE = 0.95  # cosine similarity above which two features are one
@@ -39,10 +39,6 @@ class BankState(MemoryState):
         changed_at: (B, 1, N) long: the last step at which it was appended or merged into, -1 where empty.
         usage: (B, 1, N) float32: log(1 + query positions that use it), summed over the reads since it was
             appended.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: Not used.
     """
 
     key: Tensor
@@ -50,15 +46,6 @@ class BankState(MemoryState):
     written_at: Tensor
     changed_at: Tensor
     usage: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
-
-    def add_objects(self, number: int, own_keys: bool) -> 'BankState':
-        """The state with ``number`` more objects that the bank knows nothing of."""
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, value=append_objects(self.value, number), births=births)
 
 
 class MergingMemory(Memory):
@@ -108,15 +95,14 @@ class MergingMemory(Memory):
         """An empty bank; ``seeds`` are not used."""
         places = self.capacity * entry.key.shape[2]
         stamps = torch.full((entry.key.shape[0], 1, places), -1, dtype=torch.long, device=entry.key.device)
-        return BankState(
+        return BankState.for_objects_of(
+            entry,
+            seeds,
             key=entry.key.new_zeros(*entry.key.shape[:2], places, entry.key.shape[3]),
             value=entry.value.new_zeros(*entry.value.shape[:2], places, entry.value.shape[3]),
             written_at=stamps,
             changed_at=stamps.clone(),
             usage=torch.zeros(stamps.shape, device=stamps.device),
-            births=(0,) * entry.value.shape[1],
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     def read(self, state: BankState, query: Query) -> tuple[Tensor, BankState]:

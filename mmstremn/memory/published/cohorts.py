@@ -2,12 +2,14 @@
 read."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, birth_groups, empty_slots
+from mmstremn.memory.buffers import append_objects, birth_groups, empty_slots, keep_objects
 from mmstremn.memory.readers import DenseReader, read_slots
 from mmstremn.memory.state import Entry, MemoryState, Query, SlotState
 
@@ -22,23 +24,13 @@ class CohortState(MemoryState):
     Attributes:
         key: (B, K, S, P, Ck), zero where empty.
         value: (B, O, S, P, Cv), zero where empty.
-        births: For each object the step from which on entries hold a value for it; they never decrease.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: One per sample; not used.
     """
 
     key: Tensor
     value: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
 
     @classmethod
-    def empty(
-        cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields
-    ) -> 'CohortState':
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields) -> Self:
         """Empty slots that entries like ``entry`` fit into.
 
         Args:
@@ -47,22 +39,29 @@ class CohortState(MemoryState):
             seeds: One per sample.
             fields: Further fields of a derived state.
         """
-
         key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
-        return cls(key, value, (0,) * entry.value.shape[1], tuple(entry.grid), seeds=seeds, **fields)
+        return cls.for_objects_of(entry, seeds, key=key, value=value, **fields)
 
     @property
     def cohorts(self) -> list[tuple[int, slice]]:
         """The birth of every cohort, and its objects."""
         return birth_groups(self.births)
 
-    def add_objects(self, number: int, own_keys: bool) -> 'CohortState':
-        """The state with ``number`` more objects and, if they are the first of this step, one empty cohort
-        more."""
+    def add_objects(self, number: int, own_keys: bool = False) -> Self:
+        """As in :class:`MemoryState`; the first objects of a step are a new, empty cohort."""
+        state = super().add_objects(number)
+        new = len(state.cohorts) - len(self.cohorts)
+        return dataclasses.replace(state, key=append_objects(state.key, new))
 
-        key = self.key if self.step in self.births else append_objects(self.key, 1)
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, key=key, value=append_objects(self.value, number), births=births)
+    def remove_objects(self, indices: Collection[int], own_keys: bool = False) -> Self:
+        """As in :class:`MemoryState`, without the cohorts of which no object is left."""
+        state = super().remove_objects(indices)
+        return dataclasses.replace(state, key=keep_objects(self.key, self.cohorts_without(indices)))
+
+    def cohorts_without(self, indices: Collection[int]) -> list[int]:
+        """The cohorts that still have objects once the objects ``indices`` are gone."""
+        members = [range(cohort.start, cohort.stop) for _, cohort in self.cohorts]
+        return [index for index, cohort in enumerate(members) if not set(cohort) <= set(indices)]
 
     def writable(self) -> tuple[Tensor, Tensor]:
         """The key and value buffers, or with gradients copies of them, to write into."""
@@ -76,6 +75,7 @@ def read_cohorts(reader: DenseReader, state: CohortState, query: Query) -> Tenso
     for index, (_, members) in enumerate(state.cohorts):
         key, value = state.key[:, index : index + 1], state.value[:, members]
         stamps = torch.zeros(key.shape[:3], dtype=torch.long, device=key.device)
-        slots = SlotState(key, value, None, stamps, stamps, stamps, (0,) * value.shape[1], state.grid)
+        births = (0,) * value.shape[1]
+        slots = SlotState(key, value, None, stamps, stamps, stamps, births=births, grid=state.grid)
         readouts.append(read_slots(reader, slots, query)[0])
     return torch.cat(readouts, 1)

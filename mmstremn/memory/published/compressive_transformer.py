@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects, birth_groups, by_object, put, side_by_side
+from mmstremn.memory.buffers import birth_groups, by_object, put, side_by_side
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 SIDE = 2  # of the window that becomes one position
@@ -33,20 +33,14 @@ class CompressiveState(MemoryState):
         value: (B, O, S, P, Cv).
         small_key: (B, 1, M, P', Ck).
         small_value: (B, O, M, P', Cv).
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: Not used.
     """
 
     key: Tensor
     value: Tensor
     small_key: Tensor
     small_value: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
+
+    object_fields = {'value': 0, 'small_value': 0}
 
     def frames(self) -> Tensor:
         """(S * P + M * P',) long: the frame that each position belongs to, negative where empty."""
@@ -57,11 +51,6 @@ class CompressiveState(MemoryState):
 
         last = self.step - 1
         return torch.cat([stamps(last, self.key), stamps(last - self.key.shape[2], self.small_key)])
-
-    def add_objects(self, number: int, own_keys: bool) -> 'CompressiveState':
-        """The state with ``number`` more objects that the frames so far know nothing of."""
-        grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'small_value')}
-        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class Compression(nn.Module):
@@ -136,14 +125,13 @@ class CompressiveMemory(Memory):
         def zeros(tensor: Tensor, slots: int, positions: int) -> Tensor:
             return tensor.new_zeros(*tensor.shape[:2], slots, positions, tensor.shape[3])
 
-        return CompressiveState(
+        return CompressiveState.for_objects_of(
+            entry,
+            seeds,
             key=zeros(entry.key, self.num_slots, entry.key.shape[2]),
             value=zeros(entry.value, self.num_slots, entry.key.shape[2]),
             small_key=zeros(entry.key, self.num_compressed, small),
             small_value=zeros(entry.value, self.num_compressed, small),
-            births=(0,) * entry.value.shape[1],
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     def read(self, state: CompressiveState, query: Query) -> tuple[Tensor, CompressiveState]:

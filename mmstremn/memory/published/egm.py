@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +16,7 @@ from mmstremn.memory.published.cohorts import CohortState
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.state import Entry, Query
 
-FIRST, LAST, SPREAD = (
-    0,
-    1,
-    2,
-)  # slots: the first frame, the previous one, and from there on the frames between
+FIRST, LAST, SPREAD = 0, 1, 2  # slots: the first frame, the previous one, and from there on those between
 EMPTY = -1
 
 
@@ -40,12 +38,19 @@ class GraphState(CohortState):
         size = self.key.shape[2]
         return [self.frames[start : start + size] for start in range(0, len(self.frames), size)]
 
-    def add_objects(self, number: int, own_keys: bool) -> 'GraphState':
-        """As :class:`CohortState`; a new cohort has no nodes in use."""
-        state = super().add_objects(number, own_keys)
+    def add_objects(self, number: int, own_keys: bool = False) -> Self:
+        """As in :class:`CohortState`; a new cohort has no nodes in use."""
+        state = super().add_objects(number)
         new = state.key.shape[1] - self.key.shape[1]
         frames = self.frames + (EMPTY,) * (new * self.key.shape[2])
         return dataclasses.replace(state, frames=frames, strides=self.strides + (1,) * new)
+
+    def remove_objects(self, indices: Collection[int], own_keys: bool = False) -> Self:
+        """As in :class:`CohortState`; the nodes of cohorts without objects go too."""
+        kept = self.cohorts_without(indices)
+        frames = tuple(frame for index in kept for frame in self.held[index])
+        strides = tuple(self.strides[index] for index in kept)
+        return dataclasses.replace(super().remove_objects(indices), frames=frames, strides=strides)
 
 
 class PointGRU(nn.Module):

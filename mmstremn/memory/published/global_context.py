@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 
@@ -17,24 +16,13 @@ class GlobalContextState(MemoryState):
 
     Attributes:
         context: (B, O, Ck, Cv) float32, zero before an object's first frame.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
         dtype: Name of the values' type, in which readouts are given.
-        step: Entries offered so far.
-        seeds: One per sample; not used.
     """
 
     context: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
     dtype: str
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
 
-    def add_objects(self, number: int, own_keys: bool) -> 'GlobalContextState':
-        """The state with ``number`` more objects whose context is empty."""
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, context=append_objects(self.context, number), births=births)
+    object_fields = {'context': 0}
 
 
 class GlobalContextMemory(Memory):
@@ -58,7 +46,7 @@ class GlobalContextMemory(Memory):
             batch, objects, entry.key.shape[-1], value_channels, dtype=torch.float32
         )
         dtype = str(entry.value.dtype).removeprefix('torch.')
-        return GlobalContextState(context, (0,) * objects, tuple(entry.grid), dtype, seeds=seeds)
+        return GlobalContextState.for_objects_of(entry, seeds, context=context, dtype=dtype)
 
     def read(self, state: GlobalContextState, query: Query) -> tuple[Tensor, GlobalContextState]:
         """The readout (B, O, P, Cv); reading leaves no trace."""

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 TINY = 1e-12  # below any real normaliser; an object without a frame reads zeros
@@ -20,25 +19,14 @@ class GatedLinearState(MemoryState):
     Attributes:
         numerator: (B, O, Ck, Cv) float32, S of the formulas.
         normalizer: (B, O, Ck, Cv) float32, Z: what S would be if all values were 1.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
         dtype: Name of the values' type, in which readouts are given.
-        step: Entries offered so far.
-        seeds: One per sample; not used.
     """
 
     numerator: Tensor
     normalizer: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
     dtype: str
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
 
-    def add_objects(self, number: int, own_keys: bool) -> 'GatedLinearState':
-        """The state with ``number`` more objects whose sums are zero."""
-        grown = {name: append_objects(getattr(self, name), number) for name in ('numerator', 'normalizer')}
-        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
+    object_fields = {'numerator': 0, 'normalizer': 0}
 
 
 class GatedLinearMemory(Memory):
@@ -73,7 +61,9 @@ class GatedLinearMemory(Memory):
             batch, objects, entry.key.shape[-1], value_channels, dtype=torch.float32
         )
         dtype = str(entry.value.dtype).removeprefix('torch.')
-        return GatedLinearState(zeros, zeros.clone(), (0,) * objects, tuple(entry.grid), dtype, seeds=seeds)
+        return GatedLinearState.for_objects_of(
+            entry, seeds, numerator=zeros, normalizer=zeros.clone(), dtype=dtype
+        )
 
     def read(self, state: GatedLinearState, query: Query) -> tuple[Tensor, GatedLinearState]:
         """The readout (B, O, P, Cv); reading leaves no trace."""

@@ -1,12 +1,12 @@
 """Slots that are maps of keys and values, each a mixture of many frames, and how they are read."""
 
-import dataclasses
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, by_object, empty_slots, side_by_side
+from mmstremn.memory.buffers import by_object, empty_slots, side_by_side
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -18,29 +18,23 @@ class MapState(MemoryState):
     Attributes:
         key: (B, 1, S, P, Ck).
         value: (B, O, S, P, Cv).
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: Not used.
     """
 
     key: Tensor
     value: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
 
     @classmethod
-    def zero_fields(cls, entry: Entry, num_slots: int) -> dict:
-        """The fields of a state whose maps are zero, for entries like ``entry``."""
-        key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
-        return dict(key=key, value=value, births=(0,) * entry.value.shape[1], grid=tuple(entry.grid))
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields) -> Self:
+        """Maps of zeros that entries like ``entry`` fit into.
 
-    def add_objects(self, number: int, own_keys: bool) -> 'MapState':
-        """The state with ``number`` more objects; their values are zero until the next entry."""
-        births = self.births + (self.step,) * number
-        return dataclasses.replace(self, value=append_objects(self.value, number), births=births)
+        Args:
+            entry: Key (B, 1, P, Ck), value (B, O, P, Cv).
+            num_slots: S.
+            seeds: One per sample.
+            fields: Further fields of a derived state.
+        """
+        key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
+        return cls.for_objects_of(entry, seeds, key=key, value=value, **fields)
 
 
 def read_maps(reader: DenseReader, key: Tensor, value: Tensor, query: Tensor) -> Tensor:

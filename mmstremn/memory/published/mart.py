@@ -83,7 +83,7 @@ class GatedSlotMemory(Memory):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> MapState:
         """Zeros, which the first entry replaces; ``seeds`` are not used."""
-        return MapState(**MapState.zero_fields(entry, self.num_slots), seeds=seeds)
+        return MapState.empty(entry, self.num_slots, seeds)
 
     def read(self, state: MapState, query: Query) -> tuple[Tensor, MapState]:
         """The readout (B, O, P, Cv); the state stays as it is."""

@@ -34,7 +34,7 @@ class NTMState(MapState):
         usage: (B, 1, S) float32: decayed sum of the weights with which the slot was read and written.
     """
 
-    usage: Tensor | None = None
+    usage: Tensor
 
 
 class ContentAddress(nn.Module):
@@ -125,7 +125,7 @@ class NTMMemory(Memory):
         """Zeros, which the first entry replaces; ``seeds`` are not used."""
         ranks = torch.arange(self.num_slots, device=entry.key.device) * HEAD_START
         usage = ranks.repeat(entry.key.shape[0], 1, 1)
-        return NTMState(**MapState.zero_fields(entry, self.num_slots), seeds=seeds, usage=usage)
+        return NTMState.empty(entry, self.num_slots, seeds, usage=usage)
 
     def read(self, state: NTMState, query: Query) -> tuple[Tensor, NTMState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmstremn.memory.affinity import DotAffinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects, birth_groups, put
+from mmstremn.memory.buffers import birth_groups, put
 from mmstremn.memory.readers import BARRED
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -22,24 +22,18 @@ class RecentPromptedState(MemoryState):
         value: (B, O, S, P, Cv).
         written_at: (B, 1, S) long: the step at which the slot was written, -1 where empty.
         pointers: (B, O, R, Cv); that of step t is at t % R.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
         recents: Entries without a prompt so far.
         prompts: Prompted entries so far.
-        step: Entries offered so far.
-        seeds: Not used.
     """
 
     key: Tensor
     value: Tensor
     written_at: Tensor
     pointers: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
     recents: int = 0
     prompts: int = 0
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
+
+    object_fields = {'value': 0, 'pointers': 0}
 
     @property
     def pointed_at(self) -> Tensor:
@@ -50,13 +44,6 @@ class RecentPromptedState(MemoryState):
             - (newest - torch.arange(self.pointers.shape[2], device=self.pointers.device))
             % self.pointers.shape[2]
         )
-
-    def add_objects(self, number: int, own_keys: bool) -> 'RecentPromptedState':
-        """The state with ``number`` more objects of which nothing is remembered; keys are shared,
-        ``own_keys`` is False.
-        """
-        grown = {name: append_objects(getattr(self, name), number) for name in ('value', 'pointers')}
-        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
 
 
 class RecentPromptedMemory(Memory):
@@ -123,14 +110,13 @@ class RecentPromptedMemory(Memory):
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> RecentPromptedState:
         """Empty slots; ``seeds`` are not used."""
         (batch, objects, positions, width), slots = entry.value.shape, self.num_recent + self.num_prompted
-        return RecentPromptedState(
+        return RecentPromptedState.for_objects_of(
+            entry,
+            seeds,
             key=entry.key.new_zeros(batch, 1, slots, positions, entry.key.shape[-1]),
             value=entry.value.new_zeros(batch, objects, slots, positions, width),
             written_at=torch.full((batch, 1, slots), -1, dtype=torch.long, device=entry.key.device),
             pointers=entry.value.new_zeros(batch, objects, self.num_pointers, width),
-            births=(0,) * objects,
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     def read(self, state: RecentPromptedState, query: Query) -> tuple[Tensor, RecentPromptedState]:

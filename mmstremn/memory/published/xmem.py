@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects, birth_groups, put
+from mmstremn.memory.buffers import birth_groups, put
 from mmstremn.memory.published.xmem_consolidation import attend, most_used, pick, potentiate, similarity
 from mmstremn.memory.readers import BARRED
 from mmstremn.memory.state import Entry, MemoryState, Query
@@ -36,13 +36,9 @@ class TwoLevelState(MemoryState):
         long_since: (B, 1, L) long: the step at which the prototype was made.
         sensory: (B, O, P, Ch).
         asked: (B, P, Ck) the selection of the latest read; all ones before any.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
         frames: Slots of working memory in use.
         prototypes: Positions of long-term memory in use.
-        step: Entries offered so far.
         stored: The step at which a frame was stored last.
-        seeds: Not used.
     """
 
     key: Tensor
@@ -59,22 +55,11 @@ class TwoLevelState(MemoryState):
     long_since: Tensor
     sensory: Tensor
     asked: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
     frames: int = 0
     prototypes: int = 0
-    step: int = 0
     stored: int = 0
-    seeds: tuple[int, ...] | None = None
 
-    def add_objects(self, number: int, own_keys: bool) -> 'TwoLevelState':
-        """The state with ``number`` more objects of which nothing is remembered; keys are shared,
-        ``own_keys`` is False.
-        """
-        grown = {
-            name: append_objects(getattr(self, name), number) for name in ('value', 'long_value', 'sensory')
-        }
-        return dataclasses.replace(self, births=self.births + (self.step,) * number, **grown)
+    object_fields = {'value': 0, 'long_value': 0, 'sensory': 0}
 
 
 class SensoryCell(nn.Module):
@@ -202,7 +187,9 @@ class TwoLevelMemory(Memory):
 
         sensory = self.from_value.gates.weight.new_zeros(batch, objects, positions, self.sensory_channels)
         working, long = (self.max_frames, positions), (self.capacity,)
-        return TwoLevelState(
+        return TwoLevelState.for_objects_of(
+            entry,
+            seeds,
             key=zeros(entry.key, *working),
             value=zeros(entry.value, *working),
             shrinkage=zeros(entry.shrinkage, *working),
@@ -217,9 +204,6 @@ class TwoLevelMemory(Memory):
             long_since=stamps(self.capacity),
             sensory=sensory,
             asked=torch.ones_like(entry.key[:, 0]),
-            births=(0,) * objects,
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     def read(self, state: TwoLevelState, query: Query) -> tuple[Tensor, TwoLevelState]:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.buffers import append_objects
 from mmstremn.memory.recurrent.cells import (
     WINDOW,
     ConvLSTMCell,
@@ -40,27 +39,16 @@ class RecurrentState(MemoryState):
         previous: (B, O, Cv + Ck, h, w) the input of the step before; E3D-LSTM only.
         overlap: (B, O) summed over the steps, how alike what was added to c and to m is; PredRNN-V2 in
             training only.
-        births: For each object the step from which on entries hold a value for it.
-        grid: (h, w).
-        step: Entries offered so far.
-        seeds: Not used.
     """
 
     hidden: Tensor
     cell: Tensor
-    births: tuple[int, ...]
-    grid: tuple[int, int]
-    step: int = 0
-    seeds: tuple[int, ...] | None = None
     memory: Tensor | None = None
     history: Tensor | None = None
     previous: Tensor | None = None
     overlap: Tensor | None = None
 
-    def add_objects(self, number: int, own_keys: bool) -> 'RecurrentState':
-        """The state with ``number`` more objects, which start from zeros; ``own_keys`` changes nothing."""
-        grown = self.map(lambda tensor: append_objects(tensor, number))
-        return dataclasses.replace(grown, births=self.births + (self.step,) * number)
+    object_fields = dict.fromkeys(('hidden', 'cell', 'memory', 'history', 'previous', 'overlap'), 0)
 
 
 class RecurrentMemory(Memory):
@@ -110,13 +98,12 @@ class RecurrentMemory(Memory):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> RecurrentState:
         """Zeros for the objects of ``entry``; ``seeds`` are not used."""
-        objects, layers = entry.value.shape[1], len(self.cells)
-        return RecurrentState(
+        layers = len(self.cells)
+        return RecurrentState.for_objects_of(
+            entry,
+            seeds,
             hidden=self._zeros(entry, layers, self.hidden_channels, *self.time).to(entry.value.dtype),
             cell=self._zeros(entry, layers, self.hidden_channels, *self.time),
-            births=(0,) * objects,
-            grid=tuple(entry.grid),
-            seeds=seeds,
         )
 
     def read(self, state: RecurrentState, query: Query) -> tuple[Tensor, RecurrentState]:
