@@ -1,8 +1,6 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
-import json
-from pathlib import Path
 
 import torch
 from mmengine.dist import is_main_process
@@ -15,6 +13,7 @@ from mmstremn.engine.launch import (
     build_runner,
     load_config,
 )
+from mmstremn.utils.atomic import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,8 +42,7 @@ def main(argv: list[str] | None = None) -> dict:
             add_hook(cfg, type=hook, out_dir=args.show_dir)
     metrics = build_runner(cfg).test()
     if args.out is not None and is_main_process():
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(metrics, indent=2, default=float) + '\n')
+        write_json(args.out, metrics)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return metrics

@@ -10,8 +10,7 @@ from rich import box
 from rich.table import Table
 
 from mmstremn.comparison.figures import FIGURES, Column, compared_figures, figures_of
-from mmstremn.comparison.rows import write_json
-from mmstremn.utils.atomic import write_atomically
+from mmstremn.utils.atomic import write_atomically, write_json
 
 INDEX = {
     'model': Column('model'),

@@ -20,7 +20,7 @@ from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.comparison.figures import FIGURES
 from mmstremn.engine.launch import load_config, set_max_iters
 from mmstremn.registry import DATASETS, find
-from mmstremn.utils.atomic import write_atomically
+from mmstremn.utils.atomic import write_json
 
 MEMORY_FILE = FIGURES['DAVISMetric'].memory_file
 SAVES = 20  # checkpoints of a training: an interruption costs a twentieth at most
@@ -314,10 +314,6 @@ def write_row(row: Row) -> None:
     row.folder.mkdir(parents=True, exist_ok=True)
     row.cfg.dump(str(row.folder / 'config.py'))
     write_json(row.folder / 'job.json', row.job)
-
-
-def write_json(path: Path, content) -> None:
-    write_atomically(path, (json.dumps(content, indent=2, default=float) + '\n').encode())
 
 
 def read_rows(out: Path) -> list[dict]:

@@ -21,9 +21,10 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
 from mmstremn.comparison.figures import FIGURES
-from mmstremn.comparison.rows import compared_metric, file_sha256, write_json
+from mmstremn.comparison.rows import compared_metric, file_sha256
 from mmstremn.engine.launch import build_runner
 from mmstremn.engine.progress import ProgressHook
+from mmstremn.utils.atomic import write_json
 
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy')
 

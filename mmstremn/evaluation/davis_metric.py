@@ -1,6 +1,5 @@
 """The DAVIS metric of mmengine's test and validation loops."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -10,9 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from mmstremn.evaluation.absence import absence_measures
-from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
+from mmstremn.evaluation.video_scores import (
+    MEASURES,
+    UnscoredVideoError,
+    evaluate_video,
+    global_measures,
+    report_unscored,
+)
 from mmstremn.registry import METRICS
 from mmstremn.structures.video import Video
+from mmstremn.utils.atomic import folder_written_aside, write_json
 
 
 @METRICS.register_module()
@@ -24,8 +30,12 @@ class DAVISMetric(BaseMetric):
     picture is painted) and ``reidentification`` (J&F in the ten frames after a return) are added. ``fps``
     is added where the model reports its time: the frames of the timed videos over the seconds they took.
 
+    A video that cannot be scored (only its prompts are annotated, or its masks cannot be read) is named and
+    left out of the figures; where no video can be scored there are none.
+
     Args:
-        out_file: JSON file for the ``metrics`` and the ``videos`` with the measures of every object, or None.
+        out_file: JSON file for the ``metrics``, the ``videos`` with the measures of every object and the
+            ``unscored`` ones with the reasons, or None.
         png_dir: Folder for the predicted masks, ``PNG_DIR/<video>/<frame>.png`` as DAVIS wants them, or None.
         collect_device: Where the results of all ranks are collected, ``'cpu'`` or ``'gpu'``.
         prefix: Put before the names of the metrics.
@@ -63,14 +73,17 @@ class DAVISMetric(BaseMetric):
                 raise ValueError(
                     f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}"
                 )
-            scores = evaluate_video(video, sample['pred_masks'])
+            if self.png_dir is not None:
+                write_pngs(Path(self.png_dir), video, sample['pred_masks'])
+            try:
+                scores = evaluate_video(video, sample['pred_masks'])
+            except UnscoredVideoError as error:
+                scores = dict(name=video.name, num_frames=video.num_frames, unscored=str(error))
             seconds = sample.get('frame_seconds')
             if seconds:
                 scores['fps'] = 1 / float(seconds)
             if 'state_bytes' in sample:
                 scores['state_bytes'] = int(sample['state_bytes'])
-            if self.png_dir is not None:
-                write_pngs(Path(self.png_dir), video, sample['pred_masks'])
             self.results.append(scores)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
@@ -81,9 +94,11 @@ class DAVISMetric(BaseMetric):
         """
         if not results:
             raise ValueError('expected the results of at least one video, got none')
-        metrics = global_measures(results) | absence_measures(
+        scored, unscored = report_unscored(results, 'DAVISMetric')
+        metrics = global_measures(scored) if scored else {}
+        metrics |= absence_measures(
             scores['absence']
-            for video in results
+            for video in scored
             for scores in video['objects'].values()
             if 'absence' in scores
         )
@@ -91,17 +106,16 @@ class DAVISMetric(BaseMetric):
         if timed:
             seconds = sum(video['num_frames'] / video['fps'] for video in timed)
             metrics['fps'] = sum(video['num_frames'] for video in timed) / seconds
-        print_log('\n' + score_table(results, metrics), logger='current')
+        if scored:
+            print_log('\n' + score_table(scored, metrics), logger='current')
         if self.out_file is not None:
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(metrics=metrics, videos=results), indent=2) + '\n')
+            write_json(self.out_file, dict(metrics=metrics, videos=scored, unscored=unscored))
         return metrics
 
 
 def write_pngs(folder: Path, video: Video, pred_masks: Sequence[bytes]) -> None:
     """Writes palette PNGs as ``folder/<video>/<frame>.png``, named like the frames of the source (else
-    ``%05d``).
+    ``%05d``), in the place of all that an earlier run left there.
 
     Args:
         folder: Holds one folder per video.
@@ -109,10 +123,9 @@ def write_pngs(folder: Path, video: Video, pred_masks: Sequence[bytes]) -> None:
         pred_masks: One palette PNG per frame.
     """
     names = getattr(video, 'frame_names', None) or [f'{index:05d}' for index in range(len(pred_masks))]
-    target = folder / video.name
-    target.mkdir(parents=True, exist_ok=True)
-    for name, png in zip(names, pred_masks, strict=True):
-        (target / f'{PurePath(name).stem}.png').write_bytes(png)
+    with folder_written_aside(folder / video.name) as target:
+        for name, png in zip(names, pred_masks, strict=True):
+            (target / f'{PurePath(name).stem}.png').write_bytes(png)
 
 
 def score_table(videos: Sequence[dict], metrics: dict[str, float]) -> str:

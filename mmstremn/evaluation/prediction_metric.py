@@ -1,8 +1,6 @@
 """The metric of video prediction in mmengine's test and validation loops."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -13,6 +11,7 @@ from rich.table import Table
 from mmstremn.evaluation.prediction_lpips import LPIPSDistance
 from mmstremn.evaluation.prediction_measures import MEASURES, find_protocol, mean_over_frames, measure_frames
 from mmstremn.registry import METRICS
+from mmstremn.utils.atomic import write_json
 
 COPY_LAST = 'copy_last'
 
@@ -129,10 +128,8 @@ class VideoPredictionMetric(BaseMetric):
         )
         if self.out_file is not None:
             per_frame = {key: values.tolist() for key, values in per_frame.items()}
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
             report = dict(protocol=self.protocol, metrics=metrics, per_frame=per_frame, clips=results)
-            path.write_text(json.dumps(report, indent=2) + '\n')
+            write_json(self.out_file, report)
         return metrics
 
 

@@ -1,15 +1,23 @@
 """J and F of the objects of whole videos, decoded one frame at a time."""
 
+import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmstremn.evaluation.absence import Absence
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
 from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.palette import decode_palette_png
 
+log_warning = partial(print_log, logger='current', level=logging.WARNING)
 MEASURES = ('J&F', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall', 'F-Decay')
+
+
+class UnscoredVideoError(ValueError):
+    """A video cannot be scored, whatever was predicted: its annotation is missing or cannot be read."""
 
 
 def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[int] | None = None) -> dict:
@@ -31,8 +39,10 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         ``unscored_objects`` (the ids that have no scored frame).
 
     Raises:
-        ValueError: The number of predictions is not that of the frames, a prediction cannot be decoded or has
-            another size than the true mask, or no frame of the video can be scored.
+        ValueError: The number of predictions is not that of the frames, or a prediction cannot be decoded or
+            has another size than the frames.
+        UnscoredVideoError: No frame of the video can be scored, or a true mask cannot be read or has another
+            size than the frames.
     """
     if len(pred_masks) != video.num_frames:
         raise ValueError(
@@ -53,7 +63,7 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         if absences[object_id].absent:
             objects[object_id]['absence'] = absences[object_id].counts()
     if not objects:
-        raise ValueError(
+        raise UnscoredVideoError(
             f"video '{video.name}': expected an annotated frame between the first prompt of an object and "
             'the last '
             f'frame, found none in {video.num_frames} frames with {len(first_frames)} prompted objects'
@@ -65,6 +75,23 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
         mean=mean_measures(objects.values()),
         unscored_objects=[object_id for object_id, pairs in values.items() if not pairs],
     )
+
+
+def report_unscored(results: Sequence[dict], metric: str) -> tuple[list[dict], dict[str, str]]:
+    """The results of videos that were scored, and the reasons of the others by name, which are logged.
+
+    Args:
+        results: Of videos; those that could not be scored have the reason under ``unscored``.
+        metric: Named in the log.
+    """
+    scored = [result for result in results if 'unscored' not in result]
+    unscored = {result['name']: result['unscored'] for result in results if 'unscored' in result}
+    if unscored:
+        log_warning(
+            f'{metric}: {len(unscored)} of {len(results)} videos are not scored and count in no figure: '
+            + '; '.join(unscored.values())
+        )
+    return scored, unscored
 
 
 def global_measures(videos: Sequence[dict]) -> dict[str, float]:
@@ -94,9 +121,22 @@ def _first_frames(video: Video) -> dict[int, int]:
 def _scored_frames(video, pred_masks, frames) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Index, true and predicted (H, W) ids of those of ``frames`` that are annotated."""
     for index in frames:
-        gt = video.mask(index)
+        gt = _true_mask(video, index)
         if gt is not None:
             yield index, gt, _decode(video, index, pred_masks[index], gt.shape)
+
+
+def _true_mask(video: Video, index: int) -> np.ndarray | None:
+    try:
+        mask = video.mask(index)
+    except (OSError, ValueError) as error:
+        raise UnscoredVideoError(f"video '{video.name}', frame {index}: true mask: {error}") from error
+    if mask is not None and mask.shape != video.size:
+        raise UnscoredVideoError(
+            f"video '{video.name}', frame {index}: expected a true mask of the size of the frames (H, W), "
+            f'{video.size}, got {mask.shape}'
+        )
+    return mask
 
 
 def _decode(video, index, png, shape):

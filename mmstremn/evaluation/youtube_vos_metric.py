@@ -1,7 +1,5 @@
 """The YouTube-VOS metric of mmengine's loops, and the zip file for its evaluation server."""
 
-import json
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +10,9 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from mmstremn.datasets.vos.youtube_vos import YouTubeVOSVideo, read_meta
-from mmstremn.evaluation.video_scores import evaluate_video
+from mmstremn.evaluation.video_scores import UnscoredVideoError, evaluate_video, report_unscored
 from mmstremn.registry import METRICS
+from mmstremn.utils.atomic import write_json, written_aside
 from mmstremn.utils.palette import DAVIS_PALETTE, decode_palette_png, encode_palette_png
 
 
@@ -24,7 +23,8 @@ class YouTubeVOSMetric(BaseMetric):
     An object counts in the frames that meta.json names and that have a mask, from the one after its first
     appearance. J and F of a group are means over its objects of their means over frames. Where a group has no
     object, G is the mean of what there is (and the log says so). Videos in which only prompts are annotated
-    are not scored: so a split without masks gives no figures, only ``zip_file``.
+    are not scored: so a split without masks gives no figures, only ``zip_file``. Other videos that cannot be
+    scored (a mask that cannot be read, an object without a category) are named and left out of the figures.
 
     Args:
         seen_categories: The categories of training, or the path of the training set's ``meta.json``, which
@@ -73,9 +73,8 @@ class YouTubeVOSMetric(BaseMetric):
             data_samples: For each video ``pred_masks``, one palette PNG (bytes) per frame.
 
         Raises:
-            ValueError: A sample has no ``pred_masks``, a video is of another data set or an object has no
-                category, a mask for the submission is not of the size of the frames, or
-                :func:`evaluate_video` raised it.
+            ValueError: A sample has no ``pred_masks``, a video is of another data set, a mask for the
+                submission is not of the size of the frames, or :func:`evaluate_video` raised it.
         """
         for video, sample in zip(data_batch['inputs'], data_samples, strict=True):
             if not isinstance(video, YouTubeVOSVideo):
@@ -86,9 +85,13 @@ class YouTubeVOSMetric(BaseMetric):
                 raise ValueError(
                     f"video '{video.name}': expected a data sample with pred_masks, got {sorted(sample)}"
                 )
-            result = dict(name=video.name, objects=score_objects(video, sample['pred_masks']))
+            result = dict(name=video.name)
             if self.zip_file is not None:
                 result['pngs'] = self._submission(video, sample['pred_masks'])
+            try:
+                result['objects'] = score_objects(video, sample['pred_masks'])
+            except UnscoredVideoError as error:
+                result['unscored'] = str(error)
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
@@ -108,11 +111,10 @@ class YouTubeVOSMetric(BaseMetric):
                 f'YouTubeVOSMetric: {self.zip_file} holds the masks of {len(results)} videos',
                 logger='current',
             )
-        metrics = self._means([scores for result in results for scores in result['objects'].values()])
+        scored, unscored = report_unscored(results, 'YouTubeVOSMetric')
+        metrics = self._means([scores for result in scored for scores in result['objects'].values()])
         if self.out_file is not None:
-            path = Path(self.out_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(metrics=metrics, videos=results), indent=2) + '\n')
+            write_json(self.out_file, dict(metrics=metrics, videos=scored, unscored=unscored))
         return metrics
 
     def _means(self, objects: list[dict]) -> dict[str, float]:
@@ -163,7 +165,8 @@ def score_objects(video: YouTubeVOSVideo, pred_masks: Sequence[bytes]) -> dict[i
     annotated.
 
     Raises:
-        ValueError: An object has no category, or :func:`evaluate_video` raised it.
+        ValueError: As of :func:`evaluate_video`.
+        UnscoredVideoError: As of :func:`evaluate_video`, or an object has no category.
     """
     frames = [index for index in video.named_frames if index in video.mask_files]
     if set(video.annotated) <= set(video.prompts) or not any(index > min(video.prompts) for index in frames):
@@ -171,7 +174,7 @@ def score_objects(video: YouTubeVOSVideo, pred_masks: Sequence[bytes]) -> dict[i
     scored = evaluate_video(video, pred_masks, frames)['objects']
     for k in scored:
         if not video.objects[k].category:
-            raise ValueError(
+            raise UnscoredVideoError(
                 f"video '{video.name}': object {k} has no category in meta.json: is it seen or unseen?"
             )
     keys = ('J-Mean', 'F-Mean', 'num_scored')
@@ -195,9 +198,6 @@ def read_palette(path: str) -> np.ndarray:
 def write_zip(path: Path, files: dict[str, bytes]) -> None:
     """Writes ``files`` (name to content, PNGs: not compressed again) so that a whole file is there or
     none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    with zipfile.ZipFile(partial, 'w') as archive:
+    with written_aside(path) as partial, zipfile.ZipFile(partial, 'w') as archive:
         for name in sorted(files):
             archive.writestr(name, files[name])
-    os.replace(partial, path)

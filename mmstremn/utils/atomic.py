@@ -1,6 +1,10 @@
 """Files that are either the old or the new version, whatever happens while they are written."""
 
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -15,20 +19,74 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         path: The folder is made if it does not exist.
         data: The whole content.
     """
+    with written_aside(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_json(path: str | Path, content) -> None:
+    """Write ``content`` as indented JSON, numbers of numpy and torch as floats; half of it is never seen."""
+    write_atomically(path, (json.dumps(content, indent=2, default=float) + '\n').encode())
+
+
+@contextmanager
+def written_aside(path: str | Path) -> Iterator[Path]:
+    """A path beside ``path`` to write a file to, which is flushed and renamed when the block ends.
+
+    Where the block raises, ``path`` stays as it was and nothing is left beside it.
+
+    Args:
+        path: The folder is made if it does not exist.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
-    with open(partial, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
+    try:
+        yield partial
+        _sync(partial, os.O_RDWR)
+        os.replace(partial, path)
+        _sync(path.parent, os.O_RDONLY)  # the rename itself
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush the rename itself, so that it survives a power failure too."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def folder_written_aside(path: str | Path) -> Iterator[Path]:
+    """An empty folder beside ``path`` to write files to, which takes its place when the block ends.
+
+    Of what ``path`` held, files with a suffix of the new ones go; all else is kept. Where the block raises,
+    ``path`` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = (path.with_name(f'{path.name}{suffix}') for suffix in (PARTIAL, f'.old{PARTIAL}'))
+    for folder in (partial, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        written = [*partial.iterdir()]
+        for file in written:
+            _sync(file, os.O_RDONLY)
+        if path.exists():
+            _move_others(path, partial, {file.suffix for file in written})
+            os.replace(path, old)
+        _sync(partial, os.O_RDONLY)
+        os.replace(partial, path)
+        _sync(path.parent, os.O_RDONLY)
+    finally:
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move_others(source: Path, target: Path, suffixes: set[str]) -> None:
+    for file in source.iterdir():
+        if file.suffix not in suffixes:
+            os.replace(file, target / file.name)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Flush a file or folder to the disk, so that it survives a power failure too."""
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

@@ -332,16 +332,28 @@ def test_submission_in_another_size_or_place_is_refused(root, tmp_path):
         evaluate(YouTubeVOSMetric([], zip_file=str(tmp_path / 'a.zip')), dataset, truth)
 
 
+def test_a_video_that_cannot_be_scored_costs_no_submission_and_no_other_figures(root, tmp_path):
+    edit_meta(root / 'train', lambda videos: videos['two']['objects']['2'].pop('category'))
+    dataset = YouTubeVOSDataset(root, test_mode=True)
+    out = tmp_path / 'new'
+    metric = YouTubeVOSMetric(['penguin'], zip_file=str(out / 'masks.zip'), out_file=str(out / 'scores.json'))
+    assert evaluate(metric, dataset, truth)['YouTubeVOS/G'] == 1
+    with zipfile.ZipFile(out / 'masks.zip') as archive:
+        videos = {name.split('/')[1] for name in archive.namelist()}
+    assert videos == {dataset[index]['inputs'].name for index in range(len(dataset))}
+    written = json.loads((out / 'scores.json').read_text())
+    assert 'object 2 has no category' in written['unscored']['two']
+    assert 'two' not in [video['name'] for video in written['videos']]
+    assert {path.name for path in out.iterdir()} == {'masks.zip', 'scores.json'}
+
+
 def test_other_videos_missing_predictions_and_categories_are_named(root):
     add_sequence(root, 'davis', [draw_ids(index) for index in range(8)])
     davis = DAVISDataset(root, split='val', test_mode=True)
     with pytest.raises(ValueError, match="video 'davis': expected one of YouTubeVOSDataset"):
         evaluate(YouTubeVOSMetric([]), davis, truth)
-    edit_meta(root / 'train', lambda videos: videos['two']['objects']['2'].pop('category'))
     dataset = YouTubeVOSDataset(root, test_mode=True)
     with pytest.raises(ValueError, match="video 'late': expected a data sample with pred_masks"):
         YouTubeVOSMetric([]).process(dict(inputs=[dataset[0]['inputs']]), [dict()])
-    with pytest.raises(ValueError, match="video 'two': object 2 has no category"):
-        evaluate(YouTubeVOSMetric(['penguin']), dataset, truth)
     with pytest.raises(ValueError, match='at least one video'):
         YouTubeVOSMetric([]).compute_metrics([])

@@ -15,6 +15,7 @@ from mmstremn.evaluation import (
     evaluate_video,
     global_measures,
     region_similarity,
+    write_pngs,
 )
 from mmstremn.registry import METRICS, build
 from mmstremn.structures import VOSDataSample
@@ -151,6 +152,71 @@ def test_registered_and_writes_json_and_fps(tmp_path):
     assert record['name'] == 'two' and set(record['objects']) == {'1', '2'}
     assert record['mean']['F-Mean'] == pytest.approx(figures['DAVIS/F-Mean'])
     assert record['objects']['1']['num_scored'] == 7
+
+
+def test_fps_are_all_frames_over_all_seconds():
+    """Not the mean of the videos: 9 frames at 10 a second and 3 at 100 are 12 in .93 seconds."""
+    metric = DAVISMetric()
+    for frames, seconds in ((9, 0.1), (3, 0.01)):
+        gt = moving_squares(frames)
+        metric.process(
+            dict(inputs=[ArrayVideo(gt)]), [dict(pred_masks=encode(gt), frame_seconds=seconds, state_bytes=7)]
+        )
+    assert metric.evaluate(2)['DAVIS/fps'] == pytest.approx(12 / 0.93)
+
+
+class BrokenVideo(ArrayVideo):
+    """Its mask 4 cannot be read; that the objects are in the first is known without it."""
+
+    @property
+    def prompts(self):
+        return {0: self.ids[0]}
+
+    def mask(self, index):
+        if index == 4:
+            raise OSError('00004.png: broken')
+        return super().mask(index)
+
+
+def test_videos_that_cannot_be_scored_cost_no_masks_and_no_other_figures(tmp_path, capsys):
+    gt = moving_squares()
+    small = ArrayVideo(gt, 'other_size')
+    small.size = (15, 20)
+    videos = [
+        ArrayVideo(moving_squares(frames=2), 'short'),
+        ArrayVideo(gt, 'good'),
+        ArrayVideo(gt, 'first_only', unannotated=range(1, 9)),
+        BrokenVideo(gt, 'broken'),
+        small,
+    ]
+    metric = DAVISMetric(out_file=str(tmp_path / 'davis.json'), png_dir=str(tmp_path / 'png'))
+    figures = evaluate(metric, videos, [encode(video.ids) for video in videos])
+    assert figures['DAVIS/J&F'] == 1
+    for video in videos:
+        assert len([*(tmp_path / 'png' / video.name).iterdir()]) == video.num_frames
+    written = json.loads((tmp_path / 'davis.json').read_text())
+    assert [video['name'] for video in written['videos']] == ['good']
+    assert set(written['unscored']) == {'short', 'first_only', 'broken', 'other_size'}
+    assert '00004.png: broken' in written['unscored']['broken']
+    said = capsys.readouterr()
+    assert '4 of 5 videos are not scored' in said.out + said.err
+
+
+def test_without_any_ground_truth_there_are_masks_and_no_figures(tmp_path):
+    videos = [ArrayVideo(moving_squares(), name, unannotated=range(1, 9)) for name in 'ab']
+    metric = DAVISMetric(png_dir=str(tmp_path))
+    assert evaluate(metric, videos, [encode(video.ids) for video in videos]) == {}
+    assert len([*tmp_path.glob('*/*.png')]) == 18
+
+
+def test_masks_of_an_earlier_run_go_and_other_files_stay(tmp_path):
+    (tmp_path / 'clip').mkdir()
+    for name in ('00012.png', 'notes.txt'):
+        (tmp_path / 'clip' / name).write_text('earlier')
+    write_pngs(tmp_path, ArrayVideo(moving_squares(frames=3)), encode(moving_squares(frames=3)))
+    names = {path.name for path in (tmp_path / 'clip').iterdir()}
+    assert names == {'00000.png', '00001.png', '00002.png', 'notes.txt'}
+    assert [path.name for path in tmp_path.iterdir()] == ['clip']
 
 
 def test_one_result_a_video_and_padded_repeats_are_dropped():

@@ -29,9 +29,10 @@ try:
     )
     from mmstremn.comparison.leaderboard import Column, rich_table, write_table
     from mmstremn.comparison.plots import draw_correlations
-    from mmstremn.comparison.rows import file_sha256, write_json
+    from mmstremn.comparison.rows import file_sha256
     from mmstremn.comparison.studies import add_study_arguments, model_with_memory, predicted, read_arguments
     from mmstremn.memory.slots.gates import EveryN
+    from mmstremn.utils.atomic import write_json
     from mmstremn.visualization import draw_slot_timeline
 except ImportError as error:
     sys.exit(f'The study misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')

@@ -1,6 +1,8 @@
 """The video predictor: any memory, windows, feeding back, sampling, streams, and the sizes of the published
 models."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.memory_cases import generator
@@ -95,6 +97,20 @@ def test_costs_are_those_of_one_clip_of_the_batch():
     assert sizes == {stream.state.nbytes}
 
 
+def test_state_bytes_are_the_most_of_any_frame(monkeypatch):
+    model, frames = predictor().eval(), clips(1)
+    predict_clip = model.predict_clip
+
+    def with_sizes(inputs, given, data_samples, watch):
+        for nbytes in (10, 30, 20):
+            watch(SimpleNamespace(nbytes=nbytes))
+        return predict_clip(inputs, given, data_samples)
+
+    monkeypatch.setattr(model, 'predict_clip', with_sizes)
+    (sample,) = model(frames, samples(1), 'predict')
+    assert sample.state_bytes == 30
+
+
 @pytest.mark.parametrize('query_frames', (1, 2, 3, 5))
 def test_the_window_is_the_last_frames(query_frames):
     """An encoding changes with each of them and with no older one; at the beginning the first frame fills it
@@ -111,9 +127,11 @@ def test_the_window_is_the_last_frames(query_frames):
         frames[place] = torch.zeros_like(kept)
         assert torch.equal(before, key()) == (place < 7 - query_frames)
         frames[place] = kept
-    assert torch.equal(
-        model.encode_window(frames[:1]).query.key, model.encode_window([frames[0]] * query_frames).query.key
-    )
+    for number in range(1, query_frames):
+        filled = [frames[0]] * (query_frames - number) + frames[:number]
+        assert torch.equal(
+            model.encode_window(frames[:number]).query.key, model.encode_window(filled).query.key
+        )
 
 
 def test_a_residual_of_nothing_copies_the_last_frame():

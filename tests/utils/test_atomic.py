@@ -1,0 +1,37 @@
+"""Files and folders that are written aside."""
+
+import pytest
+
+from mmstremn.utils.atomic import folder_written_aside, write_json, written_aside
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / 'new/a.txt'
+    with written_aside(path) as partial:
+        partial.write_text('first')
+        assert not path.exists()
+    with pytest.raises(KeyError), written_aside(path) as partial:
+        partial.write_text('half')
+        raise KeyError
+    with pytest.raises(TypeError):
+        write_json(path, {('a', 'b'): 1})
+    assert path.read_text() == 'first'
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_beside_it(tmp_path):
+    folder = tmp_path / 'new/masks'
+    with folder_written_aside(folder) as partial:
+        (partial / 'a.png').write_text('first')
+    with pytest.raises(KeyError), folder_written_aside(folder) as partial:
+        (partial / 'b.png').write_text('second')
+        raise KeyError
+    assert [*folder.parent.rglob('*')] == [folder, folder / 'a.png']
+
+
+def test_what_a_killed_run_left_aside_does_not_get_in(tmp_path):
+    (tmp_path / 'masks.partial').mkdir()
+    (tmp_path / 'masks.partial/old.png').write_text('killed')
+    with folder_written_aside(tmp_path / 'masks') as partial:
+        (partial / 'a.png').write_text('new')
+    assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['a.png']
