@@ -41,7 +41,7 @@ setup(
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
     # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a
     # wheel.
-    package_data={'mmstremn': [f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml')]},
+    package_data={'mmstremn': ['py.typed', *(f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml'))]},
     install_requires=[
         'torch',
         'torchvision',
