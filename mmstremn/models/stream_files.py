@@ -150,7 +150,7 @@ def _checksum(about: dict, tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].cpu().contiguous()
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -179,23 +179,32 @@ def numbers(about: dict, name: str, lowest: int, highest: int = LARGEST) -> list
 
 
 def restore_state(
-    plain, tensors: dict[str, Tensor], objects: int, memory: Memory, begin: Callable[[int], list[MemoryState]]
+    saved: SavedStream,
+    objects: int,
+    frames: int,
+    memory: Memory,
+    begin: Callable[[int], list[MemoryState]],
 ) -> MemoryState:
-    """The state whose parts are ``plain`` and ``tensors``, compared with states that the model makes now.
+    """The state of a saved stream, compared with states that the model makes now.
 
     Args:
-        plain: What ``MemoryState.plain`` gave, from JSON.
-        tensors: What ``MemoryState.tensors`` gave.
+        saved: ``about`` has the stream's ``seed`` and its ``state``, what ``MemoryState.plain`` gave;
+            ``tensors`` are what ``MemoryState.tensors`` gave.
         objects: O.
-        memory: Its memory.
+        frames: That were offered to the memory.
+        memory: The model's.
         begin: Gives the states of the first frames of a video with so many objects.
 
     Raises:
         ValueError: A part is missing or not one of such a state; with the part and what was expected.
     """
+    plain, tensors = saved.about.get('state'), saved.tensors
     if not isinstance(plain, dict):
         raise ValueError(f'state: expected the plain values of a {memory.state_class.__name__}')
     births, step = numbers(plain, 'births', 0), number(plain, 'step', 1)
+    seeds = [saved.about.get('seed')]
+    if step != frames or plain.get('seeds') != seeds:
+        raise ValueError(f'state: expected step {frames} and seeds {seeds}, got {step}, {plain.get("seeds")}')
     if len(births) != objects or births != sorted(births) or births[-1] > step:
         raise ValueError(
             f'births: expected a step of at most {step} for each of {objects} objects, never decreasing, got '

@@ -100,7 +100,10 @@ def test_damaged_streams_of_prediction(memory, tmp_path):
         (lambda about, tensors: about.update(size=[64, 48]), r'grid: expected \(4, 3\), got \(2, 3\)'),
         (lambda about, tensors: about['state'].update(grid=[3, 2]), r'grid: expected \(2, 3\), got \(3, 2\)'),
         (lambda about, tensors: about['state'].update(step='3'), 'step: expected an integer'),
-        (lambda about, tensors: about['state'].update(seeds=None), r'seeds: expected something like \(0,\)'),
+        (
+            lambda about, tensors: about['state'].update(seeds=None),
+            r'step 3 and seeds \[0\], got 3, None',
+        ),
         (lambda about, tensors: about['state'].update(more=1), 'state: unknown part more'),
         (lambda about, tensors: tensors.pop('value'), "tensor 'value': expected torch.float32"),
         (lambda about, tensors: tensors.update(more=torch.zeros(1)), "tensor 'more': expected none"),

@@ -116,9 +116,8 @@ class PredictionStream:
                 states.append(fresh.state.clone())
             return states
 
-        stream.state = restore_state(saved.about.get('state'), parts['state'], 1, model.memory, begin)
-        if stream.state.step != stream.index or stream.state.seeds != (stream.seed,):
-            raise ValueError(f'expected step {stream.index} and seeds {(stream.seed,)} of the state')
+        own = SavedStream(saved.about, parts['state'])
+        stream.state = restore_state(own, 1, stream.index, model.memory, begin)
         if not saved.intact:
             check_that_it_goes_on(stream, [lambda fork, f=f: fork.step(f) for f in (None, blank, None)])
         return stream

@@ -52,9 +52,10 @@ def predict_video(model, video: Video, sample: VOSDataSample, seed: int = 0) -> 
         sample.pred_masks = [png.result() for png in pngs]
     seconds = (time.perf_counter() - begin) / video.num_frames
     sample.set_metainfo(dict(frame_seconds=seconds, state_bytes=state_bytes))
-    if stamps[0] is not None:
-        before = torch.full((first, stamps[0].shape[0]), -1)
-        sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(stamps).cpu()]).numpy()))
+    held = [stamp for stamp in stamps if stamp is not None]
+    if held:
+        before = torch.full((first, held[0].shape[0]), -1)
+        sample.set_metainfo(dict(slot_timeline=torch.cat([before, torch.stack(held).cpu()]).numpy()))
 
 
 def slot_stamps(stream: VOSStream | MergedStream, first: int = 0) -> torch.Tensor | None:
@@ -64,7 +65,7 @@ def slot_stamps(stream: VOSStream | MergedStream, first: int = 0) -> torch.Tenso
     its first object, counts from there.
     """
     state = stream.state
-    if isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
+    if state is None or isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
         return None
     stamps = state.written_at[0, 0]
     return torch.where(stamps < 0, stamps, stamps + first + stream.began)

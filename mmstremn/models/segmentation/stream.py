@@ -222,28 +222,26 @@ class VOSStream:
         stream.size, stream.object_ids = (size[0], size[1]), object_ids
         stream.index, stream.began = number(about, 'index', 1), number({'began': 0} | about, 'began')
         if object_ids:
-            stream._restore(saved)
+            stream._restore(saved, (size[0], size[1]))
         elif about.get('state') is not None or saved.tensors:
             raise ValueError('object_ids: expected those of the state, got none')
         return stream
 
-    def _restore(self, saved: SavedStream) -> None:
+    def _restore(self, saved: SavedStream, size: tuple[int, int]) -> None:
         """Take the state of a saved stream, whose other values are here already."""
-        frame = torch.zeros(*self.size, 3, dtype=torch.uint8, device=next(self.model.parameters()).device)
-        nowhere = np.zeros(self.size, np.uint8)
+        frame = torch.zeros((*size, 3), dtype=torch.uint8, device=next(self.model.parameters()).device)
+        nowhere: np.ndarray = np.zeros(size, np.uint8)
 
         def begin(objects: int) -> list[MemoryState]:
             stream, states = VOSStream(self.model, self.seed, self.short_side), []
             for given in (GivenIds(nowhere, self.object_ids[:objects]), None):
                 stream.advance(frame, given)
+                assert stream.state is not None
                 states.append(stream.state.clone())
             return states
 
-        self.state = restore_state(
-            saved.about.get('state'), saved.tensors, len(self.object_ids), self.model.memory, begin
-        )
-        if self.state.step != self.index - self.began or self.state.seeds != (self.seed,):
-            raise ValueError(f'expected step {self.index - self.began} and seeds {(self.seed,)} of the state')
+        frames = self.index - self.began
+        self.state = restore_state(saved, len(self.object_ids), frames, self.model.memory, begin)
         if not saved.intact:
             spoken = GivenIds(nowhere, self.object_ids[:1])
             steps = [lambda stream, g=g: stream.advance(frame, g) for g in (None, spoken, None)]
