@@ -1,7 +1,8 @@
 # make demo       train, test and show STReMN on synthetic videos (15 minutes at most on 2 cores)
 # make test       the test suite;  make test-all  the slow checks too: whole campaigns (tests/campaign), kills, long streams, and
 #                 the built wheel under mim (a second environment with openmim that sees the torch of the first)
-# make lint       ruff, the layers of imports;  make docs  the documentation site, in build/docs
+# make lint       ruff, the layers of imports;  make docs  the documentation site,
+#                 build/site/docs/index.html
 # All of them make .venv and install into it first; it is reused until setup.py or the pinned versions change.
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +28,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP)
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/site
 
 env: $(STAMP)
 

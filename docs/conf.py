@@ -1,4 +1,9 @@
-"""The documentation site: ``make docs`` builds it, with warnings as errors, to build/docs."""
+"""The documentation site: ``make docs`` builds it, with warnings as errors, to build/site.
+
+Its source is the repository, so that pages link to studies and results as they do on disk.
+"""
+
+from pathlib import Path
 
 import mmstremn
 from mmstremn.adapters import install_ops_stub  # noqa: F401  (mmdet imports mmcv.ops)
@@ -7,6 +12,9 @@ project = 'mmstremn'
 author = 'the mmstremn authors'
 release = mmstremn.__version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+root_doc = 'docs/index'
+SOURCES = ('docs', 'results', 'studies')
+exclude_patterns = [path.name for path in Path(__file__).parents[1].iterdir() if path.name not in SOURCES]
 html_theme = 'furo'
 html_title = 'mmstremn'
 

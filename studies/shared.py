@@ -3,22 +3,29 @@ memories."""
 
 import argparse
 import copy
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
 from mmstremn.apis import init_segmentor
 from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.comparison.rows import MEMORY_FILE, choose, load_base, load_memories, set_memory
+from mmstremn.evaluation import boundary_f_measure, region_similarity
+from mmstremn.memory import Entry
 from mmstremn.models import VOSegmentor
+from mmstremn.models.key_encoder import FrameFeatures
 from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.registry import DATASETS
 from mmstremn.structures import VOSDataSample
-from mmstremn.structures.video import Video
+from mmstremn.structures.video import VOID, Video
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def add_study_arguments(parser: argparse.ArgumentParser, split: str) -> None:
@@ -95,3 +102,59 @@ def predicted(model: VOSegmentor, video: Video) -> VOSDataSample:
     sample = VOSDataSample(metainfo=dict(video_name=video.name))
     predict_video(model, video, sample)
     return sample
+
+
+def frame_scores(video: Video, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """J and F of every frame, the mean over the objects that were prompted before it.
+
+    Args:
+        video: T frames (H, W).
+        masks: T predicted masks (H, W) uint8 ids.
+
+    Returns:
+        (T, 2) float, NaN for the first and the last frame, as in the DAVIS protocol, and where there is no
+        truth.
+    """
+    scores = np.full((video.num_frames, 2), np.nan)
+    for index in range(1, video.num_frames - 1):
+        truth, ids = video.mask(index), _prompted_before(video, index)
+        if truth is None or not len(ids):
+            continue
+        true, predicted = truth == ids, masks[index] == ids
+        void = np.broadcast_to(truth == VOID, true.shape)
+        measures = [
+            measure(true, predicted, void=void) for measure in (region_similarity, boundary_f_measure)
+        ]
+        scores[index] = np.mean(measures, 1)
+    return scores
+
+
+def _prompted_before(video, index):
+    """(O, 1, 1) uint8 ids of the objects that were given before a frame."""
+    given = [mask for frame, mask in video.prompts.items() if frame < index]
+    ids = np.setdiff1d(np.unique(given), (0, VOID)) if given else np.zeros(0)
+    return ids.astype(np.uint8)[:, None, None]
+
+
+def _repeat(tensor: Tensor | None, rows: int) -> Tensor | None:
+    return None if tensor is None else tensor.expand(rows, *[-1] * (tensor.dim() - 1))
+
+
+def repeat_entry(entry: Entry, rows: int) -> Entry:
+    """An entry of one sample as a batch, without extras."""
+    tensors = {name: _repeat(getattr(entry, name), rows) for name in ('key', 'value', 'shrinkage')}
+    return dataclasses.replace(entry, **tensors, extras={})
+
+
+def repeat_features(features: FrameFeatures, rows: int) -> FrameFeatures:
+    """The features of one frame as a batch."""
+    query = features.query
+    query = dataclasses.replace(query, key=_repeat(query.key, rows), selection=_repeat(query.selection, rows))
+    return dataclasses.replace(
+        features,
+        image=_repeat(features.image, rows),
+        maps=[_repeat(stage, rows) for stage in features.maps],
+        shrinkage=_repeat(features.shrinkage, rows),
+        query=query,
+        present=_repeat(features.present, rows),
+    )

@@ -1,6 +1,6 @@
 # The small variant with fewer channels: 8 M parameters, 16 MB in half precision (docs/model_card.md). At test
 # the 20 most similar positions are read and every 5th frame is offered, as in STCN; in training all are
-# (docs/studies/growing.md).
+# (studies/growing/README.md).
 _base_ = './vos_r18_small.py'
 model = dict(
     short_side=480,

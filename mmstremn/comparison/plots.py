@@ -162,27 +162,6 @@ def draw_length(boards: list[dict]) -> Figure:
     return figure
 
 
-def draw_correlations(correlations: dict[str, dict[str, float | None]]) -> Figure:
-    """Groups of bars, one for each trait, with a bar for every memory.
-
-    Args:
-        correlations: For each memory those with each trait, -1..1; None is no bar.
-    """
-    traits = list(next(iter(correlations.values())))
-    figure = Figure(figsize=(9, 4), dpi=120, layout='constrained')
-    axes = figure.subplots()
-    width = 0.8 / len(correlations)
-    for index, (memory, values) in enumerate(correlations.items()):
-        heights = [np.nan if values[trait] is None else values[trait] for trait in traits]
-        axes.bar(np.arange(len(traits)) - 0.4 + (index + 0.5) * width, heights, width, label=memory)
-    axes.axhline(0, color='black', linewidth=0.8)
-    axes.set(ylabel='Spearman, with frames kept', ylim=(-1, 1))
-    axes.set_xticks(range(len(traits)), traits)
-    axes.grid(axis='y', alpha=0.3)
-    axes.legend(fontsize=8)
-    return figure
-
-
 def draw_horizon(boards: list[dict]) -> Figure:
     """PSNR of every predicted frame, means over the seeds with their spread; dashed: repeating the last input
     frame.

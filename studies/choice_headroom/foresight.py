@@ -16,12 +16,13 @@ from mmstremn.models.key_encoder import FrameFeatures
 from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.structures.video import Video
+from studies.shared import repeat_entry, repeat_features
 
 LEAST_GAIN = 1e-4  # of mean J, for which the far-sighted choice leaves the rule's
 
 
-class Told(FIFOSelector):
-    """First in, first out, but for the next choice if it is told one.
+class DirectedFIFO(FIFOSelector):
+    """A first-in-first-out selector whose next choice can be set from outside.
 
     Attributes:
         choice: One-hot (B, G, S + 1), taken once; None: as the rule says.
@@ -80,7 +81,7 @@ class Frames:
 def segment(
     model: VOSegmentor, frames: Frames, horizon: int = 0, true_masks: bool = False
 ) -> Iterator[tuple[np.ndarray, bool]]:
-    """Segment a video with a memory of slots whose selector is :class:`Told`.
+    """Segment a video with a memory of slots whose selector is :class:`DirectedFIFO`.
 
     Args:
         model: In evaluation mode.
@@ -181,27 +182,3 @@ def _repeated(state: MemoryState, rows: int) -> MemoryState:
     """A fork of a state of one sample, as a batch."""
     state = state.map(lambda tensor: tensor.repeat(rows, *[1] * (tensor.dim() - 1)))
     return dataclasses.replace(state, seeds=None if state.seeds is None else state.seeds * rows)
-
-
-def _repeat(tensor: Tensor | None, rows: int) -> Tensor | None:
-    return None if tensor is None else tensor.expand(rows, *[-1] * (tensor.dim() - 1))
-
-
-def repeat_entry(entry: Entry, rows: int) -> Entry:
-    """An entry of one sample as a batch, without extras."""
-    tensors = {name: _repeat(getattr(entry, name), rows) for name in ('key', 'value', 'shrinkage')}
-    return dataclasses.replace(entry, **tensors, extras={})
-
-
-def repeat_features(features: FrameFeatures, rows: int) -> FrameFeatures:
-    """The features of one frame as a batch."""
-    query = features.query
-    query = dataclasses.replace(query, key=_repeat(query.key, rows), selection=_repeat(query.selection, rows))
-    return dataclasses.replace(
-        features,
-        image=_repeat(features.image, rows),
-        maps=[_repeat(stage, rows) for stage in features.maps],
-        shrinkage=_repeat(features.shrinkage, rows),
-        query=query,
-        present=_repeat(features.present, rows),
-    )

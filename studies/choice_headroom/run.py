@@ -1,6 +1,6 @@
 """What could a better choice of the slot win, and what better contents?::
 
-    python tools/analysis_tools/choice_headroom.py CONFIG CHECKPOINT --memory-file
+    python studies/choice_headroom/run.py CONFIG CHECKPOINT --memory-file
     configs/_base_/long_memories.py \
         --memories fifo --videos 4 --horizon 30 --out FILE.json
 
@@ -19,14 +19,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mmstremn.comparison.failures import frame_scores
-from mmstremn.comparison.headroom import Frames, Told, segment
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
+
 from mmstremn.comparison.rows import file_sha256
-from mmstremn.comparison.studies import add_study_arguments, model_with_memory, read_arguments
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.models import VOSegmentor
 from mmstremn.structures.video import Video
 from mmstremn.utils.timing import command_line, describe
+from studies.choice_headroom.foresight import DirectedFIFO, Frames, segment
+from studies.shared import add_study_arguments, frame_scores, model_with_memory, read_arguments
 
 OPTIONS = ('command', 'config', 'checkpoint', 'split', 'horizon')
 
@@ -44,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ('videos', 'horizon'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f'--{name} must be at least 1, got {getattr(args, name)}')
-    args.command = command_line('tools/analysis_tools/choice_headroom.py', argv)
+    args.command = command_line('studies/choice_headroom/run.py', argv)
     return args
 
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         cfg, memories, videos = read_arguments(args)
         for name, entry in memories.items():
             model, _ = model_with_memory(cfg, entry, args.checkpoint, args.allow_missing)
-            follow_orders(model, name)
+            make_directed(model, name)
             results[name] = [row_of(model, video, args.horizon, console) for video in videos[: args.videos]]
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         print(f'choice_headroom: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
@@ -71,15 +72,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def follow_orders(model: VOSegmentor, name: str) -> None:
-    """Make the selector of a first-in-first-out memory one that can be told what to choose.
+def make_directed(model: VOSegmentor, name: str) -> None:
+    """Replace the selector of a first-in-first-out memory by one whose choices can be set.
 
     Raises:
         ValueError: It is another memory.
     """
     if not (isinstance(model.memory, SlotMemory) and isinstance(model.memory.selector, FIFOSelector)):
         raise ValueError(f"memory '{name}': expected a SlotMemory with FIFOSelector")
-    model.memory.selector = Told()
+    model.memory.selector = DirectedFIFO()
 
 
 def row_of(model: VOSegmentor, video: Video, horizon: int, console: Console) -> dict:

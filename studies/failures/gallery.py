@@ -1,13 +1,11 @@
-"""Where a prediction fails: scores of single frames, the worst stretch of a video, and a picture of it."""
+"""Where a prediction fails: the worst stretch of a video, and a picture of it."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmstremn.evaluation import boundary_f_measure, region_similarity
-from mmstremn.structures.video import VOID, Video
+from mmstremn.structures.video import Video
 from mmstremn.visualization import draw_film_strip, overlay
 
 
@@ -27,31 +25,6 @@ class Failure(NamedTuple):
     frames: np.ndarray
     masks: list[np.ndarray]
     scores: np.ndarray
-
-
-def frame_scores(video: Video, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """J and F of every frame, the mean over the objects that were prompted before it.
-
-    Args:
-        video: T frames (H, W).
-        masks: T predicted masks (H, W) uint8 ids.
-
-    Returns:
-        (T, 2) float, NaN for the first and the last frame, as in the DAVIS protocol, and where there is no
-        truth.
-    """
-    scores = np.full((video.num_frames, 2), np.nan)
-    for index in range(1, video.num_frames - 1):
-        truth, ids = video.mask(index), _prompted_before(video, index)
-        if truth is None or not len(ids):
-            continue
-        true, predicted = truth == ids, masks[index] == ids
-        void = np.broadcast_to(truth == VOID, true.shape)
-        measures = [
-            measure(true, predicted, void=void) for measure in (region_similarity, boundary_f_measure)
-        ]
-        scores[index] = np.mean(measures, 1)
-    return scores
 
 
 def worst_stretch(values: np.ndarray, number: int, step: int) -> np.ndarray:
@@ -119,13 +92,6 @@ def draw_gallery(failures: list[Failure]) -> Figure:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure
-
-
-def _prompted_before(video, index):
-    """(O, 1, 1) uint8 ids of the objects that were given before a frame."""
-    given = [mask for frame, mask in video.prompts.items() if frame < index]
-    ids = np.setdiff1d(np.unique(given), (0, VOID)) if given else np.zeros(0)
-    return ids.astype(np.uint8)[:, None, None]
 
 
 def _caption(frame, j):

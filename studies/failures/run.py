@@ -1,6 +1,6 @@
 """Draw where predictions are worst::
 
-    python tools/analysis_tools/failure_gallery.py CONFIG CHECKPOINT --memories fifo gumbel --out FILE.png
+    python studies/failures/run.py CONFIG CHECKPOINT --memories fifo gumbel --out FILE.png
 
 For each video and memory the stretch with the lowest mean J&F: above the frames with the outline of the
 truth, below the prediction over them. The videos shown are those with the lowest such means.
@@ -10,12 +10,20 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
+
 try:
     import numpy as np
 
-    from mmstremn.comparison.failures import Failure, draw_gallery, frame_scores, worst_stretch
-    from mmstremn.comparison.studies import add_study_arguments, model_with_memory, predicted, read_arguments
     from mmstremn.utils.palette import decode_palette_png
+    from studies.failures.gallery import Failure, draw_gallery, worst_stretch
+    from studies.shared import (
+        add_study_arguments,
+        frame_scores,
+        model_with_memory,
+        predicted,
+        read_arguments,
+    )
 except ImportError as error:
     sys.exit(f'The gallery misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
@@ -52,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         figure.savefig(args.out)
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f'failure_gallery: {message}', file=sys.stderr)
+        print(f'failures: {message}', file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,8 @@
 """What a memory adds to an FCN of mmsegmentation, on embedded videos with noise and hidden parts, and what it
 costs::
 
-    python tools/analysis_tools/mmseg_memory_study.py --seeds 0 1 2 --out docs/studies/mmseg_memory.json \
-        --plot docs/studies/mmseg_memory.png
+    python studies/mmseg_memory/run.py --seeds 0 1 2 --out studies/mmseg_memory/result.json \
+        --plot studies/mmseg_memory/figure.png
 
 For each seed, ``configs/adapters/mmseg/fcn_synthetic.py`` is trained; from its checkpoint the FCN learns on
 with a memory (``fcn_memory_synthetic.py``) and without one, on the same clips for as many iterations. Both
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> dict:
     init_default_scope('mmseg')
     rows = [run(model, seed, args) for seed in args.seeds for model in MODELS]
     table, costs = summarise(rows), cost(args)
-    report = dict(command=command_line('tools/analysis_tools/mmseg_memory_study.py', argv))
+    report = dict(command=command_line('studies/mmseg_memory/run.py', argv))
     report |= describe(args, describe_device(torch.device('cpu')), ('seeds', 'split', 'iterations'))
     report |= dict(rows=rows, table=table, cost=costs)
     args.out.parent.mkdir(parents=True, exist_ok=True)

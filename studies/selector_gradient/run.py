@@ -1,7 +1,7 @@
 """Does the gradient of a choice say what the choice does to the loss? Two ways to get one, beside the true
 effect::
 
-    python tools/analysis_tools/selector_gradient.py CONFIG CHECKPOINT --clips 100 --out FILE.json --plot
+    python studies/selector_gradient/run.py CONFIG CHECKPOINT --clips 100 --out FILE.json --plot
     FILE.png
 
 Clips are drawn as in training; every frame's value is made from its true masks. Slots are overwritten first
@@ -27,8 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
+
 from mmstremn.apis import init_segmentor
-from mmstremn.comparison.headroom import repeat_entry, repeat_features
 from mmstremn.comparison.rows import file_sha256
 from mmstremn.datasets import SampleRequest
 from mmstremn.memory import Entry, FIFOSelector, SlotMemory, SlotState
@@ -38,11 +39,12 @@ from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.segmentor import VOSegmentor
 from mmstremn.registry import DATASETS
 from mmstremn.utils.timing import command_line, describe
+from studies.shared import repeat_entry, repeat_features
 
 NOTHING_AT_STAKE = 1e-3
 
 
-class Told(FIFOSelector):
+class BranchingFIFO(FIFOSelector):
     """First in, first out, but for one step, at which row i of the batch takes alternative i.
 
     Args:
@@ -112,7 +114,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ('clips', 'decisions', 'horizon'):
         if getattr(args, name) < 1:
             parser.error(f'--{name} must be at least 1, got {getattr(args, name)}')
-    args.command = command_line('tools/analysis_tools/selector_gradient.py', argv)
+    args.command = command_line('studies/selector_gradient/run.py', argv)
     return args
 
 
@@ -202,7 +204,7 @@ def decide(model: VOSegmentor, frames: dict, step: int, horizon: int) -> dict:
     alternative."""
     gradients = {}
     for name, memory_class in METHODS.items():
-        selector = Told(step, train_slots(model.memory) + 1).to(frames['target'].device)
+        selector = BranchingFIFO(step, train_slots(model.memory) + 1).to(frames['target'].device)
         memory = memory_class(
             selector.choice.shape[-1] - 1,
             selector,

@@ -1,4 +1,6 @@
-"""Identity switches with and without memory: ``tracking_study.py --out FILE.json --plot FILE.png``.
+"""Identity switches with and without memory::
+
+    python studies/tracking_occlusion/run.py --out FILE.json --plot FILE.png
 
 mmdet's two track heads, each in a MemoryTrackHead, are trained on generated videos; then mmdet's own trackers
 and MemoryTracker with several selectors and numbers of slots get the same detections (made from the truth
@@ -25,6 +27,8 @@ from matplotlib.figure import Figure
 from mmengine.structures import InstanceData
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
+
 from mmstremn.adapters.mmcv_ops_stub import install
 
 install()
@@ -34,8 +38,8 @@ from mmdet.models.trackers import MaskTrackRCNNTracker, QuasiDenseTracker  # noq
 from mmdet.structures import DetDataSample, TrackDataSample  # noqa: E402
 
 from mmstremn.adapters.mmdet import MemoryTracker, MemoryTrackHead  # noqa: E402
-from mmstremn.comparison.tracking_scenes import SIZE, make_video  # noqa: E402
 from mmstremn.registry import build  # noqa: E402
+from studies.tracking_occlusion.scenes import SIZE, make_video  # noqa: E402
 
 RETAIN = 40  # frames after which a track is forgotten, for all trackers
 CHANNELS = 64

@@ -1,10 +1,10 @@
 """Measure what memories of slots keep, with the truth about long synthetic videos::
 
-    python tools/analysis_tools/what_is_kept.py CONFIG CHECKPOINT --memories learned_4 --memory-file FILE
+    python studies/what_is_kept/run.py CONFIG CHECKPOINT --memories learned_4 --memory-file FILE
     --out DIR
 
 For every frame that a memory was offered: how long it was held, against what the frame shows beside what was
-held when it came. ``DIR/kept.json``, ``.md`` and ``.png`` hold Spearman's correlations, ``slots_NAME.png``
+held when it came. ``DIR/result.json`` and ``figure.png`` hold Spearman's correlations, ``slots_NAME.png``
 the slots in one video. Ranks are taken within each video. An offer counts if half of the video is still to
 come, and so long it is followed: nothing is censored by the end of the video. Rules that hold every frame for
 as long, such as FIFO, have no correlation.
@@ -14,26 +14,28 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
+
 try:
     import numpy as np
     from PIL import Image
     from rich.console import Console
 
-    from mmstremn.comparison.kept import (
+    from mmstremn.comparison.leaderboard import Column, rich_table
+    from mmstremn.comparison.rows import file_sha256
+    from mmstremn.memory.slots.gates import EveryN
+    from mmstremn.utils.atomic import write_json
+    from mmstremn.visualization import draw_slot_timeline
+    from studies.shared import add_study_arguments, model_with_memory, predicted, read_arguments
+    from studies.what_is_kept.retention import (
         TRAITS,
+        draw_correlations,
         kept_frames,
         observed,
         offered_frames,
         rank_correlation,
         trait_values,
     )
-    from mmstremn.comparison.leaderboard import Column, rich_table, write_table
-    from mmstremn.comparison.plots import draw_correlations
-    from mmstremn.comparison.rows import file_sha256
-    from mmstremn.comparison.studies import add_study_arguments, model_with_memory, predicted, read_arguments
-    from mmstremn.memory.slots.gates import EveryN
-    from mmstremn.utils.atomic import write_json
-    from mmstremn.visualization import draw_slot_timeline
 except ImportError as error:
     sys.exit(f'The study misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
@@ -149,17 +151,16 @@ def summarise(measured: list[dict]) -> dict:
 
 
 def write_results(args: argparse.Namespace, results: dict[str, dict]) -> None:
-    """``kept.json``, ``.md`` and ``.png``, and the table on the terminal."""
+    """``result.json``, ``figure.png``, and the table on the terminal."""
     about = dict(config=args.config, cfg_options=args.cfg_options, split=args.split)
     about |= dict(checkpoint=args.checkpoint, checkpoint_sha256=file_sha256(args.checkpoint))
-    write_json(args.out / 'kept.json', about | dict(memories=results))
+    write_json(args.out / 'result.json', about | dict(memories=results))
     lines = []
     for name, result in results.items():
         spearman = {trait: values['spearman'] for trait, values in result['traits'].items()}
         lines.append(result | dict(memory=name) | spearman)
-    write_table(lines, COLUMNS, args.out / 'kept.md', TITLE)
     draw_correlations({line['memory']: {TRAITS[key]: line[key] for key in TRAITS} for line in lines}).savefig(
-        args.out / 'kept.png'
+        args.out / 'figure.png'
     )
     Console(file=sys.stdout).print(rich_table(lines, COLUMNS, TITLE))
 

@@ -13,13 +13,13 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
 from mmengine.runner import Runner, load_checkpoint
+from mmstremn.comparison.studies import model_with_memory
 from safetensors.torch import save_file
 
 from mmstremn.apis import init_segmentor
 from mmstremn.checkpoints.convert import read_public_weights
 from mmstremn.checkpoints.reading import TRUST, read_checkpoint
 from mmstremn.checkpoints.weight_files import publish
-from mmstremn.comparison.studies import model_with_memory
 from mmstremn.engine import AtomicCheckpointHook
 from mmstremn.models import TimmBackbone
 

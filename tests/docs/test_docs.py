@@ -29,7 +29,10 @@ from mmstremn.engine.launch import check_types
 from mmstremn.registry import MODELS
 from mmstremn.visualization import write_video
 
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+PAGES = [
+    ROOT / 'README.md',
+    *sorted(page for name in ('docs', 'results', 'studies') for page in (ROOT / name).rglob('*.md')),
+]
 REPOSITORY = ['configs', 'tools', 'demo', 'requirements', 'mmstremn']
 REPOSITORY += ['Makefile', 'setup.py', 'pyproject.toml', 'model-index.yml']
 NOTE = re.compile(r'<!--\s*(in tests|not run):(.*?)-->', re.DOTALL)
@@ -109,8 +112,7 @@ def folder(tmp_path, monkeypatch, python):
     """Like the repository, with data; configs are small here and in commands."""
     for name in REPOSITORY:
         (tmp_path / name).symlink_to(ROOT / name)
-    for name in ('studies', 'logs', 'leaderboards'):
-        (tmp_path / 'docs' / name).mkdir(parents=True)
+    shutil.copytree(ROOT / 'studies', tmp_path / 'studies', ignore=shutil.ignore_patterns('*.png', '*.json'))
     add_data(tmp_path)
     add_commands(tmp_path / 'bin', python)
     path = [tmp_path / 'bin', Path(sys.executable).parent, os.environ['PATH']]
@@ -195,9 +197,11 @@ def test_site(tmp_path):
         '-q',
         '-b',
         'html',
+        '-c',
         ROOT / 'docs',
+        ROOT,
         tmp_path / 'site',
     ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / 'site/api/memory.html').stat().st_size > 10_000
+    assert (tmp_path / 'site/docs/api/memory.html').stat().st_size > 10_000

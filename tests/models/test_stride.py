@@ -26,7 +26,7 @@ MEMORIES = [
 ]
 WIDTHS = (16, 8, 8, 8)
 ODD = (37, 45)
-STUDY = str(ROOT / 'configs/_base_/studies/stride.py')
+STUDY = str(ROOT / 'studies/stride/memories.py')
 
 
 def strided(stride, memory=SLOTS, backbone='test_resnet', **kwargs):

@@ -11,14 +11,13 @@ from helpers.vos_cases import SquaresVideo
 from mmengine.config import Config
 
 from mmstremn.apis import init_segmentor
-from mmstremn.comparison.failures import frame_scores
-from mmstremn.comparison.headroom import Frames, Told, segment
-from mmstremn.comparison.studies import model_with_memory, predicted, study_videos
 from mmstremn.utils.palette import decode_palette_png
+from studies.choice_headroom.foresight import DirectedFIFO, Frames, segment
+from studies.shared import frame_scores, model_with_memory, predicted, study_videos
 
 SMALL = DATA / 'small_vos.py'
 MEMORIES = str(ROOT / 'configs/_base_/long_memories.py')
-main = runpy.run_path(str(ROOT / 'tools/analysis_tools/choice_headroom.py'))['main']
+main = runpy.run_path(str(ROOT / 'studies/choice_headroom/run.py'))['main']
 FIFO = dict(
     type='SlotMemory',
     num_slots=3,
@@ -60,7 +59,7 @@ def video(config):
 
 def told(model, video, **options):
     """Masks and changes of a video, with the rule's selector replaced for the time."""
-    rule, model.memory.selector = model.memory.selector, Told()
+    rule, model.memory.selector = model.memory.selector, DirectedFIFO()
     try:
         return tuple(zip(*segment(model, Frames(model, video, held=LENGTH), **options), strict=True))
     finally:
@@ -84,7 +83,7 @@ def test_foresight_takes_the_best_of_the_alternatives(model, video, monkeypatch)
         forced = torch.eye(4)[alternative].view(1, 1, 4)
         with monkeypatch.context() as patch:
             patch.setattr(
-                'mmstremn.comparison.headroom._look_ahead',
+                'studies.choice_headroom.foresight._look_ahead',
                 lambda model, *_, forced=forced: (
                     setattr(model.memory.selector, 'choice', forced) if _[1] == 15 else None
                 ),

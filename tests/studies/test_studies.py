@@ -15,8 +15,13 @@ from scipy.stats import spearmanr
 
 from mmstremn.apis import init_segmentor
 from mmstremn.comparison import plots
-from mmstremn.comparison.failures import Stretch, frame_scores, worst_stretch
-from mmstremn.comparison.kept import (
+from mmstremn.comparison.rows import load_memories, set_memory
+from mmstremn.evaluation import evaluate_video
+from mmstremn.registry import MODELS, build
+from mmstremn.utils.palette import encode_palette_png
+from studies.failures.gallery import Stretch, worst_stretch
+from studies.shared import frame_scores, model_with_memory
+from studies.what_is_kept.retention import (
     Kept,
     kept_frames,
     observed,
@@ -24,19 +29,14 @@ from mmstremn.comparison.kept import (
     rank_correlation,
     trait_values,
 )
-from mmstremn.comparison.rows import load_memories, set_memory
-from mmstremn.comparison.studies import model_with_memory
-from mmstremn.evaluation import evaluate_video
-from mmstremn.registry import MODELS, build
-from mmstremn.utils.palette import encode_palette_png
 
-STUDIES = ROOT / 'configs/_base_/studies'
+STUDIES = ROOT / 'studies'
 SMALL = DATA / 'small_vos.py'
-SLOTS = str(STUDIES / 'slots.py')
-main = {
-    name: runpy.run_path(str(ROOT / f'tools/analysis_tools/{name}.py'))['main']
-    for name in ('plot_study', 'what_is_kept', 'failure_gallery')
-}
+SLOTS = str(STUDIES / 'slots/memories.py')
+plot_study, what_is_kept, failure_gallery = (
+    runpy.run_path(str(ROOT / f'{path}.py'))['main']
+    for path in ('tools/analysis_tools/plot_study', 'studies/what_is_kept/run', 'studies/failures/run')
+)
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +60,7 @@ def checkpoint(config, tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize('path', sorted(STUDIES.glob('*.py')), ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', sorted(STUDIES.glob('*/memories.py')), ids=lambda path: path.parent.name)
 def test_every_memory_of_a_study_builds(path):
     widths = dict(key_channels=64, value_channels=256, decoder_channels=256)
     for name, entry in load_memories(str(path)).items():
@@ -70,7 +70,9 @@ def test_every_memory_of_a_study_builds(path):
         if config['type'] == 'SlotMemory':
             gates = [type(gate).__name__ for gate in memory.gates]
             assert gates[0] == 'EmptyFirst', name
-            keeps = memory.num_slots > 1 and path.stem != 'prediction'  # a first frame is the user's masks
+            keeps = (
+                memory.num_slots > 1 and path.parent.name != 'prediction'
+            )  # a first frame is the user's masks
             assert ('KeepFirst' in gates) == keeps, name
             assert ('EveryN' in gates) == ('every' in name), name
 
@@ -78,7 +80,7 @@ def test_every_memory_of_a_study_builds(path):
 def test_numbers_in_the_names_are_those_of_the_memories():
     for name, entry in load_memories(SLOTS).items():
         assert plots.split_name(name)[1] == entry['num_slots']
-    for name, entry in load_memories(str(STUDIES / 'cadence.py')).items():
+    for name, entry in load_memories(str(STUDIES / 'cadence/memories.py')).items():
         assert plots.split_name(name)[1] == entry['gates'][2]['n']
         assert 'every' not in plots.split_name(name)[0]
     with pytest.raises(ValueError, match="'fifo': expected a name that ends in a number"):
@@ -86,7 +88,7 @@ def test_numbers_in_the_names_are_those_of_the_memories():
 
 
 def test_width_changes_the_model():
-    for name, entry in load_memories(str(STUDIES / 'width.py')).items():
+    for name, entry in load_memories(str(STUDIES / 'width/memories.py')).items():
         cfg = Config(dict(model=tiny_config()))
         set_memory(cfg, entry)
         model = MODELS.build(cfg.model)
@@ -131,7 +133,7 @@ def made_up(folder, names, config=str(SMALL)):
 def test_plots_of_two_folders(kind, names, tmp_path):
     folders = [made_up(tmp_path / name, names) for name in ('one', 'two')]
     out = tmp_path / 'plots' / f'{kind}.png'
-    assert main['plot_study']([*folders, '--kind', kind, '--out', str(out)]) == 0
+    assert plot_study([*folders, '--kind', kind, '--out', str(out)]) == 0
     assert imread(out)[..., :3].std() > 0.02
 
 
@@ -156,7 +158,7 @@ def test_length_plot_takes_lengths_from_the_config(config, tmp_path):
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), [[24, 70], [40, 50]])
     made_up(folder, ('fifo',), config)
-    assert main['plot_study']([str(folder), '--kind', 'length', '--out', str(tmp_path / 'x.png')]) == 1
+    assert plot_study([str(folder), '--kind', 'length', '--out', str(tmp_path / 'x.png')]) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,9 @@ def test_length_plot_takes_lengths_from_the_config(config, tmp_path):
 )
 def test_what_plots_refuse(names, argv, message, tmp_path, capsys):
     folder = made_up(tmp_path / 'one', names)
-    assert main['plot_study']([folder, *argv, '--out', str(tmp_path / 'x.png')]) == 1
+    assert plot_study([folder, *argv, '--out', str(tmp_path / 'x.png')]) == 1
     assert message in capsys.readouterr().err
-    assert main['plot_study']([str(tmp_path), '--out', str(tmp_path / 'x.png')]) == 1
+    assert plot_study([str(tmp_path), '--out', str(tmp_path / 'x.png')]) == 1
 
 
 # Frame 0 stays; frames 2, 4, 6 and 8 are offered: 2 is held for four frames, 4 is not stored, 6 for four, 8
@@ -253,15 +255,15 @@ def test_checkpoint_of_another_memory_is_loaded_as_far_as_it_fits(config, checkp
 def test_what_is_kept_from_config_to_pictures(config, checkpoint, tmp_path, capsys):
     memories = ['fifo_2', 'learned_4']
     argv = [config, checkpoint, '--memories', *memories, '--memory-file', SLOTS, '--out', str(tmp_path)]
-    assert main['what_is_kept'](argv) == 0, capsys.readouterr().err
-    results = json.loads((tmp_path / 'kept.json').read_text())['memories']
+    assert what_is_kept(argv) == 0, capsys.readouterr().err
+    results = json.loads((tmp_path / 'result.json').read_text())['memories']
     assert list(results) == memories
     assert all(result['offers'] == 20 + 12 for result in results.values())  # every frame of the first halves
     assert results['fifo_2']['stored'] == 32 and results['fifo_2']['kept'] == 1
     assert all(values['spearman'] is None for values in results['fifo_2']['traits'].values())
     assert results['learned_4']['traits']['visible']['offers'] == 32
-    assert 'fifo_2' in (tmp_path / 'kept.md').read_text()
-    for name in ('kept', *(f'slots_{memory}' for memory in memories)):
+    assert 'fifo_2' in capsys.readouterr().out
+    for name in ('figure', *(f'slots_{memory}' for memory in memories)):
         assert imread(tmp_path / f'{name}.png').std() > 0.02
 
 
@@ -273,9 +275,9 @@ def test_what_cannot_be_measured(config, checkpoint, tmp_path, capsys):
             "--video: 'none' is unknown; there are: long_dev_000_return",
         ),
     ):
-        assert main['what_is_kept']([config, checkpoint, *options, '--out', str(tmp_path)]) == 1
+        assert what_is_kept([config, checkpoint, *options, '--out', str(tmp_path)]) == 1
         assert message in capsys.readouterr().err
-    assert main['what_is_kept']([str(SMALL), checkpoint, '--memories', 'fifo', '--out', str(tmp_path)]) == 1
+    assert what_is_kept([str(SMALL), checkpoint, '--memories', 'fifo', '--out', str(tmp_path)]) == 1
     assert 'expected LongSyntheticVOSDataset' in capsys.readouterr().err
 
 
@@ -323,11 +325,11 @@ def test_gallery_from_config_to_picture(config, checkpoint, tmp_path, capsys):
         '--out',
         str(out),
     ]
-    assert main['failure_gallery'](argv) == 0, capsys.readouterr().err
+    assert failure_gallery(argv) == 0, capsys.readouterr().err
     picture = imread(out)
     assert picture.shape[1] == 900 and picture.shape[0] > 500  # two strips
-    assert main['failure_gallery']([config, 'none.pth', '--out', str(out)]) == 1
+    assert failure_gallery([config, 'none.pth', '--out', str(out)]) == 1
     assert 'checkpoint none.pth: no such file' in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main['failure_gallery'](['--help'])
+        failure_gallery(['--help'])
     assert 'must never be' in ' '.join(capsys.readouterr().out.split())

@@ -11,12 +11,12 @@ from helpers.runs import ROOT
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmstremn.comparison.tracking_scenes import SIZE, make_video
+from studies.tracking_occlusion.scenes import SIZE, make_video
 
 
 @pytest.fixture(scope='module')
 def study():
-    return runpy.run_path(str(ROOT / 'tools/analysis_tools/tracking_study.py'))
+    return runpy.run_path(str(ROOT / 'studies/tracking_occlusion/run.py'))
 
 
 def test_videos_are_a_function_of_the_seed_and_objects_return_in_another_look():

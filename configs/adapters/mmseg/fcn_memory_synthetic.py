@@ -1,5 +1,5 @@
 # The FCN of fcn_synthetic.py, trained, gets a memory and learns on.
-# tools/analysis_tools/mmseg_memory_study.py compares it with the same FCN that learns on without one.
+# studies/mmseg_memory/run.py compares it with the same FCN that learns on without one.
 _base_ = './fcn_synthetic.py'
 iterations = 400
 model = dict(

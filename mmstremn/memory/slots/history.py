@@ -3,7 +3,7 @@ dropped.
 
 Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a
 straight-through ``w``, has a gradient, but that of a mixture of two frames' keys, which is like neither:
-measured, it hardly correlates with what the choice does to the loss (docs/studies/selector_gradient.md). So
+measured, it hardly correlates with what the choice does to the loss (studies/selector_gradient/README.md). So
 here a frame that a clip has offered stays on record while the clip is trained, with a weight that is 1 while
 a slot holds it and 0 after. The weight multiplies the frame's part in the attention; what the readout would
 change if it were 0 instead of 1, or 1 instead of 0, stands for its derivative.

@@ -113,7 +113,7 @@ test_on_rank.__test__ = False
 
 @pytest.mark.slow
 def test_the_study_runs_and_what_was_trained_is_not_trained_again(tmp_path, monkeypatch):
-    study = runpy.run_path(str(ROOT / 'tools/analysis_tools/mmseg_memory_study.py'))['main']
+    study = runpy.run_path(str(ROOT / 'studies/mmseg_memory/run.py'))['main']
     arguments = ['--seeds', '0', '--iterations', '1', '--split', 'dev', '--work-dir', str(tmp_path / 'work')]
     arguments += ['--out', str(tmp_path / 'study.json'), '--plot', str(tmp_path / 'study.png')]
     with DefaultScope.overwrite_default_scope('mmseg'):

@@ -13,7 +13,7 @@ from mmstremn.memory import DenseReader, EmptyFirst
 from mmstremn.memory.slots.gates import KeepFirst
 
 SMALL = DATA / 'small_vos.py'
-TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/selector_gradient.py'))
+TOOL = runpy.run_path(str(ROOT / 'studies/selector_gradient/run.py'))
 
 
 @pytest.fixture(scope='module')
@@ -68,7 +68,7 @@ def test_blending_is_blending():
     """d/dw of old * (1 - w) + new * w is new - old, and what is written is hard."""
     from helpers.memory_cases import make_entry
 
-    selector = TOOL['Told'](2, 3)
+    selector = TOOL['BranchingFIFO'](2, 3)
     memory = TOOL['BlendingMemory'](2, selector, DenseReader(), [EmptyFirst(), KeepFirst()]).train()
     state = None
     for index in range(3):
