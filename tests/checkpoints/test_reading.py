@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
 from mmengine.runner import Runner, load_checkpoint
-from mmstremn.comparison.studies import model_with_memory
 from safetensors.torch import save_file
 
 from mmstremn.apis import init_segmentor
@@ -22,6 +21,7 @@ from mmstremn.checkpoints.reading import TRUST, read_checkpoint
 from mmstremn.checkpoints.weight_files import publish
 from mmstremn.engine import AtomicCheckpointHook
 from mmstremn.models import TimmBackbone
+from studies.shared import model_with_memory
 
 
 class Code:
