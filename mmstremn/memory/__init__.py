@@ -9,9 +9,8 @@ A memory holds weights; what it remembers is a state that is passed in and retur
 
 import torch
 
-from mmstremn.memory.affinity import AnisotropicL2Affinity, CosineAffinity, DotAffinity, L2Affinity
+from mmstremn.memory.affinity import Affinity, AnisotropicL2Affinity, CosineAffinity, DotAffinity, L2Affinity
 from mmstremn.memory.base import Memory
-from mmstremn.memory.local_reader import LocalWindowReader
 from mmstremn.memory.published.afb_urr import MergingMemory
 from mmstremn.memory.published.blended import BlendedMemory
 from mmstremn.memory.published.compressive_transformer import CompressiveMemory
@@ -24,12 +23,14 @@ from mmstremn.memory.published.rde import RecurrentEmbeddingMemory
 from mmstremn.memory.published.sam2 import RecentPromptedMemory
 from mmstremn.memory.published.stm_stcn import GrowingMemory, GrowingState
 from mmstremn.memory.published.xmem import TwoLevelMemory
-from mmstremn.memory.readers import DenseReader, TopKReader
-from mmstremn.memory.recurrent.memories import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
+from mmstremn.memory.readers import DenseReader, LocalWindowReader, TopKReader
+from mmstremn.memory.recurrent.convlstm import ConvLSTMMemory
+from mmstremn.memory.recurrent.e3d_lstm import E3DLSTMMemory
+from mmstremn.memory.recurrent.predrnn import STLSTMMemory
 from mmstremn.memory.slots.align import DeformableAlign
 from mmstremn.memory.slots.diversity import DiversitySelector
 from mmstremn.memory.slots.fusion import SlotFusion
-from mmstremn.memory.slots.gates import EmptyFirst, EveryN, KeepFirst, MinNovelty, MinPresence, Skip
+from mmstremn.memory.slots.gates import EmptyFirst, EveryN, Gate, KeepFirst, MinNovelty, MinPresence, Skip
 from mmstremn.memory.slots.gumbel import GumbelSelector, gumbel_softmax
 from mmstremn.memory.slots.selectors import (
     FIFOSelector,
@@ -42,7 +43,8 @@ from mmstremn.memory.slots.selectors import (
     UCBSelector,
 )
 from mmstremn.memory.slots.slot_memory import SlotMemory
-from mmstremn.memory.state import Entry, MemoryState, Query, SlotState
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry, MemoryState, Query
 
 AFFINITIES = (DotAffinity, CosineAffinity, L2Affinity, AnisotropicL2Affinity)
 READERS = (DenseReader, TopKReader, LocalWindowReader)
@@ -92,6 +94,7 @@ __all__ = [
     'READERS',
     'SELECTORS',
     'SLOT_OPTIONS',
+    'Affinity',
     'AnisotropicL2Affinity',
     'BlendedMemory',
     'CompressiveMemory',
@@ -106,6 +109,7 @@ __all__ = [
     'Entry',
     'EveryN',
     'FIFOSelector',
+    'Gate',
     'GatedLinearMemory',
     'GatedSlotMemory',
     'GlobalContextMemory',

@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from mmstremn.memory.state import Query
 
 
-class DotAffinity(nn.Module):
-    """q . k / sqrt(C): STM (Oh et al., ICCV 2019), checked against seoungwugoh/STM model.py."""
+class Affinity(nn.Module):
+    """Base of all affinities.
+
+    Attributes:
+        needs_selection: Queries must carry a selection and entries a shrinkage.
+    """
 
     needs_selection = False
 
     def forward(self, query: Query, key: Tensor, shrinkage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Augment.
+        """The augmented vectors q and k.
 
         Args:
             query: Key (B, P, C), selection (B, P, C).
@@ -31,44 +35,48 @@ class DotAffinity(nn.Module):
         Returns:
             (B, 1, P, C') and (B, G, N, C').
         """
+        raise NotImplementedError(f'{type(self).__name__} must implement forward(query, key, shrinkage)')
+
+
+class DotAffinity(Affinity):
+    """q . k / sqrt(C): STM (Oh et al., ICCV 2019), checked against seoungwugoh/STM model.py."""
+
+    def forward(self, query: Query, key: Tensor, shrinkage: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As in :class:`Affinity`; C' = C."""
         return query.key[:, None] / math.sqrt(key.shape[-1]), key
 
 
-class CosineAffinity(nn.Module):
+class CosineAffinity(Affinity):
     """cos(q, k) / temperature.
 
     Args:
         temperature: Smaller is sharper.
     """
 
-    needs_selection = False
-
     def __init__(self, temperature: float = 0.07):
         super().__init__()
         self.temperature = temperature
 
     def forward(self, query: Query, key: Tensor, shrinkage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As in :class:`DotAffinity`."""
+        """As in :class:`Affinity`."""
         return F.normalize(query.key, dim=-1)[:, None] / self.temperature, F.normalize(key, dim=-1)
 
 
-class L2Affinity(nn.Module):
+class L2Affinity(Affinity):
     """``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN
     model/network.py.
 
     One appended channel carries ``-|k|^2``; ``|q|^2`` is constant under softmax.
     """
 
-    needs_selection = False
-
     def forward(self, query: Query, key: Tensor, shrinkage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As in :class:`DotAffinity`; C' = C + 1."""
+        """As in :class:`Affinity`; C' = C + 1."""
         q = torch.cat([2 * query.key, torch.ones_like(query.key[..., :1])], -1)
         k = torch.cat([key, -key.square().sum(-1, keepdim=True)], -1)
         return q[:, None] / math.sqrt(key.shape[-1]), k
 
 
-class AnisotropicL2Affinity(nn.Module):
+class AnisotropicL2Affinity(Affinity):
     """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4, checked against
     hkchengrex/XMem model/memory_util.py.
 
@@ -79,7 +87,7 @@ class AnisotropicL2Affinity(nn.Module):
     needs_selection = True
 
     def forward(self, query: Query, key: Tensor, shrinkage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As in :class:`DotAffinity`; C' = 2 C + 1.
+        """As in :class:`Affinity`; C' = 2 C + 1.
 
         Raises:
             ValueError: The query has no selection or the entries no shrinkage.

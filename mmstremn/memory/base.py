@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 
-from mmstremn.memory.state import Entry, MemoryState, Query, SlotState, nearest_distance
+from mmstremn.memory.state import Entry, MemoryState, Query
 
 
 class Memory(nn.Module):
@@ -42,12 +42,17 @@ class Memory(nn.Module):
         Raises:
             TypeError: The memory keeps no keys of frames.
         """
-        if not isinstance(state, SlotState):
-            raise TypeError(
-                f'{type(self).__name__} keeps no keys of frames: a PresenceHead needs a memory that does, '
-                'such as SlotMemory or GrowingMemory'
-            )
-        return nearest_distance(state, query)
+        raise TypeError(
+            f'{type(self).__name__} keeps no keys of frames: a PresenceHead needs a memory that does, '
+            'such as SlotMemory or GrowingMemory'
+        )
+
+    def timeline(self, state: MemoryState) -> Tensor | None:
+        """(S,) long: the step whose frame each slot holds, -1 where empty, of the first sample and key group.
+
+        None, as here: the memory has no fixed number of slots that hold a frame each.
+        """
+        return None
 
     def write(self, state: MemoryState, entry: Entry) -> MemoryState:
         """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork

@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.memory.affinity import L2Affinity
-from mmstremn.memory.buffers import birth_groups, by_object, side_by_side
-from mmstremn.memory.state import Query, SlotState
+from mmstremn.memory.affinity import Affinity, L2Affinity
+from mmstremn.memory.state import Query
 
-BARRED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
+MASKED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
 
 
 class DenseReader(nn.Module):
@@ -23,7 +22,7 @@ class DenseReader(nn.Module):
         affinity: L2 by default.
     """
 
-    def __init__(self, affinity: nn.Module | None = None):
+    def __init__(self, affinity: Affinity | None = None):
         super().__init__()
         self.affinity = affinity or L2Affinity()
 
@@ -80,7 +79,7 @@ class DenseReader(nn.Module):
         q, k = self._vectors(query, key, shrinkage)
         bar = (
             torch.zeros_like(usable, dtype=k.dtype)
-            .masked_fill(~usable, BARRED)
+            .masked_fill(~usable, MASKED)
             .repeat_interleave(key.shape[3], -1)
         )
         padding = _missing(k.shape[-1] + 1)
@@ -110,7 +109,7 @@ class TopKReader(DenseReader):
         k: Positions that a query position reads.
     """
 
-    def __init__(self, affinity: nn.Module | None = None, k: int = 20):
+    def __init__(self, affinity: Affinity | None = None, k: int = 20):
         super().__init__(affinity)
         self.k = k
 
@@ -140,22 +139,53 @@ class TopKReader(DenseReader):
         return readout.to(value.dtype), share / index.shape[2]
 
 
-def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Tensor, Tensor]:
-    """Read all objects of a state, each from the slots that hold a value of it.
+class LocalWindowReader(DenseReader):
+    """Attention over the stored positions at most ``radius`` rows and columns away: far look-alikes are not
+    read.
 
-    With a key of its own an object is a row of the attention. With a shared key the objects born at the same
-    step are read in one call, their values side by side, so the attention is computed once for all of them.
+    As the short-term attention of AOT (Yang et al., NeurIPS 2021), without its relative positions. The window
+    is a mask on dense attention: it costs what the dense reader costs, and a mask of (B, G, P, S P).
 
-    Returns:
-        The readout (B, O, P, Cv) and the shares of the attention (B, G, S).
+    Args:
+        affinity: L2 by default.
+        radius: Of the window, in positions; the window is (2 radius + 1)^2 positions of each slot.
     """
-    shared = state.key.shape[1] == 1
-    if not shared:
-        return reader(query, state.key, state.shrinkage, state.value, state.written_at >= 0)
-    readouts, shares = [], []
-    for birth, members in birth_groups(state.births):
-        value = side_by_side(state.value[:, members])[:, None]
-        readout, share = reader(query, state.key, state.shrinkage, value, state.written_at >= birth)
-        readouts.append(by_object(readout[:, 0], members.stop - members.start))
-        shares.append(share)
-    return torch.cat(readouts, 1), torch.stack(shares).mean(0)
+
+    def __init__(self, affinity: Affinity | None = None, radius: int = 7):
+        super().__init__(affinity)
+        if radius < 0:
+            raise ValueError(f'LocalWindowReader.radius must be at least 0, got {radius}')
+        self.radius = radius
+
+    def forward(
+        self, query: Query, key: Tensor, shrinkage: Tensor | None, value: Tensor, usable: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As in :class:`DenseReader`; ``query.extras['grid']`` is the (h, w) of its positions.
+
+        Raises:
+            ValueError: The query does not say its grid.
+        """
+        if 'grid' not in query.extras:
+            raise ValueError("LocalWindowReader needs Query.extras['grid'] (h, w), see Query.on, got none")
+        slots, positions = key.shape[2:4]
+        mask = usable[:, :, None, :, None] & near(query.extras['grid'], self.radius, key.device)[:, None]
+        with torch.autocast(key.device.type, enabled=False):
+            q, k = self._vectors(query, key, shrinkage)
+            one_hot = torch.eye(slots, device=k.device).repeat_interleave(positions, 0)
+            v = torch.cat([value.flatten(2, 3).float(), one_hot.expand(*k.shape[:2], -1, -1)], -1)
+            q = q.expand(-1, k.shape[1], -1, -1)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.flatten(3), scale=1.0)
+        readout, share = out.split([value.shape[-1], slots], -1)
+        return readout.to(value.dtype), share.detach().mean(2)
+
+    def logits(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> Tensor:
+        """As in :class:`DenseReader`; -inf outside of the window."""
+        window = near(query.extras['grid'], self.radius, key.device)[:, None]
+        return super().logits(query, key, shrinkage).masked_fill(~window, float('-inf'))
+
+
+def near(grid: tuple[int, int], radius: int, device: torch.device) -> Tensor:
+    """(P, P) bool: two positions of a grid (h, w) are at most ``radius`` rows and columns apart."""
+    ys, xs = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing='ij')
+    place = torch.stack([ys, xs], -1).flatten(0, 1)
+    return (place[:, None] - place).abs().amax(-1) <= radius

@@ -1,4 +1,4 @@
-"""What a memory remembers, as plain data: a query, an entry, and the state of fixed slots.
+"""What passes between a model and a memory, as plain data: a query, an entry, a state.
 
 Letters in shapes: B batch, G key groups (1: one key shared by all objects, O: one key per object), O objects,
 S slots, P positions (h * w), Ck and Cv channels of a key and a value.
@@ -7,15 +7,11 @@ S slots, P positions (h * w), Ck and Cv channels of a key and a value.
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, empty_slots, keep_objects
-
-if TYPE_CHECKING:
-    from mmstremn.memory.slots.history import History
+from mmstremn.memory.buffers import append_objects, keep_objects
 
 
 @dataclass
@@ -164,77 +160,3 @@ class MemoryState:
     def nbytes(self) -> int:
         """Bytes held by the tensors."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
-
-
-@dataclass
-class SlotState(MemoryState):
-    """S slots, each holding one past frame.
-
-    Attributes:
-        key: (B, G, S, P, Ck), zero where empty.
-        value: (B, O, S, P, Cv), zero where empty.
-        shrinkage: (B, G, S, P) or None.
-        written_at: (B, G, S) long: the step at which the slot was written, -1 where empty.
-        read_at: (B, G, S) long: the last step at which the slot drew more than its even share of the
-            attention.
-        hits: (B, G, S): the shares of the attention that the slot has drawn since it was written, summed.
-        relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since
-            it was written, -1 before the first; None unless the selector needs it.
-        history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and
-            from the moment on that an object is added or removed.
-    """
-
-    group_fields = {'key': 0, 'shrinkage': 0, 'written_at': -1, 'read_at': -1, 'hits': 0, 'relevance': -1}
-
-    key: Tensor
-    value: Tensor
-    shrinkage: Tensor | None
-    written_at: Tensor
-    read_at: Tensor
-    hits: Tensor
-    relevance: Tensor | None = None
-    history: 'History | None' = None
-
-    @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> Self:
-        """``num_slots`` empty slots that entries like ``entry`` fit into."""
-        batch, groups = entry.key.shape[:2]
-
-        stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
-        return cls.for_objects_of(
-            entry,
-            seeds,
-            key=empty_slots(entry.key, num_slots),
-            value=empty_slots(entry.value, num_slots),
-            shrinkage=None if entry.shrinkage is None else empty_slots(entry.shrinkage, num_slots),
-            written_at=stamps,
-            read_at=stamps.clone(),
-            hits=torch.zeros(batch, groups, num_slots, device=entry.key.device),
-        )
-
-    @property
-    def num_slots(self) -> int:
-        return self.key.shape[2]
-
-    @property
-    def valid(self) -> Tensor:
-        """(B, O, S) bool: the slot holds a value of the object."""
-        stamps = self.written_at.expand(-1, len(self.births), -1)
-        return torch.stack([stamps[:, index] >= birth for index, birth in enumerate(self.births)], 1)
-
-    def add_objects(self, number: int, own_keys: bool = False) -> Self:
-        """As in :class:`MemoryState`; the history is of the objects so far, and ends."""
-        return dataclasses.replace(super().add_objects(number, own_keys), history=None)
-
-    def remove_objects(self, indices: Collection[int], own_keys: bool = False) -> Self:
-        """As in :class:`MemoryState`; the history ends."""
-        return dataclasses.replace(super().remove_objects(indices, own_keys), history=None)
-
-
-def nearest_distance(state: SlotState, query: Query) -> Tensor:
-    """(B, G, P): |q - k|^2 / sqrt(Ck) of each of the query's positions to the nearest in any slot."""
-    groups, positions, width = state.key.shape[1], *state.key.shape[3:]
-    key = state.key.flatten(2, 3).float()
-    empty = (state.written_at < 0).repeat_interleave(positions, -1).unsqueeze(2)
-    q = query.key.float().unsqueeze(1).expand(-1, groups, -1, -1)
-    return torch.cdist(q, key).masked_fill(empty, float('inf')).amin(-1).square() / width**0.5

@@ -19,7 +19,7 @@ from mmstremn.memory import (
     TopKReader,
     readers,
 )
-from mmstremn.memory.readers import read_slots
+from mmstremn.memory.slots.reading import read_slots
 
 B, G, S, P, CK, CV = 2, 3, 4, 5, 6, 7
 TOLERANCE = dict(rtol=1e-5, atol=1e-5)

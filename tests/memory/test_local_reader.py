@@ -15,7 +15,7 @@ from mmstremn.memory import (
     Query,
     SlotMemory,
 )
-from mmstremn.memory.local_reader import LocalWindowReader
+from mmstremn.memory.readers import LocalWindowReader
 from mmstremn.registry import build
 
 GRID, POSITIONS = (3, 4), 12

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mmstremn.memory.buffers import append_objects, birth_groups, empty_slots, keep_objects
-from mmstremn.memory.readers import DenseReader, read_slots
-from mmstremn.memory.state import Entry, MemoryState, Query, SlotState
+from mmstremn.memory.readers import DenseReader
+from mmstremn.memory.slots.reading import read_slots
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry, MemoryState, Query
 
 
 @dataclass

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmstremn.memory.affinity import DotAffinity
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import birth_groups, put
-from mmstremn.memory.readers import BARRED
+from mmstremn.memory.readers import MASKED
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 
@@ -127,13 +127,17 @@ class RecentPromptedMemory(Memory):
         for birth, members in birth_groups(state.births):
             readouts.append(
                 joint_attention(
-                    to_positions.masked_fill(stamps < birth, BARRED),
+                    to_positions.masked_fill(stamps < birth, MASKED),
                     state.value[:, members].flatten(2, 3),
-                    to_pointers[:, members].masked_fill(state.pointed_at < birth, BARRED),
+                    to_pointers[:, members].masked_fill(state.pointed_at < birth, MASKED),
                     state.pointers[:, members],
                 )
             )
         return torch.cat(readouts, 1), state
+
+    def timeline(self, state: RecentPromptedState) -> Tensor:
+        """The recent slots first, then the prompted ones."""
+        return state.written_at[0, 0]
 
     def write(self, state: RecentPromptedState, entry: Entry) -> RecentPromptedState:
         """Offer an entry. Without gradients the buffers of ``state`` are changed."""

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import put
-from mmstremn.memory.readers import DenseReader, TopKReader, read_slots
-from mmstremn.memory.slots.slot_memory import count_usage
-from mmstremn.memory.state import Entry, Query, SlotState
+from mmstremn.memory.readers import DenseReader, TopKReader
+from mmstremn.memory.slots.reading import count_usage, nearest_distance, read_slots
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry, Query
 
 
 @dataclass
@@ -77,6 +78,10 @@ class GrowingMemory(Memory):
         )
         share = F.pad(share, (0, state.num_slots - state.in_use))
         return readout, count_usage(state, share)
+
+    def distance(self, state: GrowingState, query: Query) -> Tensor:
+        """As in :class:`Memory`."""
+        return nearest_distance(state, query)
 
     def wants(self, state: GrowingState) -> bool:
         """False for frames that are neither kept nor readable once."""

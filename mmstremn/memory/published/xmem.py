@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import birth_groups, put
-from mmstremn.memory.published.xmem_consolidation import attend, most_used, pick, potentiate, similarity
-from mmstremn.memory.readers import BARRED
+from mmstremn.memory.published.xmem_consolidation import (
+    attend,
+    most_used,
+    pick,
+    position_similarity,
+    potentiate,
+)
+from mmstremn.memory.readers import MASKED
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 WORKING = ('key', 'value', 'shrinkage', 'selection', 'usage', 'written_at')
@@ -217,10 +223,10 @@ class TwoLevelMemory(Memory):
         written_at = state.written_at[..., None].expand_as(state.usage)
         frame = _join(state.long_frame, prototypes, written_at[:, :, : state.frames])
         value = _join(state.long_value, prototypes, state.value)  # its empty slots come last and are not read
-        affinity = similarity(query.key, query.selection, key, shrinkage)
+        affinity = position_similarity(query.key, query.selection, key, shrinkage)
         readouts, usage = [], None
         for birth, members in birth_groups(state.births):
-            usable = affinity.masked_fill(frame < birth, BARRED) if birth else affinity
+            usable = affinity.masked_fill(frame < birth, MASKED) if birth else affinity
             readout, drawn = attend(usable, value[:, members], None if self.training else self.k)
             readouts.append(readout)
             usage = drawn if usage is None else usage
@@ -231,6 +237,10 @@ class TwoLevelMemory(Memory):
             readout = (readout + self.project(state.sensory)).to(readout.dtype)
         asked = query.selection.to(state.asked.dtype)
         return readout, dataclasses.replace(_count(state, usage[:, None]), asked=asked)
+
+    def timeline(self, state: TwoLevelState) -> Tensor:
+        """The slots of working memory."""
+        return state.written_at[0, 0]
 
     def wants(self, state: TwoLevelState) -> bool:
         """In ``compat`` False for the frames that evaluation does not store: the decoder's features of them
@@ -286,7 +296,7 @@ class TwoLevelMemory(Memory):
             t.flatten(2, 3) for t in (usage, key, value, shrinkage, selection)
         )
         chosen = most_used(usage, state.step - frame, min(self.num_prototypes, usage.shape[2]))
-        alike = similarity(pick(key, chosen)[:, 0], pick(selection, chosen)[:, 0], key, shrinkage)
+        alike = position_similarity(pick(key, chosen)[:, 0], pick(selection, chosen)[:, 0], key, shrinkage)
         prototypes = dict(
             long_key=pick(key, chosen),
             long_value=potentiate(alike, value, frame, chosen, state.births),

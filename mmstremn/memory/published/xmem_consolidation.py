@@ -11,13 +11,13 @@ from torch import Tensor
 
 from mmstremn.memory.affinity import AnisotropicL2Affinity
 from mmstremn.memory.buffers import birth_groups
-from mmstremn.memory.readers import BARRED
+from mmstremn.memory.readers import MASKED
 from mmstremn.memory.state import Query
 
 _affinity = AnisotropicL2Affinity()
 
 
-def similarity(key: Tensor, selection: Tensor | None, stored: Tensor, shrinkage: Tensor) -> Tensor:
+def position_similarity(key: Tensor, selection: Tensor | None, stored: Tensor, shrinkage: Tensor) -> Tensor:
     """Anisotropic L2 similarity (B, P, N) in float32.
 
     Args:
@@ -103,7 +103,7 @@ def potentiate(
     out = torch.zeros_like(value[:, :, : chosen.shape[1]])
     for birth, members in birth_groups(births):
         known = frame >= birth
-        barred = similarity.masked_fill(~known, BARRED)
+        barred = similarity.masked_fill(~known, MASKED)
         made, _ = attend(barred, value[:, members], None)
         out[:, members] = made * pick(known, chosen)[..., None]
     return out

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.memory.state import Query, SlotState
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Query
 
 
 class DeformableAlign(nn.Module):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory.slots.selectors import LAST_RESORT, Selector
-from mmstremn.memory.state import Entry, SlotState
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry
 
 GAIN = 1e-4  # of the logarithm: less is rounding
 LEAST = -100.0  # logarithms below it are as good as that of 0; -inf would stand for a barred slot

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.memory.state import SlotState
+from mmstremn.memory.slots.slot_state import SlotState
 
 MODES = ('none', 'average', 'learned')
 

@@ -9,10 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.memory.slots.selectors import similarity
-from mmstremn.memory.state import Entry, SlotState
+from mmstremn.memory.slots.selectors import key_similarity
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry
 
 BARRED = float('-inf')
+
+
+class Gate(nn.Module):
+    """Base of all gates: it changes the scores of a selector."""
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits; the last is that of skipping, -inf bars a choice."""
+        raise NotImplementedError(f'{type(self).__name__} must implement forward(logits, state, entry)')
+
+    def closed(self, state: SlotState) -> bool:
+        """Whether the next frame is left out, whatever it shows, unless it is prompted."""
+        return False
 
 
 def _only_skip(logits: Tensor) -> Tensor:
@@ -21,7 +34,7 @@ def _only_skip(logits: Tensor) -> Tensor:
     return torch.cat([torch.full_like(logits[..., :-1], BARRED), skip], -1)
 
 
-class EmptyFirst(nn.Module):
+class EmptyFirst(Gate):
     """While a slot is empty the frame goes into the first such slot."""
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
@@ -32,7 +45,7 @@ class EmptyFirst(nn.Module):
         return torch.where(empty.any(-1, keepdim=True), only_first, logits)
 
 
-class KeepFirst(nn.Module):
+class KeepFirst(Gate):
     """The first frame's slot is never overwritten: in VOS its masks are the user's."""
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
@@ -40,7 +53,7 @@ class KeepFirst(nn.Module):
         return logits.masked_fill(F.pad(state.written_at == 0, (0, 1)), BARRED)
 
 
-class EveryN(nn.Module):
+class EveryN(Gate):
     """In evaluation only every n-th frame may be stored (STM and STCN: 5). Training clips skip frames
     already.
 
@@ -59,11 +72,11 @@ class EveryN(nn.Module):
         return _only_skip(logits) if self.closed(state) and not entry.prompted else logits
 
     def closed(self, state: SlotState) -> bool:
-        """Whether the next frame is left out unless it is prompted."""
+        """True between the n-th frames."""
         return not self.training and state.step % self.n != 0
 
 
-class MinNovelty(nn.Module):
+class MinNovelty(Gate):
     """A frame is stored only if it differs from every slot.
 
     Args:
@@ -79,12 +92,12 @@ class MinNovelty(nn.Module):
         if entry.prompted:
             return logits
         filled = state.written_at >= 0
-        nearest = similarity(state, entry).masked_fill(~filled, -1).amax(-1, keepdim=True)
+        nearest = key_similarity(state, entry).masked_fill(~filled, -1).amax(-1, keepdim=True)
         novel = (1 - nearest >= self.novelty) | ~filled.any(-1, keepdim=True)
         return torch.where(novel, logits, _only_skip(logits))
 
 
-class MinPresence(nn.Module):
+class MinPresence(Gate):
     """A frame is stored only if it shows an object, by the model's presence score (``extras['presence']``).
 
     Without that score every frame passes.
@@ -107,7 +120,7 @@ class MinPresence(nn.Module):
         return torch.where(presence.unsqueeze(-1) >= self.probability, logits, _only_skip(logits))
 
 
-class Skip(nn.Module):
+class Skip(Gate):
     """Whether a frame may be left out by the selector's own choice.
 
     Args:

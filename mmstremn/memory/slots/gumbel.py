@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.slots.noise import uniform
-from mmstremn.memory.slots.selectors import Selector, one_hot_max, similarity
-from mmstremn.memory.state import Entry, SlotState
+from mmstremn.memory.slots.selectors import Selector, key_similarity, one_hot_max
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry
 
 SCALARS = 7
 EPSILON = 1e-3
@@ -87,7 +88,7 @@ class GumbelSelector(Selector):
         shares of the oldest one's age; usage; how much of the objects it shows; whether it is the new frame.
         """
         likeness = F.pad(
-            similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0
+            key_similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0
         )
         unit = F.normalize(candidates, dim=-1)
         others = (

@@ -14,16 +14,13 @@ and a clip all its T frames.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmstremn.memory.state import Entry, Query, SlotState
-
-if TYPE_CHECKING:
-    from mmstremn.memory.readers import DenseReader
+from mmstremn.memory.readers import DenseReader
+from mmstremn.memory.state import Entry, Query
 
 LEAST = 1e-3  # share of the mass that all other frames are taken to have at least
 
@@ -60,16 +57,17 @@ class History:
         steps, choices = (kept.new_zeros(size, dtype=torch.long) for size in (0, kept.shape[:2]))
         return cls(none_of(entry.key), none_of(entry.value), shrinkage, kept, steps, choices)
 
-    def after(self, state: SlotState, entry: Entry, choice: Tensor, logits: Tensor) -> 'History':
+    def after(self, step: int, written_at: Tensor, entry: Entry, choice: Tensor, logits: Tensor) -> 'History':
         """The history after an entry was offered.
 
         Args:
-            state: Before the write.
-            entry: Of the frame ``state.step``.
+            step: Of the entry.
+            written_at: (B, G, S) of the slots before the write.
+            entry: What was offered.
             choice: One-hot (B, G, S + 1), straight-through: the slot that it overwrites, or none.
             logits: (B, G, S + 1) from which it was drawn, -inf where barred.
         """
-        held = state.written_at[..., None] == self.steps  # (B, G, S, T); empty slots hold none
+        held = written_at[..., None] == self.steps  # (B, G, S, T); empty slots hold none
         dropped = (choice[..., :-1, None] * held).sum(2)
         kept = torch.cat([self.kept * (1 - dropped), 1 - choice[..., -1:]], -1)
 
@@ -81,11 +79,11 @@ class History:
             value=longer(self.value, entry.value),
             shrinkage=longer(self.shrinkage, entry.shrinkage),
             kept=kept,
-            steps=F.pad(self.steps, (0, 1), value=state.step),
+            steps=F.pad(self.steps, (0, 1), value=step),
             choices=self.choices + ((logits > float('-inf')).sum(-1) > 1),
         )
 
-    def gradient(self, reader: 'DenseReader', query: Query) -> Tensor:
+    def gradient(self, reader: DenseReader, query: Query) -> Tensor:
         """A zero (B, O, P, Cv) to add to a readout, through which the loss reaches the choices.
 
         With m_t the mass of the attention on frame t and r_t what frame t alone would give, the readout is
@@ -103,7 +101,7 @@ class History:
         return (weight * effect).sum(2).to(self.value.dtype)
 
     @torch.no_grad()
-    def _effect(self, reader: 'DenseReader', query: Query) -> Tensor:
+    def _effect(self, reader: DenseReader, query: Query) -> Tensor:
         """(B, O, T, P, Cv): the readout with each frame less the readout without it."""
         held = (self.kept > 0.5)[..., None]  # (B, G, T, 1)
         with torch.autocast(self.key.device.type, enabled=False):

@@ -4,7 +4,7 @@ the sample."""
 import torch
 from torch import Tensor
 
-from mmstremn.memory.state import SlotState
+from mmstremn.memory.slots.slot_state import SlotState
 
 
 def uniform(state: SlotState, shape: tuple[int, ...]) -> Tensor:

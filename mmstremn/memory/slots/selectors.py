@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.memory.slots.noise import uniform
-from mmstremn.memory.state import Entry, SlotState
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry
 
 LAST_RESORT = -1e9
 UCB_PRIOR = 8
@@ -93,7 +94,7 @@ class MostSimilarSelector(Selector):
 
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Cosine similarity -1..1."""
-        return similarity(state, entry)
+        return key_similarity(state, entry)
 
 
 class UCBSelector(Selector):
@@ -142,7 +143,7 @@ def one_hot_max(logits: Tensor) -> Tensor:
     return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
 
 
-def similarity(state: SlotState, entry: Entry) -> Tensor:
+def key_similarity(state: SlotState, entry: Entry) -> Tensor:
     """Mean over positions of the cosine of the slots' keys and the entry's at the same position: (B, G,
     S)."""
     return F.cosine_similarity(state.key, entry.key[:, :, None], dim=-1).mean(-1)

@@ -8,17 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from mmstremn.memory.base import Memory
-from mmstremn.memory.readers import DenseReader, read_slots
+from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.slots.align import DeformableAlign
 from mmstremn.memory.slots.fusion import SlotFusion
-from mmstremn.memory.slots.gates import EmptyFirst, EveryN
+from mmstremn.memory.slots.gates import EmptyFirst, Gate
 from mmstremn.memory.slots.gumbel import GumbelSelector
 from mmstremn.memory.slots.history import History
+from mmstremn.memory.slots.reading import count_usage, nearest_distance, read_slots
 from mmstremn.memory.slots.selectors import Selector
-from mmstremn.memory.state import Entry, Query, SlotState
-
-ROUNDING = 1e-4  # even shares stay even, however they were summed
-RELEVANCE_KEPT = 0.2  # of the moving average, at each read (RMem)
+from mmstremn.memory.slots.slot_state import SlotState
+from mmstremn.memory.state import Entry, Query
 
 
 class SlotMemory(Memory):
@@ -49,7 +48,7 @@ class SlotMemory(Memory):
         num_slots: int = 5,
         selector: Selector | None = None,
         reader: DenseReader | None = None,
-        gates: Sequence[nn.Module] | None = None,
+        gates: Sequence[Gate] | None = None,
         train_slots: int | None = None,
         per_object_key: bool = False,
         key_channels: int = 64,
@@ -101,16 +100,28 @@ class SlotMemory(Memory):
             readout = readout + state.history.gradient(self.reader, query)
         return readout, count_usage(state, share)
 
+    def distance(self, state: SlotState, query: Query) -> Tensor:
+        """As in :class:`Memory`."""
+        return nearest_distance(state, query)
+
+    def timeline(self, state: SlotState) -> Tensor:
+        """As in :class:`Memory`."""
+        return state.written_at[0, 0]
+
     def wants(self, state: SlotState) -> bool:
-        """False while an :class:`EveryN` gate is closed."""
-        return not any(gate.closed(state) for gate in self.gates if isinstance(gate, EveryN))
+        """False while a gate is closed."""
+        return not any(gate.closed(state) for gate in self.gates)
 
     def write(self, state: SlotState, entry: Entry) -> SlotState:
         """Offer an entry. With gradients a new state is made, without them ``state`` is changed and
         returned."""
         logits = self.logits(state, entry)
         choice = self.selector.choose(logits, state)
-        history = None if state.history is None else state.history.after(state, entry, choice, logits)
+        history = (
+            None
+            if state.history is None
+            else state.history.after(state.step, state.written_at, entry, choice, logits)
+        )
         choice = choice.detach()
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
@@ -150,18 +161,6 @@ class SlotMemory(Memory):
 
 def _is_trained(part: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in part.parameters())
-
-
-def count_usage(state: SlotState, share: Tensor) -> SlotState:
-    """The state after a read in which the slots drew ``share`` (B, G, S) of the attention."""
-    filled = state.written_at >= 0
-    used = filled & (share * filled.sum(-1, keepdim=True) > 1 + ROUNDING)
-    read_at = torch.where(used, state.step, state.read_at)
-    relevance = state.relevance
-    if relevance is not None:
-        average = RELEVANCE_KEPT * relevance + (1 - RELEVANCE_KEPT) * share
-        relevance = torch.where(relevance < 0, share, average)
-    return dataclasses.replace(state, read_at=read_at, hits=state.hits + share, relevance=relevance)
 
 
 def _fuse(fusion: SlotFusion, state: SlotState, choice: Tensor) -> SlotState:

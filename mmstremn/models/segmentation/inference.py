@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from mmstremn.memory import GrowingState
 from mmstremn.models.segmentation.merged_stream import MergedStream
 from mmstremn.models.segmentation.stream import VOSStream
 from mmstremn.structures import VOSDataSample
@@ -64,8 +63,5 @@ def slot_stamps(stream: VOSStream | MergedStream, first: int = 0) -> torch.Tenso
     ``first`` is the frame of the video with which the stream began. A stream whose memory begins later, with
     its first object, counts from there.
     """
-    state = stream.state
-    if state is None or isinstance(state, GrowingState) or not hasattr(state, 'written_at'):
-        return None
-    stamps = state.written_at[0, 0]
-    return torch.where(stamps < 0, stamps, stamps + first + stream.began)
+    stamps = None if stream.state is None else stream.model.memory.timeline(stream.state)
+    return None if stamps is None else torch.where(stamps < 0, stamps, stamps + first + stream.began)

@@ -10,7 +10,7 @@ from helpers.memory_cases import KEY, POSITIONS, VALUE, crop, generator, make_en
 
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.memory.published.xmem import SensoryCell, TwoLevelMemory
-from mmstremn.memory.published.xmem_consolidation import similarity
+from mmstremn.memory.published.xmem_consolidation import position_similarity
 
 DECODED, HIDDEN = 6, 4
 
@@ -139,7 +139,7 @@ def test_similarity_is_the_published_one_also_far_away():
     distance = (key[:, :, None].double() - stored.double()) ** 2
     expected = -shrinkage * (selection[:, :, None] * distance).sum(-1) / math.sqrt(KEY)
     torch.testing.assert_close(
-        similarity(key, selection, stored, shrinkage).double(), expected, rtol=1e-4, atol=0.1
+        position_similarity(key, selection, stored, shrinkage).double(), expected, rtol=1e-4, atol=0.1
     )
     memory, (entries, queries) = build(), stream(6)
     for entry, query in zip(entries, queries, strict=True):
@@ -275,7 +275,9 @@ def test_a_new_object_reads_only_what_was_written_since_and_disturbs_nobody():
     memory.project.weight.data.zero_()
     first = join(0)[1][0][0, 1]
     value, key = later[birth].value[0, 1], later[birth].key
-    weight = similarity(queries[7].key, queries[7].selection, key, later[birth].shrinkage)[0].softmax(-1)
+    weight = position_similarity(queries[7].key, queries[7].selection, key, later[birth].shrinkage)[
+        0
+    ].softmax(-1)
     torch.testing.assert_close(first, weight @ value)
 
 

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from helpers.memory_cases import generator
 
-from mmstremn.memory.recurrent.cells import ConvLSTMCell, E3DLSTMCell, STLSTMCell, overlap
+from mmstremn.memory.recurrent.convlstm import ConvLSTMCell
+from mmstremn.memory.recurrent.e3d_lstm import E3DLSTMCell
+from mmstremn.memory.recurrent.predrnn import STLSTMCell, overlap
 
 C, CH, H, W, B = 3, 4, 3, 4, 2
 TOLERANCE = dict(rtol=0, atol=1e-9)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers.memory_cases import generator
 
-from mmstremn.memory import Entry
-from mmstremn.memory.recurrent.cells import ConvLSTMCell, STLSTMCell
+from mmstremn.memory import ConvLSTMMemory, Entry, STLSTMMemory
+from mmstremn.memory.recurrent.convlstm import ConvLSTMCell
 from mmstremn.memory.recurrent.lean_gates import GatedOutput, LSTMGates, STLSTMGates, alias, joined
-from mmstremn.memory.recurrent.memories import ConvLSTMMemory, STLSTMMemory
+from mmstremn.memory.recurrent.predrnn import STLSTMCell
 
 B, W, SIDE = 2, 3, 4
 SCALES = pytest.mark.parametrize('scale', [1, 10, 100])  # of the sums: 100 saturates every gate

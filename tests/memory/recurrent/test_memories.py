@@ -7,8 +7,7 @@ import pytest
 import torch
 from helpers.memory_cases import GRID, KEY, POSITIONS, VALUE, assert_close, make_entry, make_query, run, take
 
-from mmstremn.memory import Entry
-from mmstremn.memory.recurrent.memories import ConvLSTMMemory, E3DLSTMMemory, STLSTMMemory
+from mmstremn.memory import ConvLSTMMemory, E3DLSTMMemory, Entry, STLSTMMemory
 
 HIDDEN, LAYERS, HISTORY = 4, 2, 3
 CLASSES = [ConvLSTMMemory, STLSTMMemory, E3DLSTMMemory]

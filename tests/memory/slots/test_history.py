@@ -32,7 +32,7 @@ from mmstremn.memory import (
     SlotState,
     TopKReader,
 )
-from mmstremn.memory.local_reader import near
+from mmstremn.memory.readers import near
 
 SLOTS = 3
 PLAN = (

@@ -12,12 +12,14 @@ from mmstremn.memory import (
     EmptyFirst,
     EveryN,
     FIFOSelector,
+    Gate,
     GumbelSelector,
     KeepFirst,
     LFUSelector,
     LIFOSelector,
     LRUSelector,
     MinNovelty,
+    MinPresence,
     MostSimilarSelector,
     RandomSelector,
     Selector,
@@ -371,7 +373,32 @@ def test_a_prompted_entry_passes_gates_of_time_but_not_those_that_protect(gate, 
     assert chosen(memory, full, make_entry(9)) == 3
 
 
-class Closed(torch.nn.Module):
+class OddFrames(Gate):
+    """A gate of one's own that says itself when it is closed."""
+
+    def forward(self, logits, state, entry):
+        return logits
+
+    def closed(self, state):
+        return state.step % 2 == 0
+
+
+def test_a_gate_says_itself_that_it_is_closed():
+    """The memory asks every gate, whatever its class."""
+    memory = SlotMemory(2, FIFOSelector(), gates=[EmptyFirst(), OddFrames()]).eval()
+    state = memory.init(make_entry())
+    wanted = []
+    for step in range(4):
+        wanted.append(memory.wants(state))
+        state = memory.write(state, make_entry(step))
+    assert wanted == [False, True, False, True]
+    assert not any(gate().closed(state) for gate in (EmptyFirst, KeepFirst, MinNovelty, MinPresence, Skip))
+    assert EveryN(3).eval().closed(state)
+    with pytest.raises(NotImplementedError, match='Gate must implement forward'):
+        Gate()(torch.zeros(1, 1, 3), state, make_entry())
+
+
+class Closed(Gate):
     """A gate that bars every slot."""
 
     def forward(self, logits, state, entry):

@@ -257,6 +257,14 @@ def test_predict_segments_a_video(memory):
         assert 'slot_timeline' not in sample
 
 
+def test_places_of_a_bank_are_no_slots():
+    """MergingMemory stamps each of its positions; no timeline is drawn of thousands of them."""
+    video = SquaresVideo()
+    sample = make_sample(video)
+    tiny_model(dict(type='MergingMemory', capacity=2)).eval()([video], [sample], mode='predict')
+    assert 'slot_timeline' not in sample
+
+
 def test_predictions_differ_from_the_first_mask():
     """Otherwise the tests here would see nothing."""
     video = SquaresVideo(6, appear=(0, 2))
