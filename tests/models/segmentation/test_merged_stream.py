@@ -349,8 +349,8 @@ def test_a_refused_frame_changes_nothing_in_any_variant():
         assert torch.equal(bad.step(video.frame(index)), good.step(video.frame(index)))
 
 
-def test_objects_may_be_given_later():
-    """Every variant begins with the first masks."""
+def test_objects_may_be_given_later_and_removed():
+    """Every variant begins with the first masks, and ends with the last object."""
     video, stream = SquaresVideo(7, appear=(0, 0)), model_with(FLIP_AND_SIZES).new_stream()
     with pytest.raises(ValueError, match=r'masks of frame 0 hold no object'):
         stream.step(video.frame(0), 0 * video.mask(0))
@@ -358,7 +358,15 @@ def test_objects_may_be_given_later():
     assert (stream.nbytes, stream.index) == (0, 1)
     stream.step(video.frame(1), video.mask(1))
     assert stream.began == 1
-    assert stream.object_ids == [3, 6]
+    with pytest.raises(ValueError, match=r'no object 4 in the stream: it has \[3, 6\]'):
+        stream.remove([3, 4])
+    stream.remove(3)
+    assert [own.object_ids for own in stream.streams] == [[6]] * 4
+    assert set(stream.step(video.frame(2)).unique().tolist()) <= {0, 6}
+    stream.remove([6])
+    assert stream.nbytes == 0
+    assert (stream.step(video.frame(3), video.mask(3) == 3) == torch.from_numpy(video.mask(3) == 3)).all()
+    assert (stream.object_ids, stream.began) == ([1], 3)
 
 
 # Whole videos.
