@@ -8,13 +8,13 @@ video_root = '{{$MMSTREMN_VIDEO:data/video}}'
 max_iters = 48
 load_from = 'weights/stremn_r18.safetensors'
 model = dict(
-    presence=dict(type='PresenceHead'),
+    presence=dict(type='PresenceHead', threshold=0.25),
     memory=dict(
         gates=[
             dict(type='EmptyFirst'),
             dict(type='KeepFirst'),
             dict(type='EveryN', n=5),
-            dict(type='MinPresence'),
+            dict(type='MinPresence', probability=0.25),
         ],
     ),
     frozen=('key_encoder', 'value_encoder', 'memory.selector', 'decoder'),
@@ -37,6 +37,15 @@ train_dataloader = dict(
         ),
         clip_length=6,
     ),
+)
+# What tools/fit_presence.py records beside clips: whole videos at 240 rows, with foreign shots.
+fit_videos = dict(
+    type='DAVISDataset',
+    data_root=_base_.davis_root,
+    split='train',
+    short_side=240,
+    test_mode=True,
+    foreign_shots=dict(shot_length=12, foreign_length=6),
 )
 dev_sets = [
     dict(type='DAVISDataset', data_root=root, split='dev') for root in (_base_.davis_root, video_root)

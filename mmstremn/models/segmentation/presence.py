@@ -6,15 +6,17 @@ from torch import Tensor, nn
 
 from mmstremn.registry import MODELS
 
+LEAST_AREA = 0.1  # positions: the distance of an empty mask is that of the frame
+
 
 @MODELS.register_module()
 class PresenceHead(nn.Module):
     """One score per object and frame: is any of the object visible?
 
     Softmax attention reads something however little it fits, so a readout does not say whether the object is
-    in the frame. How far the frame's keys are from the nearest ones in the memory does: the distances, over
-    the predicted mask and over the whole frame, with the mask's size and certainty, are scored by one small
-    network. It sees nothing of what an object looks like, so it can be learned from few videos.
+    in the frame. How far the frame's keys are from the nearest ones in the memory does: the mean distances
+    over the predicted mask and over the whole frame are scored by one small network. It sees nothing of what
+    an object looks like, so it can be learned from few videos.
 
     Args:
         channels: Width of the network.
@@ -29,7 +31,7 @@ class PresenceHead(nn.Module):
         if not 0 <= threshold <= 1:
             raise ValueError(f'PresenceHead.threshold must be in 0..1, got {threshold}')
         self.threshold = threshold
-        self.score = nn.Sequential(nn.Linear(5, channels), nn.ReLU(), nn.Linear(channels, 1))
+        self.score = nn.Sequential(nn.Linear(2, channels), nn.ReLU(), nn.Linear(channels, 1))
 
     def forward(self, distance: Tensor, masks: Tensor, grid: tuple[int, int]) -> Tensor:
         """Score the objects of a frame.
@@ -44,15 +46,9 @@ class PresenceHead(nn.Module):
         """
         inside = F.adaptive_avg_pool2d(masks.detach().float(), grid).flatten(2)  # (B, O, P)
         distance = (1 + distance.detach()).log().expand_as(inside)
-        area = inside.sum(-1) + 1e-4
-        described = [
-            (inside * distance).sum(-1) / area,
-            distance.mean(-1),
-            (area / inside.shape[-1]).log() / 4,
-            inside.amax(-1),
-            inside.square().sum(-1) / area,
-        ]
-        return self.score(torch.stack(described, -1)).squeeze(-1)
+        of_frame = distance.mean(-1)
+        of_mask = ((inside * distance).sum(-1) + LEAST_AREA * of_frame) / (inside.sum(-1) + LEAST_AREA)
+        return self.score(torch.stack([of_mask, of_frame], -1)).squeeze(-1)
 
     def gate(self, masks: Tensor, presence: Tensor) -> Tensor:
         """``masks`` (B, O, H, W), empty where ``presence`` (B, O) says that the object is absent."""
