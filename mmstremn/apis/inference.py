@@ -1,15 +1,19 @@
 """A model from a config and a checkpoint."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
 from mmstremn.checkpoints.matching import checkpoint_weights, match, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.models import VideoPredictor, VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
+
+Model = TypeVar('Model', bound=BaseModel)
 
 
 def init_segmentor(
@@ -59,7 +63,12 @@ def init_predictor(
     return _init_model(config, checkpoint, device, VideoPredictor)
 
 
-def _init_model(config, checkpoint, device, expected: type):
+def _init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None,
+    expected: type[Model],
+) -> Model:
     if not isinstance(config, Config):
         if not Path(config).is_file():
             raise FileNotFoundError(f'config {config}: no such file')

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from typing import Any, Protocol
 
 import timm
 import torch
@@ -11,6 +12,19 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from mmstremn.registry import MODELS
+
+
+class Backbone(Protocol):
+    """Gives feature maps of images, coarsest first.
+
+    Attributes:
+        channels: Of the maps.
+    """
+
+    channels: tuple[int, ...]
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(N, C, H, W) to maps (N, C', H / s, W / s)."""
 
 
 @MODELS.register_module()
@@ -129,7 +143,7 @@ class TimmBackbone(nn.Module):
                     setattr(sequence, name, nn.Identity())
 
 
-def _create(model_name: str, kwargs: dict, **more) -> nn.Module:
+def _create(model_name: str, kwargs: dict, **more) -> Any:
     if not timm.is_model(model_name):
         close = difflib.get_close_matches(model_name.split('.')[0], timm.list_models(), n=5)
         raise ValueError(f"timm has no model '{model_name}'; similar names: {', '.join(close) or 'none'}")
@@ -140,13 +154,13 @@ def _create(model_name: str, kwargs: dict, **more) -> nn.Module:
         return timm.create_model(model_name, **options)
 
 
-def _nearest(reductions: list[int], stride: int) -> int:
+def _nearest(reductions: list[float], stride: int) -> int:
     """The index of the map to use for a stride: the deepest of the nearest."""
     distance = [abs(reduction / stride - 1) for reduction in reductions]
     return max(i for i, d in enumerate(distance) if d == min(distance))
 
 
-def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dict) -> nn.Module:
+def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dict) -> Any:
     if checkpoint is None:
         return _create(model_name, kwargs, pretrained=pretrained)
     if checkpoint.startswith(('http://', 'https://')):

@@ -26,7 +26,7 @@ class ClipModel(BaseModel):
     def forward(  # type: ignore[override]
         self,
         inputs: Any,
-        data_samples: list | None = None,
+        data_samples: Any = None,
         mode: Literal['loss', 'predict', 'tensor'] = 'tensor',
         iteration: int | None = None,
     ) -> Any:
@@ -87,9 +87,9 @@ class ClipModel(BaseModel):
         """The losses of a clip that was run."""
 
     @abstractmethod
-    def predict(self, inputs: Any, data_samples: list) -> list:
+    def predict(self, inputs: Any, data_samples: list[Any]) -> list[Any]:
         """The samples with what was predicted."""
 
     @abstractmethod
-    def tensor(self, inputs: Any, data_samples: list | None) -> Tensor:
+    def tensor(self, inputs: Any, data_samples: Any) -> Tensor:
         """The network's output for clips."""

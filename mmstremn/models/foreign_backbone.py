@@ -1,12 +1,13 @@
 """Backbones of other libraries where ours are expected."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.backbone import _nearest, _widen_input
+from mmstremn.models.backbone import Backbone, _nearest, _widen_input
 from mmstremn.registry import MODELS
 
 PROBE = 128  # pixels of the picture on which strides are measured
@@ -34,7 +35,7 @@ class StridedBackbone(nn.Module):
         TypeError: The backbone does not give a list of maps.
     """
 
-    def __init__(self, backbone: nn.Module, strides: tuple[int, ...] = (16, 8, 4), in_channels: int = 3):
+    def __init__(self, backbone: Any, strides: tuple[int, ...] = (16, 8, 4), in_channels: int = 3):
         super().__init__()
         if hasattr(backbone, 'init_weights'):
             backbone.init_weights()
@@ -73,6 +74,6 @@ class StridedBackbone(nn.Module):
         return maps
 
 
-def with_strides(backbone: nn.Module) -> nn.Module:
+def with_strides(backbone: Any) -> Backbone:
     """The backbone, wrapped if it does not say its channels."""
     return backbone if hasattr(backbone, 'channels') else StridedBackbone(backbone)

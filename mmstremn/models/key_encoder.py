@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mmstremn.memory import Query
+from mmstremn.models.backbone import Backbone
 from mmstremn.models.foreign_backbone import with_strides
-from mmstremn.models.layers import to_positions
+from mmstremn.models.layers import size_of, to_positions
 
 
 @dataclass
@@ -38,17 +39,20 @@ class FrameFeatures:
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the memory: the frame at its stride."""
-        return tuple(self.maps[0].shape[-2:])
+        return size_of(self.maps[0])
 
     def frame(self, index: int, length: int) -> 'FrameFeatures':
         """One frame of clips of ``length`` frames that were encoded as one batch (B * T, ...)."""
 
-        def pick(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.unflatten(0, (-1, length))[:, index]
+        def pick(x: Tensor) -> Tensor:
+            return x.unflatten(0, (-1, length))[:, index]
 
-        query = Query(pick(self.query.key), pick(self.query.selection))
-        maps = tuple(pick(x) for x in self.maps)
-        return FrameFeatures(pick(self.image), maps, query, pick(self.shrinkage), self.present, self.blank)
+        def pick_some(x: Tensor | None) -> Tensor | None:
+            return None if x is None else pick(x)
+
+        query = Query(pick(self.query.key), pick_some(self.query.selection))
+        maps, shrinkage = tuple(pick(x) for x in self.maps), pick_some(self.shrinkage)
+        return FrameFeatures(pick(self.image), maps, query, shrinkage, self.present, self.blank)
 
 
 class KeyEncoder(nn.Module):
@@ -61,7 +65,7 @@ class KeyEncoder(nn.Module):
             3.4).
     """
 
-    def __init__(self, backbone: nn.Module, key_channels: int = 64, selection: bool = False):
+    def __init__(self, backbone: Backbone, key_channels: int = 64, selection: bool = False):
         super().__init__()
         self.backbone = with_strides(backbone)
         width = self.backbone.channels[0]
@@ -69,7 +73,7 @@ class KeyEncoder(nn.Module):
         if key_channels:
             self.key = nn.Conv2d(width, key_channels, 3, padding=1)
             nn.init.orthogonal_(self.key.weight)
-            nn.init.zeros_(self.key.bias)
+            nn.init.constant_(self.key.get_parameter('bias'), 0)
         self.selection = nn.Conv2d(width, key_channels, 3, padding=1) if selection else None
         self.shrinkage = nn.Conv2d(width, 1, 3, padding=1) if selection else None
 
@@ -78,13 +82,13 @@ class KeyEncoder(nn.Module):
         maps = self.backbone(image)
         key = maps[0][:, :0] if self.key is None else self.key(maps[0])
         query, shrinkage = Query(to_positions(key)), None
-        if self.selection is not None:
+        if self.selection is not None and self.shrinkage is not None:
             query.selection = to_positions(self.selection(maps[0])).sigmoid()
             shrinkage = to_positions(self.shrinkage(maps[0])).squeeze(-1).square() + 1
         return FrameFeatures(image, maps, query, shrinkage)
 
 
-def decreasing_strides(backbone: nn.Module) -> tuple[int, ...]:
+def decreasing_strides(backbone: Backbone) -> tuple[int, ...]:
     """The strides of a backbone's maps, coarsest first; (16, 8, 4) if it has ``channels`` and does not say
     its strides.
 

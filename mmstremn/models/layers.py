@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
         hidden = hidden_channels or out_channels
         same = in_channels == out_channels
         padding = shortcut_size // 2
-        self.shortcut = (
+        self.shortcut: nn.Conv2d | nn.Identity = (
             nn.Identity() if same else nn.Conv2d(in_channels, out_channels, shortcut_size, padding=padding)
         )
         self.conv1 = nn.Conv2d(in_channels, hidden, 3, padding=1)
@@ -46,13 +46,14 @@ class ResidualBlock(nn.Module):
         return convolve_joined(self.shortcut, x, shared) + hidden
 
 
-def convolve_joined(conv: nn.Module, x: Tensor, shared: Tensor) -> Tensor:
+def convolve_joined(conv: nn.Conv2d | nn.Identity, x: Tensor, shared: Tensor) -> Tensor:
     """``conv`` of the concatenated channels, by its linearity."""
     if isinstance(conv, nn.Identity):
         return torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)
     own, common = conv.weight.split([x.shape[1], shared.shape[1]], 1)
     return add_shared(
-        F.conv2d(x, own, padding=conv.padding), F.conv2d(shared, common, conv.bias, padding=conv.padding)
+        F.conv2d(x, own, None, padding=conv.padding),
+        F.conv2d(shared, common, conv.bias, padding=conv.padding),
     )
 
 
@@ -64,6 +65,11 @@ def add_shared(x: Tensor, shared: Tensor) -> Tensor:
 def to_positions(x: Tensor) -> Tensor:
     """(..., C, h, w) to (..., h * w, C)."""
     return x.flatten(-2).transpose(-1, -2)
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """(h, w) of a map (..., h, w)."""
+    return x.shape[-2], x.shape[-1]
 
 
 def to_map(x: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -218,7 +219,8 @@ def restore_state(
     missing = set(likes[-1].plain()) - set(plain) - set(tensors)
     if missing:
         raise ValueError(f'state: expected {sorted(missing)[0]}')
-    state = memory.state_class(**tensors, **values)
+    fields: dict[str, Any] = {**tensors, **values}
+    state = memory.state_class(**fields)
     if not memory.bounded and len({tensor.shape[2] for tensor in tensors.values()}) > 1:
         raise ValueError('tensors: expected the same number of slots in all of them')
     return state

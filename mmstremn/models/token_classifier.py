@@ -117,7 +117,9 @@ class TokenClassifier(ClipModel):
         labels = [sample.gt_label for sample in data_samples or () if 'gt_label' in sample]
         return TokenClip([self.describe(token) for token in tokens.unbind(1)], labels)
 
-    def run(self, clip: 'TokenClip', *args, **kwargs) -> dict[str, Tensor]:
+    def run(  # type: ignore[override]
+        self, clip: 'TokenClip', *args, **kwargs
+    ) -> dict[str, Tensor]:
         """As in :class:`ClipModel`; without a memory the mean of the tokens is classified."""
         if self.memory is not None:
             return super().run(clip, *args, **kwargs)

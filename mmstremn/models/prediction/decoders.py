@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, to_map, to_positions
+from mmstremn.models.layers import ResidualBlock, size_of, to_map, to_positions
 from mmstremn.registry import MODELS
 
 
@@ -67,7 +67,7 @@ class FrameDecoder(nn.Module):
         Returns:
             A frame (B, C, H, W), and the features (B, 1, P, channels[0]) it was made from.
         """
-        x = to_map(readout[:, 0], tuple(maps[0].shape[-2:]))
+        x = to_map(readout[:, 0], size_of(maps[0]))
         x = joined = self.join(torch.cat([x, maps[0]], 1))
         for narrow, block, feature in zip(self.narrow, self.blocks, maps[1:], strict=True):
             x = F.interpolate(x, feature.shape[-2:], mode='bilinear', align_corners=False)
@@ -100,6 +100,6 @@ class PatchDecoder(nn.Module):
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """As in :class:`FrameDecoder`; the features are the readout."""
         p = self.patch
-        x = to_map(readout[:, 0], tuple(maps[0].shape[-2:]))
+        x = to_map(readout[:, 0], size_of(maps[0]))
         x = x.unflatten(1, (p, p, -1)).permute(0, 3, 4, 1, 5, 2)  # (B, C, h, p, w, p)
         return x.flatten(4).flatten(2, 3), readout

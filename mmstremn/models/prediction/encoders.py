@@ -32,7 +32,7 @@ class ConvBackbone(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) to maps (B, C', H / s, W / s), coarsest first."""
-        maps = []
+        maps: list[Tensor] = []
         for down, block in zip(self.down, self.blocks, strict=True):
             image = block(down(F.relu(image) if maps else image))
             maps.append(image)

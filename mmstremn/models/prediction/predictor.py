@@ -81,22 +81,22 @@ class VideoPredictor(ClipModel):
             raise ValueError(f'VideoPredictor.query_frames must be at least 1, got {query_frames}')
         if value_frame not in ('next', 'last'):
             raise ValueError(f"VideoPredictor.value_frame must be 'next' or 'last', got {value_frame!r}")
-        value_backbone = build(
+        frame_backbone = build(
             dict(value_backbone or backbone), in_channels=frame_channels, frame_channels=frame_channels
         )
-        backbone = build(
+        window_backbone = build(
             dict(backbone), in_channels=query_frames * frame_channels, frame_channels=frame_channels
         )
-        decoder = build(
+        frame_decoder = build(
             dict(decoder or dict(type='FrameDecoder')),
             value_channels=value_channels,
-            feature_channels=backbone.channels,
+            feature_channels=window_backbone.channels,
             frame_channels=frame_channels,
         )
         widths = dict(
             key_channels=key_channels,
             value_channels=value_channels,
-            decoder_channels=decoder.decoded_channels,
+            decoder_channels=frame_decoder.decoded_channels,
         )
         self.memory = build(memory, **widths)
         if self.memory.per_object_key:
@@ -104,12 +104,12 @@ class VideoPredictor(ClipModel):
                 f'VideoPredictor.memory: {type(self.memory).__name__}.per_object_key must be False: there '
                 'are no objects'
             )
-        self.key_encoder = KeyEncoder(backbone, key_channels, self.memory.needs_selection)
-        self.value_backbone = value_backbone
-        width = value_backbone.channels[0] + (decoder.decoded_channels if carry else 0)
+        self.key_encoder = KeyEncoder(window_backbone, key_channels, self.memory.needs_selection)
+        self.value_backbone = frame_backbone
+        width = frame_backbone.channels[0] + (frame_decoder.decoded_channels if carry else 0)
         same = width == value_channels
         self.to_value = nn.Identity() if same else nn.Conv2d(width, value_channels, 3, padding=1)
-        self.decoder = decoder
+        self.decoder = frame_decoder
         self.loss_function = build(loss or dict(type='PredictionLoss'))
         self.sampling = build(sampling)
         self.scheduled = sampling is not None

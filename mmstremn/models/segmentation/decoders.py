@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, add_shared, to_map, to_positions
+from mmstremn.models.layers import ResidualBlock, add_shared, size_of, to_map, to_positions
 from mmstremn.registry import MODELS
 
 
@@ -70,7 +70,7 @@ class MaskDecoder(nn.Module):
         Returns:
             Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]).
         """
-        x = to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
+        x = to_map(readout.flatten(0, 1), size_of(maps[0]))
         x = joined = self.join.join(x, self.compress(maps[0]))
         for narrow, skip, block, feature in zip(
             self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True

@@ -4,6 +4,7 @@ import torch
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
+from mmstremn.models.backbone import Backbone
 from mmstremn.models.layers import ResidualBlock, to_positions
 from mmstremn.registry import MODELS
 
@@ -25,7 +26,7 @@ class ValueEncoder(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         frame_channels: int = 1024,
         value_channels: int = 256,
         own_key_channels: int = 0,

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmstremn.models.layers import size_of
 from mmstremn.registry import MODELS, build
 
 
@@ -59,7 +60,7 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
 
     def normalize(self, frames: Tensor) -> Tensor:
         """(..., 3, H, W) in 0..255 to normalised, padded floats."""
-        margins = self.margins(frames.shape[-2:])
+        margins = self.margins(size_of(frames))
         if self.padding == 'black':
             return (F.pad(frames.float(), margins) - self.mean) / self.std
         return F.pad((frames.float() - self.mean) / self.std, margins)

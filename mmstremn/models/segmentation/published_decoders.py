@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, add_shared, convolve_joined, to_map, to_positions
+from mmstremn.models.layers import ResidualBlock, add_shared, convolve_joined, size_of, to_map, to_positions
 from mmstremn.models.segmentation.published_encoders import FeatureFusion
 from mmstremn.registry import MODELS
 
@@ -190,7 +190,7 @@ class XMemDecoder(nn.Module):
 
 def _read_map(readout: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
     """(B, O, P, C) to (B * O, C, h, w)."""
-    return to_map(readout.flatten(0, 1), tuple(maps[0].shape[-2:]))
+    return to_map(readout.flatten(0, 1), size_of(maps[0]))
 
 
 def _enlarge(logits: Tensor, readout: Tensor) -> Tensor:

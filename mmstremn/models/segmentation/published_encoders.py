@@ -4,6 +4,7 @@ import torch
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
+from mmstremn.models.backbone import Backbone
 from mmstremn.models.layers import ResidualBlock, to_positions
 from mmstremn.registry import MODELS
 
@@ -24,7 +25,7 @@ class FeatureFusion(nn.Module):
         super().__init__()
         self.fuse = ResidualBlock(own_channels + shared_channels, out_channels, shortcut_size=3)
         self.attention = CbamModule(out_channels, mlp_bias=True)
-        self.attention.spatial.conv = nn.Conv2d(2, 1, 7, padding=3)
+        self.attention.spatial.add_module('conv', nn.Conv2d(2, 1, 7, padding=3))
         self.out = ResidualBlock(out_channels, out_channels)
 
     def forward(self, own: Tensor, shared: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class STCNValueEncoder(nn.Module):
         value_channels: Cv.
     """
 
-    def __init__(self, backbone: nn.Module, frame_channels: int = 1024, value_channels: int = 512):
+    def __init__(self, backbone: Backbone, frame_channels: int = 1024, value_channels: int = 512):
         super().__init__()
         self.backbone, self.value_channels = backbone, value_channels
         self.fusion = FeatureFusion(backbone.channels[0], frame_channels, value_channels)
@@ -65,7 +66,7 @@ class STMValueEncoder(nn.Module):
         own_key_channels: Ck.
     """
 
-    def __init__(self, backbone: nn.Module, value_channels: int = 512, own_key_channels: int = 128):
+    def __init__(self, backbone: Backbone, value_channels: int = 512, own_key_channels: int = 128):
         super().__init__()
         self.backbone, self.value_channels = backbone, value_channels
         self.value = nn.Conv2d(backbone.channels[0], value_channels, 3, padding=1)

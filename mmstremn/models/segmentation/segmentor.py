@@ -9,6 +9,7 @@ from torch import Tensor
 from mmstremn.memory import Entry
 from mmstremn.models.clip_model import ClipModel
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder, decreasing_strides
+from mmstremn.models.layers import size_of
 from mmstremn.models.segmentation.clip import MaskClip, stack_masks
 from mmstremn.models.segmentation.decoders import Segmentation, aggregate
 from mmstremn.models.segmentation.encoders import masks_of_others
@@ -163,6 +164,7 @@ class VOSegmentor(ClipModel):
         """The segmentation in which the given masks override."""
         if output is None:
             return Segmentation(given.replace(None))
+        assert output.decoded is not None  # something was decoded, as nothing is given on all frames
         new = given.masks.shape[1] - output.decoded.shape[1]
         return Segmentation(given.replace(output.logits), F.pad(output.decoded, (0, 0, 0, 0, 0, new)))
 
@@ -201,9 +203,9 @@ class VOSegmentor(ClipModel):
 
     def open_clip(self, inputs: Tensor, data_samples: list[VOSDataSample], iteration: int = 0) -> MaskClip:
         """Clips (B, T, 3, H, W) whose first frame's masks are given."""
-        size = data_samples[0].masks.shape[-2:]
+        size = size_of(data_samples[0].masks)
         margins = self.data_preprocessor.margins(size)
-        target, present = stack_masks(data_samples, inputs.shape[-2:], margins)
+        target, present = stack_masks(data_samples, size_of(inputs), margins)
         features = self.encode_frame(inputs.flatten(0, 1))
         blank = self.data_preprocessor.blank_margins(size)
         return MaskClip(dataclasses.replace(features, present=present, blank=blank), target, present)
@@ -214,7 +216,8 @@ class VOSegmentor(ClipModel):
         target = clip.target[:, 1:]
         losses = self.loss_function(logits, target, clip.present, iteration)
         if self.presence is not None:
-            presence = torch.stack([output.presence for output in clip.outputs[1:]], 1)
+            scores = [output.presence for output in clip.outputs[1:] if output.presence is not None]
+            presence = torch.stack(scores, 1)
             losses.update(loss_presence=presence_loss(presence, target, clip.present))
         return losses
 
