@@ -37,7 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Segment a video from the mask of its first frame')
     parser.add_argument('video', type=Path, help='video file (mp4, avi, gif, ...) or folder of pictures')
     parser.add_argument(
-        '--mask', type=Path, required=True, help='mask of the first frame: palette or grey PNG of ids'
+        '--mask',
+        type=Path,
+        required=True,
+        help='mask of the first frame: ids, black and white, or a colour per object; empty: see --mask-at',
     )
     parser.add_argument(
         '--mask-at',
@@ -93,10 +96,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_masks(video: Video, files: list[tuple[int, Path]]) -> dict[int, np.ndarray]:
-    """The given masks (H, W) by frame.
+    """The given masks (H, W) by frame, without empty ones: objects may enter after the first frame.
 
     Raises:
-        ValueError: A mask is of another size than the video, shows no object, or lies outside the video.
+        ValueError: A mask is of another size than the video or lies outside it, or none shows an object.
     """
     masks, reader = {}, MaskFiles(path for _, path in files)
     for index, path in files:
@@ -109,9 +112,11 @@ def read_masks(video: Video, files: list[tuple[int, Path]]) -> dict[int, np.ndar
             raise ValueError(
                 f'{path}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
             )
-        if not mask_ids(ids) - {0, VOID}:
-            raise ValueError(f'{path}: the mask is empty, expected at least one object (an id in 1..254)')
-        masks[index] = ids
+        if mask_ids(ids) - {0, VOID}:
+            masks[index] = ids
+    if not masks:
+        named = ', '.join(str(path) for _, path in files)
+        raise ValueError(f'{named}: the mask is empty, expected at least one object (an id in 1..254)')
     return masks
 
 
@@ -146,8 +151,10 @@ def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out:
         write_overlay_video(out / 'overlay.mp4', (f for f, _ in frames), (ids for _, ids in written), fps)
     outputs = ['overlay.mp4', 'masks']
     if stamps[0] is not None:
+        before = torch.full((min(masks), len(stamps[0])), -1)
         picture = draw_slot_timeline(
-            torch.stack(stamps).cpu().numpy(), f'Which frames the slots held ({video.name})'
+            torch.cat([before, torch.stack(stamps).cpu()]).numpy(),
+            f'Which frames the slots held ({video.name})',
         )
         Image.fromarray(picture).save(out / 'slots.png')
         outputs.append('slots.png')
@@ -163,14 +170,13 @@ def segmented(
     stamps: list,
     report: Callable[[int], None],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each frame (H, W, 3) with its ids (H, W); what the slots hold after it is appended to ``stamps``."""
-    stream = None
+    """Each frame (H, W, 3) with its ids (H, W); what the slots hold after it is appended to ``stamps``, from
+    the first mask on."""
+    stream, first = model.new_stream(), min(masks)
     for index, frame in enumerate(iterate_frames(video)):
-        if stream is None:
-            stream, ids = model.start(frame, masks[0]), np.where(masks[0] == VOID, 0, masks[0])
-        else:
-            ids = stream.step(frame, masks.get(index)).cpu().numpy()
-        stamps.append(slot_stamps(stream))
+        ids = stream.step(frame, masks.get(index)).cpu().numpy()
+        if index >= first:
+            stamps.append(slot_stamps(stream, first))
         yield frame, ids
         report(1)
 
