@@ -20,21 +20,24 @@ TRACKING = [*MM, 'onedl-mmdetection>=3.5.1', 'trackeval', 'lap']
 # The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
 ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
 PREDICTION = ['torchmetrics', 'lpips']
+# Polygons of COCO in tools/dataset_converters/to_davis.py.
+CONVERSION = ['pycocotools']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
 # What the linters and the campaigns of tests need.
-CHECKS = ['hypothesis', 'import-linter', 'pycocotools']
+CHECKS = ['hypothesis', 'import-linter']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,
     'tracking': TRACKING,
     'analysis': ANALYSIS,
+    'conversion': CONVERSION,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
-    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *DOCS, 'pytest', 'pytest-xdist', 'ruff', *CHECKS],
+    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *DOCS, 'pytest', 'pytest-xdist', 'ruff', *CHECKS],
 }
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *PREDICTION]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION]
 
 setup(
     version=VERSION,

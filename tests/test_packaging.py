@@ -74,10 +74,20 @@ def names(requirements: list[str]) -> set[str]:
 
 def test_extras(arguments):
     extras = {extra: names(requirements) for extra, requirements in arguments['extras_require'].items()}
-    assert extras.keys() == {'mm', 'mmseg', 'tracking', 'analysis', 'prediction', 'tests', 'dev', 'all'}
+    assert extras.keys() == {
+        'mm',
+        'mmseg',
+        'tracking',
+        'analysis',
+        'conversion',
+        'prediction',
+        'tests',
+        'dev',
+        'all',
+    }
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
     used = extras['mmseg'] | extras['tracking'] | extras['analysis']
-    assert extras['all'] == used | extras['prediction']
+    assert extras['all'] == used | extras['conversion'] | extras['prediction']
     assert used | {'pytest', 'ruff', 'sphinx'} <= extras['tests'] < extras['dev']
 
 

@@ -51,7 +51,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_aside(path: str | Path) -> Iterator[Path]:
-    """An empty folder beside ``path`` to write files to, which takes its place when the block ends.
+    """An empty folder beside ``path`` to write to, which takes its place when the block ends.
 
     Of what ``path`` held, files with a suffix of the new ones go; all else is kept. Where the block raises,
     ``path`` stays as it was.
@@ -64,11 +64,11 @@ def folder_written_aside(path: str | Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        written = [*partial.iterdir()]
-        for file in written:
+        suffixes = {file.suffix for file in partial.iterdir()}
+        for file in partial.rglob('*'):
             _sync(file, os.O_RDONLY)
         if path.exists():
-            _move_others(path, partial, {file.suffix for file in written})
+            _move_others(path, partial, suffixes)
             os.replace(path, old)
         _sync(partial, os.O_RDONLY)
         os.replace(partial, path)

@@ -1,11 +1,12 @@
 """Videos from pictures."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import av
 import numpy as np
+
+from mmstremn.utils.atomic import written_aside
 
 
 def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int = 15) -> None:
@@ -16,22 +17,15 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int = 15)
         pictures: (H, W, 3) uint8 RGB each, all of one size.
         fps: Frames a second.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}')
-    try:
-        with av.open(str(partial), 'w', format='mp4') as container:
-            stream = None
-            for picture in pictures:
-                picture = _even_size(picture)
-                if stream is None:
-                    stream = _add_stream(container, picture.shape, fps)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
-            if stream is not None:
-                container.mux(stream.encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_aside(path) as partial, av.open(str(partial), 'w', format='mp4') as container:
+        stream = None
+        for picture in pictures:
+            picture = _even_size(picture)
+            if stream is None:
+                stream = _add_stream(container, picture.shape, fps)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        if stream is not None:
+            container.mux(stream.encode())
 
 
 def _add_stream(container, shape: tuple[int, ...], fps: int):

@@ -1,6 +1,7 @@
 """Write synthetic videos in the layout of DAVIS 2017."""
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from PIL import Image
 from rich.progress import track
 
 from mmstremn.datasets import SyntheticVOSDataset, Video
+from mmstremn.utils.atomic import folder_written_aside
 from mmstremn.utils.palette import encode_palette_png
 
 RESOLUTION = '480p'
+FOLDERS = ('JPEGImages', 'Annotations', 'ImageSets')
 
 
 def write_dataset(dataset: SyntheticVOSDataset, root: Path, list_name: str) -> None:
@@ -35,18 +38,18 @@ def write_video(video: Video, root: Path) -> None:
         (masks / f'{index:05d}.png').write_bytes(encode_palette_png(video.mask(index)))
 
 
-def prepare_folder(root: Path, force: bool) -> None:
-    """Make the folder; with ``force``, remove what an earlier run may have left in it.
+def check_folder(root: Path, force: bool) -> None:
+    """Raises a FileExistsError where the folder holds something and ``force`` is off."""
+    if root.exists() and any(root.iterdir()) and not force:
+        raise FileExistsError(f'{root}: the folder is not empty; --force replaces its data set')
 
-    Raises:
-        FileExistsError: It holds something and ``force`` is off.
-    """
-    if root.exists() and any(root.iterdir()):
-        if not force:
-            raise FileExistsError(f'{root}: the folder is not empty; --force replaces its data set')
-        for name in ('JPEGImages', 'Annotations', 'ImageSets'):
-            shutil.rmtree(root / name, ignore_errors=True)
+
+def replace_dataset(new: Path, root: Path) -> None:
+    """Put the data set ``new`` in the place of that in ``root``, whose other files stay."""
     root.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(root / name, ignore_errors=True)
+        os.replace(new / name, root / name)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -87,10 +90,16 @@ def main(argv: list[str] | None = None) -> None:
         test_mode=True,
     )
     try:
-        prepare_folder(args.out, args.force)
+        check_folder(args.out, args.force)
     except FileExistsError as error:
         raise SystemExit(f'error: {error}') from error
-    write_dataset(dataset, args.out, args.list_name or args.split)
+    is_new = not args.out.exists() or not any(args.out.iterdir())
+    target = args.out if is_new else args.out / '.new'
+    with folder_written_aside(target) as root:
+        write_dataset(dataset, root, args.list_name or args.split)
+    if not is_new:
+        replace_dataset(target, args.out)
+        target.rmdir()
 
 
 if __name__ == '__main__':

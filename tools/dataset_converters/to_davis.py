@@ -3,8 +3,9 @@
 ``python tools/dataset_converters/to_davis.py FORMAT FRAMES OUT [--annotations PATH]``
 
 FORMAT is ``labelme`` (JSON of Labelme or X-AnyLabeling, one file a frame), ``coco`` (JSON of COCO or
-YouTube-VIS) or ``masks`` (palette or grey PNGs of ids). FRAMES is a folder of pictures, or a folder with one
-such folder a video.
+YouTube-VIS), ``cvat`` (XML "CVAT for video"), ``mots`` (text or PNGs of MOTS) or ``masks`` (pictures of
+ids, of one object in white, or with a colour per object). FRAMES is a folder of pictures, or a folder with
+one such folder a video.
 """
 
 import argparse
@@ -26,8 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar='PATH',
         help=(
-            'JSON file (coco) or folder (labelme: default FRAMES; masks); of several videos, with one '
-            'folder each'
+            'file (coco, cvat, mots) or folder (labelme: default FRAMES; masks, mots); of several videos, '
+            'with one folder (mots: or text file) each'
         ),
     )
     parser.add_argument(
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.annotations is None:
         if args.format != 'labelme':
-            parser.error(f'{args.format} needs --annotations: the JSON file or the folder of masks')
+            parser.error(f'{args.format} needs --annotations: the file or the folder of masks')
         args.annotations = args.frames
     return args
 
@@ -60,6 +61,14 @@ def main(argv: list[str] | None = None) -> int:
             f'{name}: {len(annotations[name])} of {len(videos[name].frames)} frames are annotated; objects: '
             f'{objects}'
         )
+    void = sum(
+        region.label is None
+        for frames in annotations.values()
+        for f in frames.values()
+        for region in f.regions
+    )
+    if void:
+        print(f'{void} regions are void (iscrowd=1 in COCO, 10000 in MOTS, 255 in masks)')
     left_out = sorted(videos.keys() - ids.keys())
     if left_out:
         print(f'Not annotated, left out: {", ".join(left_out)}')

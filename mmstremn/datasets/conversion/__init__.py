@@ -2,11 +2,13 @@
 
 from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder, Region, find_videos
 from mmstremn.datasets.conversion.coco import read_coco
+from mmstremn.datasets.conversion.cvat import read_cvat
 from mmstremn.datasets.conversion.davis_writer import write_davis
 from mmstremn.datasets.conversion.labelme import read_labelme
 from mmstremn.datasets.conversion.masks import read_masks
+from mmstremn.datasets.conversion.mots import read_mots
 
-READERS = dict(labelme=read_labelme, coco=read_coco, masks=read_masks)
+READERS = dict(labelme=read_labelme, coco=read_coco, cvat=read_cvat, mots=read_mots, masks=read_masks)
 
 __all__ = [
     'READERS',
@@ -15,7 +17,9 @@ __all__ = [
     'Region',
     'find_videos',
     'read_coco',
+    'read_cvat',
     'read_labelme',
     'read_masks',
+    'read_mots',
     'write_davis',
 ]

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +18,14 @@ class Region(NamedTuple):
     """A part of a frame that belongs to an object.
 
     Attributes:
-        label: The object's name, the same in all frames of its video; None where the part is void.
+        label: The object's name, in all frames of its video; None where the part is void.
         draw: Gives the part as (H, W) bool from (H, W).
+        group: Distinguishes objects of the same label; None: there is one.
     """
 
     label: str | None
     draw: Callable[[tuple[int, int]], np.ndarray]
+    group: str | None = None
 
 
 class AnnotatedFrame(NamedTuple):
@@ -117,14 +120,49 @@ def read_json(path: Path, expected: str):
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no JSON.
+        ValueError: It is no JSON, or nested too deeply.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file, expected {expected}')
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+        return json.loads(path.read_text(encoding='utf-8-sig'))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}: expected {expected}, it is no JSON ({error})') from error
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """What goes wrong because a field is missing or of another kind becomes a ValueError that names the
+    file."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f'{path}: expected {expected}; a field is missing or of another kind ({error!r})'
+        ) from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f'{path}: expected {expected} ({error})') from error
+
+
+def as_points(points, source: str, least: int) -> np.ndarray:
+    """(N, 2) float64 (x, y) of a list of pairs of numbers.
+
+    Raises:
+        ValueError: There are fewer than ``least``, or they are no pairs of finite numbers; names ``source``.
+    """
+    try:
+        array = np.array(points, float)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f'{source}: expected points [x, y] of numbers ({error})') from error
+    if array.size and (array.ndim != 2 or array.shape[1] != 2):
+        raise ValueError(f'{source}: expected points [x, y], found an array of shape {array.shape}')
+    if len(array) < least:
+        raise ValueError(f'{source}: expected at least {least} points, found {len(array)}')
+    if not np.isfinite(array).all():
+        raise ValueError(f'{source}: expected points [x, y] of finite numbers')
+    return array
 
 
 def keys_of(data) -> str:
@@ -133,7 +171,9 @@ def keys_of(data) -> str:
 
 
 def check_label(label: str, allowed: Sequence[str] | None, source: str) -> None:
-    """Raises a ValueError where labels are prescribed and ``label`` is none of them."""
+    """Raises a ValueError where ``label`` is no text, or labels are prescribed and it is none of them."""
+    if not (isinstance(label, str) and label):
+        raise ValueError(f'{source}: expected a label, found {label!r}')
     if allowed is not None and label not in allowed:
         raise ValueError(f"{source}: unknown label '{label}', expected one of {', '.join(allowed)}")
 
@@ -142,6 +182,18 @@ def polygon_region(points: Sequence[Sequence[float]], size: tuple[int, int]) -> 
     """(H, W) bool: the pixels whose centre is inside the polygon; ``points`` are (x, y), (0, 0) the picture's
     corner."""
     return polygon2mask(size, np.asarray(points, float)[:, ::-1] - 0.5)
+
+
+def place_mask(mask: np.ndarray, corner: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool of ``size`` with ``mask`` at its upper left ``corner`` (x, y); what leaves the picture is
+    cut off."""
+    placed = np.zeros(size, bool)
+    left, top = (round(value) for value in corner)
+    bottom, right = min(size[0], top + mask.shape[0]), min(size[1], left + mask.shape[1])
+    y, x = max(0, top), max(0, left)
+    if y < bottom and x < right:
+        placed[y:bottom, x:right] = mask[y - top : bottom - top, x - left : right - left]
+    return placed
 
 
 def _pictures(folder: Path) -> list[Path]:

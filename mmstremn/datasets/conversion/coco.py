@@ -1,10 +1,10 @@
 """COCO's and YouTube-VIS's JSON: one file for all frames.
 
-The fields are those of the COCO data format page (cocodataset.org) and of YouTube-VIS 2019. Polygons are
-drawn here; run lengths need pycocotools.
+The fields are those of the COCO data format page (cocodataset.org) and of YouTube-VIS 2019. pycocotools draws
+the polygons.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -14,12 +14,15 @@ from mmstremn.datasets.conversion.annotation import (
     AnnotatedFrame,
     FrameFolder,
     Region,
+    as_points,
     check_label,
     keys_of,
-    polygon_region,
     read_json,
+    reading,
 )
+from mmstremn.datasets.conversion.run_lengths import decode_run_lengths
 
+LONGEST = 10_000_000  # pixels around a polygon; pycocotools' memory grows with them
 FORM = (
     "a file of COCO (with 'images', 'annotations', 'categories') or of YouTube-VIS (with 'videos' instead of "
     "'images')"
@@ -33,7 +36,8 @@ def read_coco(
 
     In YouTube-VIS every annotation is an object. In COCO those of a video with the same category and the same
     ``track_id`` (or ``instance_id``, or ``attributes.track_id``) are; without such a field a frame may show
-    one object of each category. ``iscrowd`` is void. Frames without annotations are not annotated.
+    one object of each category. ``iscrowd`` is void, unless the annotation has a track or ``attributes``:
+    CVAT marks every mask that was drawn with a brush by it. Frames without annotations are not annotated.
 
     Args:
         path: The JSON file; it names frames as ``<video>/<frame>``, or ``<frame>`` where there is one video.
@@ -48,23 +52,20 @@ def read_coco(
     parts = ('annotations', 'categories')
     if not (isinstance(data, dict) and all(isinstance(data.get(part), list) for part in parts)):
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}: a file of another tool?')
-    try:
+    with reading(path, FORM):
         return _read(path, data, videos, labels)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path}: expected {FORM}; a field is missing or of another kind ({error!r})'
-        ) from error
 
 
 def _read(path, data, videos, labels):
-    categories = {entry['id']: entry['name'] for entry in data['categories']}
+    categories = _unique(
+        ((entry['id'], entry['name']) for entry in data['categories']), f'{path}: categories'
+    )
     if 'videos' in data:
         frames = _vis_frames(path, data, videos)
         regions = _vis_regions(path, data, frames)
     elif 'images' in data:
-        frames = {
-            image['id']: (*_find(path, image['file_name'], videos), _size(image)) for image in data['images']
-        }
+        entries = ((image['id'], (*_find(path, image, videos), _size(image))) for image in data['images'])
+        frames = _unique(entries, f'{path}: images')
         regions = _coco_regions(path, data, frames)
     else:
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}')
@@ -73,7 +74,7 @@ def _read(path, data, videos, labels):
         video, place, size = frames[frame]
         region = _region(annotation, segmentation, categories, source, labels)
         entry = found.setdefault(video, {}).setdefault(place, AnnotatedFrame(f'{path}, {source}', size, []))
-        _check_single(region, annotation, entry, source)
+        _check_single(region, entry, source)
         entry.regions.append(region)
     return found
 
@@ -81,7 +82,7 @@ def _read(path, data, videos, labels):
 def _coco_regions(path, data, frames):
     """(frame, annotation, where, segmentation) of each."""
     for annotation in data['annotations']:
-        source = f'{path}: annotation {annotation.get("id")}'
+        source = f'{path}: annotation {_checked(annotation, path).get("id")}'
         if annotation.get('image_id') not in frames:
             raise ValueError(
                 f"{source}: image_id {annotation.get('image_id')}, expected the id of one of 'images'"
@@ -91,18 +92,19 @@ def _coco_regions(path, data, frames):
 
 def _vis_frames(path, data, videos):
     """(video, place, size) by (video_id, number of the frame)."""
-    frames = {}
+    frames = []
     for video in data['videos']:
         for index, name in enumerate(video['file_names']):
-            frames[video['id'], index] = (*_find(path, name, videos), _size(video))
-    return frames
+            entry = (*_find(path, dict(file_name=name), videos), _size(video))
+            frames.append(((video['id'], index), entry))
+    return _unique(frames, f'{path}: videos')
 
 
 def _vis_regions(path, data, frames):
     """(frame, annotation, where, segmentation) of each frame in which an annotation shows its object."""
     for annotation in data['annotations']:
-        source = f'{path}: annotation {annotation.get("id")}'
-        annotation = annotation | dict(track_id=annotation.get('id'))
+        source = f'{path}: annotation {_checked(annotation, path).get("id")}'
+        annotation = annotation | _vis_track(annotation)
         for index, segmentation in enumerate(annotation.get('segmentations', [])):
             if segmentation:
                 if (annotation['video_id'], index) not in frames:
@@ -113,20 +115,53 @@ def _vis_regions(path, data, frames):
                 yield (annotation['video_id'], index), annotation, source, segmentation
 
 
-def _find(path: Path, file_name: str, videos: dict[str, FrameFolder]) -> tuple[str, int]:
+def _vis_track(annotation: dict) -> dict:
+    """Every annotation is an object, but a crowd."""
+    track = None if annotation.get('iscrowd') else annotation.get('id')
+    return dict(track_id=track, instance_id=None, attributes=None)
+
+
+def _checked(annotation, path: Path) -> dict:
+    if not isinstance(annotation, dict):
+        raise ValueError(f'{path}: expected {FORM}, found {annotation!r:.60} among the annotations')
+    return annotation
+
+
+def _unique(entries: Iterable[tuple], source: str) -> dict:
+    """A dict of pairs, of which neither keys nor values may come twice."""
+    found, values = {}, set()
+    for key, value in entries:
+        if key in found or value in values:
+            raise ValueError(f'{source}: {value if value in values else key} comes twice')
+        found[key] = value
+        values.add(value)
+    return found
+
+
+def _find(path: Path, entry: dict, videos: dict[str, FrameFolder]) -> tuple[str, int]:
     """The video and the place of a frame."""
+    file_name = entry['file_name']
+    if not isinstance(file_name, str):
+        raise ValueError(f'{path}: expected a text as file_name, found {file_name!r:.60}')
     name = PurePath(file_name.replace('\\', '/'))
-    folders = {video.path.name: video for video in videos.values()}
-    video = next(iter(videos.values())) if len(videos) == 1 else folders.get(name.parent.name)
+    folders = {video.path.resolve().name: video for video in videos.values()}
+    is_bare = len(videos) == 1 and not name.parent.name
+    video = next(iter(videos.values())) if is_bare else folders.get(name.parent.name)
     if video is None:
         raise FileNotFoundError(
-            f"{path}: file_name '{file_name}', expected <video>/<frame> of one of {', '.join(folders)}"
+            f"{path}: file_name '{file_name}' is of another video, expected <video>/<frame> of one of "
+            f'{", ".join(folders)}'
         )
     return video.name, video.place(name.stem, f"{path}: file_name '{file_name}'")
 
 
 def _size(entry: dict) -> tuple[int, int] | None:
-    return (entry['height'], entry['width']) if entry.get('height') and entry.get('width') else None
+    height, width = entry.get('height'), entry.get('width')
+    if height is None or width is None:
+        return None
+    if not (type(height) is int and type(width) is int):
+        raise ValueError(f'expected height and width in pixels, found {height!r} and {width!r}')
+    return (height, width) if height and width else None
 
 
 def _region(annotation, segmentation, categories, source, labels) -> Region:
@@ -137,48 +172,76 @@ def _region(annotation, segmentation, categories, source, labels) -> Region:
         )
     category = categories[annotation['category_id']]
     check_label(category, labels, source)
-    track = _track(annotation)
-    label = None if annotation.get('iscrowd') else category if track is None else f'{category}_{track}'
+    track = _track(annotation, source)
+    is_void = annotation.get('iscrowd') and track is None and not annotation.get('attributes')
+    return Region(None if is_void else category, _drawing(segmentation, source), None if is_void else track)
+
+
+def _drawing(segmentation, source: str) -> Callable[[tuple[int, int]], np.ndarray]:
     if not segmentation:
         raise ValueError(
             f'{source}: no segmentation, expected polygons or run lengths (a box alone is no mask)'
         )
     if isinstance(segmentation, dict):
-        return Region(label, partial(_draw_rle, segmentation, source))
-    if not all(
+        return partial(_draw_run_lengths, *_checked_run_lengths(segmentation, source))
+    if not isinstance(segmentation, list) or not all(
         isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in segmentation
     ):
         raise ValueError(f'{source}: expected polygons [[x1, y1, x2, y2, x3, y3, ...], ...] as segmentation')
-    return Region(label, partial(_draw_polygons, segmentation))
+    polygons = [as_points(_pairs(polygon), source, 3) for polygon in segmentation]
+    if any(np.abs(np.diff(points, axis=0)).sum() > LONGEST for points in polygons):
+        raise ValueError(f'{source}: a polygon of more than {LONGEST} pixels around, far outside any picture')
+    return partial(_draw_polygons, polygons, source)
 
 
-def _track(annotation: dict):
-    for key in ('track_id', 'instance_id'):
-        if annotation.get(key) is not None:
-            return annotation[key]
-    return (annotation.get('attributes') or {}).get('track_id')
+def _pairs(values: list) -> list[tuple]:
+    return list(zip(values[::2], values[1::2], strict=True))
 
 
-def _check_single(region: Region, annotation: dict, frame: AnnotatedFrame, source: str) -> None:
-    if _track(annotation) is None and region.label in {other.label for other in frame.regions} - {None}:
+def _track(annotation: dict, source: str) -> str | None:
+    found = [annotation.get(key) for key in ('track_id', 'instance_id')]
+    found.append((annotation.get('attributes') or {}).get('track_id'))
+    track = next((value for value in found if value is not None), None)
+    if not (track is None or type(track) in (int, str)):
+        raise ValueError(f'{source}: expected a number or a text as track_id, found {track!r}')
+    return None if track is None else str(track)
+
+
+def _check_single(region: Region, frame: AnnotatedFrame, source: str) -> None:
+    if region.label is not None and region.group is None and region.label in _ungrouped(frame):
         raise ValueError(
             f"{source}: a second '{region.label}' in one frame, expected a track_id on each to tell which "
             'object is which'
         )
 
 
-def _draw_polygons(polygons: list, size: tuple[int, int]) -> np.ndarray:
-    return np.logical_or.reduce([polygon_region(np.reshape(polygon, (-1, 2)), size) for polygon in polygons])
+def _ungrouped(frame: AnnotatedFrame) -> set[str | None]:
+    return {other.label for other in frame.regions if other.group is None}
 
 
-def _draw_rle(rle: dict, source: str, size: tuple[int, int]) -> np.ndarray:
+def _draw_polygons(polygons: list[np.ndarray], source: str, size: tuple[int, int]) -> np.ndarray:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise ImportError(f'{source}: run lengths need pycocotools: pip install pycocotools') from error
-    if tuple(rle.get('size', ())) != tuple(size):
+        raise ImportError(
+            f"{source}: polygons need pycocotools: pip install 'mmstremn[conversion]'"
+        ) from error
+    coded = mask.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *size)
+    return mask.decode(mask.merge(coded)).astype(bool)
+
+
+def _checked_run_lengths(rle: dict, source: str) -> tuple[str | list, tuple[int, int], str]:
+    counts, size = rle.get('counts'), rle.get('size')
+    if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)):
+        raise ValueError(f'{source}: expected the size [H, W] of the run lengths, found {size!r:.60}')
+    if not isinstance(counts, (str, list)):
+        raise ValueError(f'{source}: expected the counts of the run lengths, found {counts!r:.60}')
+    return counts, tuple(size), source
+
+
+def _draw_run_lengths(counts, coded: tuple[int, int], source: str, size: tuple[int, int]) -> np.ndarray:
+    if coded != size:
         raise ValueError(
-            f'{source}: run lengths of size {rle.get("size")}, expected {list(size)} (H, W) like the frame'
+            f'{source}: run lengths of size {list(coded)}, expected {list(size)} (H, W) like the frame'
         )
-    coded = mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
-    return mask.decode(coded).astype(bool)
+    return decode_run_lengths(counts, size, source)

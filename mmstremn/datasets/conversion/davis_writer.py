@@ -1,17 +1,16 @@
 """Frames and annotations written in the DAVIS layout."""
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder
+from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder, Region
 from mmstremn.datasets.io.images import read_header
 from mmstremn.structures.video import VOID, mask_ids
+from mmstremn.utils.atomic import folder_written_aside
 from mmstremn.utils.palette import encode_palette_png
 
 RESOLUTION = '480p'  # only the folder's name: frames keep their size
@@ -51,9 +50,7 @@ def write_davis(
     lists = _lists(list(annotated), val)
     for name in annotated:
         _check_sizes(videos[name], annotated[name])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
-        root = Path(folder) / 'davis'
+    with folder_written_aside(out) as root:
         ids, names = {}, {}
         for name, frames in annotated.items():
             ids[name], names[name] = _write_video(root, videos[name], frames)
@@ -61,7 +58,6 @@ def write_davis(
             _write(root / 'ImageSets/2017' / f'{split}.txt', '\n'.join(members) + '\n')
         _write(root / 'ids.json', json.dumps(ids, indent=2, ensure_ascii=False) + '\n')
         _write(root / 'frames.json', json.dumps(names, indent=2, ensure_ascii=False) + '\n')
-        os.replace(root, out)
     return ids
 
 
@@ -74,17 +70,16 @@ def _write_video(root: Path, video: FrameFolder, frames: dict[int, AnnotatedFram
     if not shown:
         raise ValueError(
             f"video '{video.name}': none of its {len(masks)} masks shows an object "
-            f'({frames[min(frames)].source})'
+            f'({frames[min(frames)].source}){_hint(frames)}'
         )
     hidden = [label for label, k in ids.items() if k not in shown]
     if hidden:
         source = next(
-            frame.source
-            for frame in frames.values()
-            if hidden[0] in {region.label for region in frame.regions}
+            frame.source for frame in frames.values() if hidden[0] in map(_object_of, frame.regions)
         )
         raise ValueError(
-            f"{source}: no pixel of '{hidden[0]}' is to be seen: it lies outside the picture or is covered"
+            f"{source}: no pixel of '{_names(ids)[hidden[0]]}' is to be seen: it lies outside the picture or "
+            'is covered'
         )
     begin = next(place for place in sorted(masks) if mask_ids(masks[place]) - {0, VOID})
     names = {}
@@ -97,14 +92,38 @@ def _write_video(root: Path, video: FrameFolder, frames: dict[int, AnnotatedFram
             path = root / 'Annotations' / RESOLUTION / video.name / f'{index:05d}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_palette_png(masks[begin + index]))
-    return ids, names
+    called = _names(ids)
+    return {called[key]: k for key, k in ids.items()}, names
 
 
-def _draw(frame: AnnotatedFrame, size: tuple[int, int], ids: dict[str, int]) -> np.ndarray:
-    """(H, W) uint8 ids; labels that are new get the next id."""
+def _object_of(region: Region) -> tuple[str, str | None]:
+    return region.label, region.group
+
+
+def _names(ids: dict[tuple[str, str | None], int]) -> dict[tuple[str, str | None], str]:
+    """``label``, or ``label_group``; the group is repeated where that is the name of another object."""
+    names = {key: key[0] for key in ids if key[1] is None}
+    for key in ids:
+        if key[1] is not None:
+            name = f'{key[0]}_{key[1]}'
+            while name in names.values():
+                name = f'{name}_{key[1]}'
+            names[key] = name
+    return names
+
+
+def _hint(frames: dict[int, AnnotatedFrame]) -> str:
+    has_void = any(region.label is None for frame in frames.values() for region in frame.regions)
+    return (
+        ': all that is annotated is void (iscrowd=1 in COCO, 10000 in MOTS, 255 in masks)' if has_void else ''
+    )
+
+
+def _draw(frame: AnnotatedFrame, size: tuple[int, int], ids: dict) -> np.ndarray:
+    """(H, W) uint8 ids; objects that are new get the next id."""
     mask = np.zeros(size, np.uint8)
     for region in frame.regions:
-        k = VOID if region.label is None else ids.setdefault(region.label, len(ids) + 1)
+        k = VOID if region.label is None else ids.setdefault(_object_of(region), len(ids) + 1)
         if region.label is not None and k >= VOID:
             raise ValueError(
                 f'{frame.source}: more than {VOID - 1} objects in a video, an id must fit 8 bits'

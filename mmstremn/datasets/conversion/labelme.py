@@ -5,24 +5,26 @@ same and adds rectangles of four points and turned ones.
 """
 
 import base64
-import binascii
 import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmstremn.datasets.conversion.annotation import (
     AnnotatedFrame,
     FrameFolder,
     Region,
     annotation_folders,
+    as_points,
     check_label,
     keys_of,
+    place_mask,
     polygon_region,
     read_json,
+    reading,
 )
 
 FORM = 'a file of Labelme or X-AnyLabeling (with shapes, imageHeight and imageWidth)'
@@ -58,56 +60,49 @@ def _read(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
     if not (isinstance(data, dict) and isinstance(data.get('shapes'), list)):
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}: a file of another tool?')
     height, width = data.get('imageHeight'), data.get('imageWidth')
-    if not (isinstance(height, int) and isinstance(width, int)):
+    if not (type(height) is int and type(width) is int):
         raise ValueError(f'{path}: expected imageHeight and imageWidth in pixels, found {height} and {width}')
-    regions = [_region(shape, f'{path}: shape {index}', labels) for index, shape in enumerate(data['shapes'])]
+    with reading(path, FORM):
+        shapes = enumerate(data['shapes'])
+        regions = [_region(shape, f'{path}: shape {index}', labels) for index, shape in shapes]
     return AnnotatedFrame(str(path), (height, width), regions)
 
 
 def _region(shape: dict, source: str, labels: Sequence[str] | None) -> Region:
+    if not isinstance(shape, dict):
+        raise ValueError(f'{source}: expected a dict with label and points, found a {type(shape).__name__}')
     label, kind, points = shape.get('label'), shape.get('shape_type', 'polygon'), shape.get('points') or []
-    if not label:
-        raise ValueError(f'{source}: expected a label, found none')
+    check_label(label, None, source)
     source = f"{source} ('{label}')"
     check_label(label, labels, source)
     if kind not in LEAST_POINTS:
         raise ValueError(f'{source}: a {kind} has no area, expected one of {", ".join(LEAST_POINTS)}')
-    if len(points) < LEAST_POINTS[kind]:
-        raise ValueError(
-            f'{source}: expected at least {LEAST_POINTS[kind]} points of a {kind}, found {len(points)}'
-        )
+    points = as_points(points, f'{source}: a {kind}', LEAST_POINTS[kind])
     group = shape.get('group_id')
-    name = label if group is None else f'{label}_{group}'
+    if not (group is None or type(group) in (int, str)):
+        raise ValueError(f'{source}: expected a number or a text as group_id, found {group!r}')
+    group = None if group is None else str(group)
     if kind == 'mask':
-        return Region(name, partial(_place_mask, _decode_mask(shape.get('mask'), source), points[0]))
-    return Region(name, partial(polygon_region, _outline(kind, points)))
+        return Region(label, partial(place_mask, _decode_mask(shape.get('mask'), source), points[0]), group)
+    return Region(label, partial(polygon_region, _outline(kind, points)), group)
 
 
-def _outline(kind: str, points: list) -> list:
+def _outline(kind: str, points: np.ndarray) -> np.ndarray:
     """The shape as a polygon of (x, y)."""
     if kind == 'circle':
         (x, y), edge = points[:2]
         radius = np.hypot(edge[0] - x, edge[1] - y)
         angles = np.linspace(0, 2 * np.pi, 65)[:-1]
-        return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1).tolist()
+        return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
     if kind == 'rectangle' and len(points) == 2:
         (left, top), (right, bottom) = points
-        return [(left, top), (right, top), (right, bottom), (left, bottom)]
+        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     return points
 
 
 def _decode_mask(text: str | None, source: str) -> np.ndarray:
     try:
-        return np.array(Image.open(io.BytesIO(base64.b64decode(text or '', validate=True)))) > 0
-    except (binascii.Error, UnidentifiedImageError, OSError) as error:
+        with Image.open(io.BytesIO(base64.b64decode(text or '', validate=True))) as image:
+            return np.array(image.convert('L')) > 0
+    except (ValueError, TypeError, OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{source}: expected 'mask', a PNG in base64 ({error})") from error
-
-
-def _place_mask(mask: np.ndarray, corner: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool of ``size`` with ``mask`` at its upper left ``corner`` (x, y); what leaves the picture is
-    cut off."""
-    placed = np.zeros(size, bool)
-    left, top = (max(0, round(value)) for value in corner)
-    part = mask[: size[0] - top, : size[1] - left]
-    placed[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return placed

@@ -204,11 +204,13 @@ def test_youtube_vis_to_davis(tmp_path, convert):
     assert np.array_equal(written_mask(out, 'one', 2), draw_ids(2, (1, 2)))
 
 
-def test_run_lengths_without_pycocotools_say_what_to_install(tmp_path, convert, monkeypatch):
+def test_polygons_without_pycocotools_say_what_to_install(tmp_path, convert, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pycocotools', None)
-    path = save_json(tmp_path / 'c.json', coco([annotation(0, 1, rle(0, 1))]))
+    path = save_json(tmp_path / 'c.json', coco([annotation(0, 1)]))
     code, output = convert('coco', add_frames(tmp_path / 'a'), tmp_path / 'out', '--annotations', path)
-    assert code == 1 and 'annotation 1: run lengths need pycocotools: pip install pycocotools' in output
+    assert (
+        code == 1 and "annotation 1: polygons need pycocotools: pip install 'mmstremn[conversion]'" in output
+    )
     assert not (tmp_path / 'out').exists()
 
 
