@@ -36,6 +36,7 @@ EXTRAS = {
     'prediction': PREDICTION,
     'tests': [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *DOCS, 'pytest', 'pytest-xdist', 'ruff', *CHECKS],
 }
+MIM_SUFFIXES = ('py', 'sh', 'yml', 'safetensors', 'md')
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
 EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION]
 
@@ -43,8 +44,8 @@ setup(
     version=VERSION,
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
     # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a
-    # wheel.
-    package_data={'mmstremn': ['py.typed', *(f'.mim/**/*.{suffix}' for suffix in ('py', 'sh', 'yml'))]},
+    # wheel. The weights are there too, with their terms.
+    package_data={'mmstremn': ['py.typed', *(f'.mim/**/*.{suffix}' for suffix in MIM_SUFFIXES)]},
     install_requires=[
         'torch',
         'torchvision',

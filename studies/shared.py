@@ -5,7 +5,6 @@ import argparse
 import copy
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config, DictAction
@@ -15,7 +14,10 @@ from torch import Tensor
 from mmstremn.apis import init_segmentor
 from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
-from mmstremn.comparison.rows import MEMORY_FILE, choose, load_base, load_memories, set_memory
+from mmstremn.comparison.memory_file import choose_memories, load_memories
+from mmstremn.comparison.plan import set_memory
+from mmstremn.comparison.scores import SCORES
+from mmstremn.comparison.setup import load_base
 from mmstremn.evaluation import boundary_f_measure, region_similarity
 from mmstremn.memory import Entry
 from mmstremn.models import VOSegmentor
@@ -24,8 +26,6 @@ from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.registry import DATASETS
 from mmstremn.structures import VOSDataSample
 from mmstremn.structures.video import VOID, Video
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def add_study_arguments(parser: argparse.ArgumentParser, split: str) -> None:
@@ -37,8 +37,8 @@ def add_study_arguments(parser: argparse.ArgumentParser, split: str) -> None:
     )
     parser.add_argument(
         '--memory-file',
-        default=str(ROOT / MEMORY_FILE),
-        help=f'config with a dict `memories` (default: {MEMORY_FILE})',
+        default=SCORES['DAVISMetric'].memory_file,
+        help='config with a dict `memories` (default: %(default)s)',
     )
     parser.add_argument(
         '--allow-missing',
@@ -57,7 +57,7 @@ def read_arguments(args: argparse.Namespace) -> tuple[Config, dict[str, dict], l
     """
     cfg, memories = (
         load_base(args.config, args.cfg_options),
-        choose(load_memories(args.memory_file), args.memories),
+        choose_memories(load_memories(args.memory_file), args.memories),
     )
     check_checkpoint_file(args.checkpoint)
     return cfg, memories, study_videos(cfg, args.split)

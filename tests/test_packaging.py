@@ -19,9 +19,9 @@ from mmstremn.mm_packages import INSTALL
 
 MIM_FILES = {
     f'mmstremn/.mim/{path.relative_to(ROOT)}'
-    for folder in ('configs', 'tools')
+    for folder in ('configs', 'tools', 'weights')
     for path in (ROOT / folder).rglob('*')
-    if path.suffix in ('.py', '.sh', '.yml')
+    if path.suffix in ('.py', '.sh', '.yml', '.safetensors', '.md')
 } | {'mmstremn/.mim/model-index.yml'}
 
 
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
     source = folder / 'source'
     source.mkdir()
-    for name in ('mmstremn', 'configs', 'tools', 'requirements'):
+    for name in ('mmstremn', 'configs', 'tools', 'weights', 'docs', 'requirements'):
         shutil.copytree(ROOT / name, source / name, symlinks=True)
     for name in ('setup.py', 'pyproject.toml', 'README.md', 'model-index.yml', 'MANIFEST.in'):
         shutil.copy(ROOT / name, source)
@@ -124,18 +124,54 @@ def test_what_we_tell_users_to_install_is_what_the_extras_install(package, extra
     assert all(package in pins for package in packages if '==' in package)
 
 
-def test_wheel_holds_configs_and_tools_for_mim(wheel):
+def test_wheel_holds_configs_and_tools_for_mim_and_the_weights_with_their_terms(wheel):
     content = zipfile.ZipFile(wheel)
     files = {name for name in content.namelist() if name.startswith('mmstremn/.mim/')}
     assert files == MIM_FILES
     for name in files:
         assert content.read(name) == (ROOT / name.removeprefix('mmstremn/.mim/')).read_bytes()
+    assert b'Research only' in content.read('mmstremn/.mim/weights/model_card.md')
 
 
 def test_wheel_holds_every_module_and_nothing_else(wheel):
     files = {name for name in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in name} - MIM_FILES
     modules = {path for path in (ROOT / 'mmstremn').rglob('*.py') if '.mim' not in path.parts}
-    assert files == {str(path.relative_to(ROOT)) for path in modules}
+    assert files == {str(path.relative_to(ROOT)) for path in modules} | {'mmstremn/py.typed'}
+
+
+FROM_THE_WHEEL = """
+import sys, torch
+from pathlib import Path
+from mmengine.config import Config
+from mmengine.hub import get_config, get_model
+import mmstremn
+from mmstremn.apis import init_segmentor
+from mmstremn.checkpoints.convert import build_model
+from mmstremn.comparison.memory_file import load_memories
+from mmstremn.comparison.scores import SCORES
+
+assert Path(mmstremn.__file__).is_relative_to(sys.argv[1]) and not any(Path().iterdir())
+name, weights = 'vos/shipped_stremn.py', 'weights/stremn_r18.safetensors'
+models = [init_segmentor(prefix + name, weights, 'cpu') for prefix in ('', 'configs/', 'mmstremn::')]
+models.append(get_model('mmstremn::vos/stremn_r18.py', pretrained=True))
+for model in models[1:]:
+    for one, other in zip(models[0].parameters(), model.parameters(), strict=True):
+        assert torch.equal(one, other)
+assert all(load_memories(scores.memory_file) for scores in SCORES.values())
+assert build_model('vos/xmem_official.py')
+assert get_config('mmstremn::' + name).model.type == 'VOSegmentor'
+Path('mine.py').write_text(f"_base_ = 'mmstremn::{name}'")
+assert Config.fromfile('mine.py').model.short_side == 480
+"""
+
+
+def test_names_of_the_documentation_work_in_an_empty_folder(wheel, tmp_path):
+    """Where the wheel is all that there is of the library."""
+    site, empty = tmp_path / 'site', tmp_path / 'empty'
+    zipfile.ZipFile(wheel).extractall(site)
+    empty.mkdir()
+    program = f'import sys; sys.path.insert(0, {str(site)!r})\n{FROM_THE_WHEEL}'
+    run([sys.executable, '-W', 'ignore', '-c', program, site], empty)
 
 
 @pytest.fixture(scope='module')

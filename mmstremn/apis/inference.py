@@ -12,6 +12,7 @@ from mmstremn.checkpoints.matching import checkpoint_weights, match, without_bac
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.models import VideoPredictor, VOSegmentor
 from mmstremn.registry import MODELS, SCOPE
+from mmstremn.utils.shipped_files import find_config
 
 Model = TypeVar('Model', bound=BaseModel)
 
@@ -24,10 +25,10 @@ def init_segmentor(
     """Build a model, load its weights and make it ready to segment.
 
     Args:
-        config: A config, or the path of one.
-        checkpoint: A file or URL whose keys are exactly the model's; None leaves the model as it is
-            initialised. With a checkpoint the backbones' own weights are not loaded first, so their files
-            need not be there.
+        config: A config, the path of one, or the name of one of ours such as ``vos/shipped_stremn.py``.
+        checkpoint: A file, a URL or our own ``weights/stremn_r18.safetensors``, whose keys are exactly the
+            model's; None leaves the model as it is initialised. With a checkpoint
+            the backbones' own weights are not loaded first, so their files need not be there.
         device: The first GPU if there is one, else the CPU, by default.
 
     Returns:
@@ -70,9 +71,7 @@ def _init_model(
     expected: type[Model],
 ) -> Model:
     if not isinstance(config, Config):
-        if not Path(config).is_file():
-            raise FileNotFoundError(f'config {config}: no such file')
-        config = Config.fromfile(config)
+        config = Config.fromfile(find_config(config))
     if checkpoint is not None:
         check_checkpoint_file(str(checkpoint))
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):

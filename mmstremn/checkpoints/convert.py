@@ -15,6 +15,7 @@ from mmstremn.checkpoints.matching import SHOWN, shorten, without_backbone_weigh
 from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.checkpoints.weight_files import check_suffix, write_weights
 from mmstremn.registry import MODELS
+from mmstremn.utils.shipped_files import find_config
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,7 @@ def build_model(config: str | Path) -> torch.nn.Module:
     Raises:
         FileNotFoundError: No such config.
     """
-    if not Path(config).is_file():
-        raise FileNotFoundError(f'config {config}: no such file')
-    return MODELS.build(without_backbone_weights(Config.fromfile(config).model))
+    return MODELS.build(without_backbone_weights(Config.fromfile(find_config(config)).model))
 
 
 def convert_file(source: Path, target: Path, architecture: Architecture, config: Path) -> str:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mmstremn.checkpoints.convert import Architecture, Rule, convert_file, read_public_weights
 
-CONFIGS = Path(__file__).parents[2] / 'configs' / 'vos'
 FRAME_CHANNELS = 1024  # of ResNet-50's stride-16 map
 
 
@@ -181,13 +180,11 @@ PUBLIC = dict(stm=STM, stcn=STCN, xmem=XMEM)
 
 def run(name: str, argv: list[str] | None = None) -> None:
     """The command line of ``tools/model_converters/<name>_to_mmstremn.py``."""
-    architecture, default = PUBLIC[name], CONFIGS / f'{name}_official.py'
+    architecture, default = PUBLIC[name], f'vos/{name}_official.py'
     parser = argparse.ArgumentParser(description=f'Convert the public weights of {architecture.name}')
     parser.add_argument('src', type=Path, help='file of the public weights')
     parser.add_argument('dst', type=Path, help='file to write, .pth or .safetensors')
-    parser.add_argument(
-        '--config', type=Path, default=default, help=f'config of the model (default: {default.name})'
-    )
+    parser.add_argument('--config', default=default, help='config of the model (default: %(default)s)')
     args = parser.parse_args(argv)
     try:
         print(convert_file(args.src, args.dst, architecture, args.config))

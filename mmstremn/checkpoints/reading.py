@@ -27,6 +27,8 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader, checkpoint as mmengine_loaders
 from safetensors import SafetensorError, safe_open
 
+from mmstremn.utils.shipped_files import find_weights
+
 SAFETENSORS = '.safetensors'
 TRUST = 'MMSTREMN_TRUST_CHECKPOINTS'
 """The environment variable that lets files run their code, where it is 1."""
@@ -57,6 +59,7 @@ def check_checkpoint_file(path: str) -> None:
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint, or only a part of one.
     """
+    path = find_weights(path)
     if '://' in path:
         return
     if not os.path.isfile(path):
@@ -92,7 +95,7 @@ def opened_safetensors(filename: str, device: str = 'cpu') -> Iterator[safe_open
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_file(filename: str, map_location=None) -> dict:
     """Read a local file (:func:`read_checkpoint`)."""
-    filename = os.path.expanduser(filename)
+    filename = find_weights(os.path.expanduser(filename))
     check_checkpoint_file(filename)
     if filename.endswith(SAFETENSORS):
         return _read_safetensors(filename, map_location)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from mmengine.registry import DefaultScope
 
-from mmstremn.comparison.figures import compared_figures
 from mmstremn.comparison.leaderboard import write_comparison
-from mmstremn.comparison.rows import Row, make_setup, plan, read_rows
+from mmstremn.comparison.plan import plan
+from mmstremn.comparison.row_files import Row, read_rows
+from mmstremn.comparison.scores import compared_scores
+from mmstremn.comparison.setup import make_setup
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.registry import DATASETS, SCOPE
 
@@ -137,7 +139,7 @@ def check_row(
         weights: Where the start or the tested checkpoint is now, if elsewhere.
 
     Returns:
-        The row there, the row now, and a line for each figure that differs by more than the tolerance.
+        The row there, the row now, and a line for each score that differs by more than the tolerance.
 
     Raises:
         FileNotFoundError: There is no leaderboard, config or checkpoint.
@@ -165,7 +167,7 @@ def check_row(
         again = json.loads((row.folder / 'row.json').read_text())
     differences = [
         f'{key}: {again[key]:.6f}, expected {committed[key]:.6f} within {tolerance:g}'
-        for key in compared_figures(committed)
+        for key in compared_scores(committed)
         if not abs(again[key] - committed[key]) <= tolerance
     ]
     return committed, again, differences

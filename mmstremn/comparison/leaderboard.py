@@ -1,4 +1,4 @@
-"""Tables of results: rows of figures, rendered for people (terminal, Markdown, HTML) and as JSON."""
+"""Tables of results: rows of scores, rendered for people (terminal, Markdown, HTML) and as JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from itables.javascript import generate_init_offline_itables_html
 from rich import box
 from rich.table import Table
 
-from mmstremn.comparison.figures import FIGURES, Column, compared_figures, figures_of
+from mmstremn.comparison.scores import SCORES, Column, compared_scores, scores_of
 from mmstremn.utils.atomic import write_atomically, write_json
 
 INDEX = {
     'model': Column('model'),
     'collection': Column('collection'),
     'dataset': Column('data'),
-    **{name: column for figures in FIGURES.values() for name, column in figures.columns.items()},
+    **{name: column for scores in SCORES.values() for name, column in scores.columns.items()},
     'config': Column('config'),
     'log': Column('log'),
     'checkpoint_sha256': Column('checkpoint (SHA-256)'),
@@ -37,11 +37,11 @@ PAGE = """<!DOCTYPE html>
 
 def comparison_columns(rows: list[dict]) -> dict[str, Column]:
     """The columns of a comparison: what its metric measures, and what it costs."""
-    figures = figures_of(rows)
+    scores = scores_of(rows)
     return {
         'memory': Column('memory'),
-        **compared_figures(rows[0]),
-        'spread': figures.columns[figures.main]._replace(title='±'),
+        **compared_scores(rows[0]),
+        'spread': scores.columns[scores.main]._replace(title='±'),
         'seeds': Column('seeds', 1),
         'ms_per_frame': Column('ms a frame', 1, 1),
         'peak_memory_mib': Column('peak MiB', 1),
@@ -51,30 +51,30 @@ def comparison_columns(rows: list[dict]) -> dict[str, Column]:
 
 
 def index_columns(lines: list[dict], names: Sequence[str] = tuple(INDEX)) -> dict[str, Column]:
-    """The columns of the model index of these names, without figures that no line has."""
+    """The columns of the model index of these names, without scores that no line has."""
     return {
         key: INDEX[key] for key in names if INDEX[key].scale is None or any(key in line for line in lines)
     }
 
 
-def main_figure(line: dict) -> float:
-    """The figure that decides the order among the lines of one data set; 0 where there is none."""
-    return next((line[figures.main] for figures in FIGURES.values() if figures.main in line), 0)
+def main_score(line: dict) -> float:
+    """The score that decides the order among the lines of one data set; 0 where there is none."""
+    return next((line[scores.main] for scores in SCORES.values() if scores.main in line), 0)
 
 
 def summarise(rows: list[dict]) -> list[dict]:
-    """A line for every memory, the one with the highest main figure first.
+    """A line for every memory, the one with the highest main score first.
 
     Args:
         rows: What ``row.json`` of every memory and seed holds.
 
     Returns:
-        Means over the seeds of the compared figures (J, F, J&F are of 0..1) and of the seconds of training,
-        ``spread``, the standard deviation (n - 1) of the main figure (None for one seed), medians of ms a
+        Means over the seeds of the compared scores (J, F, J&F are of 0..1) and of the seconds of training,
+        ``spread``, the standard deviation (n - 1) of the main score (None for one seed), medians of ms a
         frame, and the largest peak memory and state.
     """
-    main, groups = figures_of(rows).main, pd.DataFrame(rows).groupby('memory')
-    table = groups[[*compared_figures(rows[0]), 'training_seconds']].mean()
+    main, groups = scores_of(rows).main, pd.DataFrame(rows).groupby('memory')
+    table = groups[[*compared_scores(rows[0]), 'training_seconds']].mean()
     table['spread'], table['seeds'] = groups[main].std(), groups.size()
     table['ms_per_frame'] = groups['ms_per_frame'].median()
     table[['peak_memory_mib', 'state_bytes']] = groups[['peak_memory_mib', 'state_bytes']].max()

@@ -107,7 +107,7 @@ def check_result(result: dict) -> list[str]:
     problems = [f'{key}: expected a text' for key in ('Task', 'Dataset') if not is_text(result.get(key))]
     metrics = result.get('Metrics')
     if not isinstance(metrics, dict) or not metrics:
-        return [*problems, 'Metrics: expected figures by name']
+        return [*problems, 'Metrics: expected scores by name']
     return problems + [
         f'Metrics.{key}: expected a number, got {value}'
         for key, value in metrics.items()
@@ -126,7 +126,7 @@ def is_text(value) -> bool:
 
 
 def result_rows(model: dict) -> list[dict]:
-    """The figures of a model, a row for every data set."""
+    """The scores of a model, a row for every data set."""
     metadata, results = model.get('Metadata') or {}, model.get('Results') or []
     about = dict(model=model['Name'], collection=model['In Collection'], config=model['Config'])
     about |= dict(log=metadata.get(LOG), checkpoint_sha256=metadata.get(CHECKPOINT))

@@ -1,4 +1,4 @@
-"""Plots of comparisons: the main figure with its spread, the size of the state and the time, from some
+"""Plots of comparisons: the main score with its spread, the size of the state and the time, from some
 leaderboards."""
 
 import json
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from mmengine.registry import DefaultScope
 
-from mmstremn.comparison.figures import Figures, figures_of
-from mmstremn.comparison.rows import load_base
+from mmstremn.comparison.scores import Scores, scores_of
+from mmstremn.comparison.setup import load_base
 from mmstremn.evaluation.prediction_metric import COPY_LAST
 from mmstremn.registry import DATASETS
 
@@ -62,30 +62,28 @@ def read_boards(folders: list[Path], memories: list[str] | None = None) -> list[
     return boards
 
 
-def common_figures(boards: list[dict]) -> Figures:
-    """The figures of all boards.
+def common_scores(boards: list[dict]) -> Scores:
+    """The scores of all boards.
 
     Raises:
         ValueError: They are of several metrics.
     """
-    figures = {figures_of(board['rows']).main: figures_of(board['rows']) for board in boards}
-    if len(figures) > 1:
-        raise ValueError(f'{" and ".join(figures)} cannot share a plot: expected comparisons of one metric')
-    return next(iter(figures.values()))
+    scores = {scores_of(board['rows']).main: scores_of(board['rows']) for board in boards}
+    if len(scores) > 1:
+        raise ValueError(f'{" and ".join(scores)} cannot share a plot: expected comparisons of one metric')
+    return next(iter(scores.values()))
 
 
 def panels(boards: list[dict]) -> dict[str, tuple[str, float, str]]:
-    """Title, factor and scale of the main figure and of the costs."""
-    figures = common_figures(boards)
-    scale = figures.columns[figures.main].scale
-    return {
-        figures.main: (f'{figures.main} in {"percent" if scale == 100 else "dB"}', scale, 'linear')
-    } | COSTS
+    """Title, factor and scale of the main score and of the costs."""
+    scores = common_scores(boards)
+    scale = scores.columns[scores.main].scale
+    return {scores.main: (f'{scores.main} in {"percent" if scale == 100 else "dB"}', scale, 'linear')} | COSTS
 
 
 def draw_bars(boards: list[dict]) -> Figure:
     """A bar for every memory (a dot where the scale is logarithmic), the best on top."""
-    shown, main = panels(boards), common_figures(boards).main
+    shown, main = panels(boards), common_scores(boards).main
     lines = [
         line | dict(label=line['memory'] + board['suffix']) for board in boards for line in board['table']
     ]
@@ -125,7 +123,7 @@ def draw_steps(boards: list[dict]) -> Figure:
     Raises:
         ValueError: The comparisons are of segmentation.
     """
-    if common_figures(boards).main != 'PSNR':
+    if common_scores(boards).main != 'PSNR':
         raise ValueError('steps: expected comparisons of video predictors')
     return _draw_numbers(
         boards,
@@ -141,7 +139,7 @@ def draw_length(boards: list[dict]) -> Figure:
     Raises:
         ValueError: The comparison is one of predictors, whose clips are all of one length.
     """
-    if common_figures(boards).main != 'J&F':
+    if common_scores(boards).main != 'J&F':
         raise ValueError(
             'length: expected a comparison of segmentation; the clips of predictors are of one length'
         )
@@ -169,7 +167,7 @@ def draw_horizon(boards: list[dict]) -> Figure:
     Raises:
         ValueError: The comparison is one of segmentation.
     """
-    if common_figures(boards).main != 'PSNR':
+    if common_scores(boards).main != 'PSNR':
         raise ValueError('horizon: expected a comparison of video predictors')
     figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
     axes = figure.subplots()
@@ -221,7 +219,7 @@ def _rule_and_number(line, board):
 
 
 def _draw_numbers(boards, label, name_and_number):
-    series, shown, main = {}, panels(boards), common_figures(boards).main
+    series, shown, main = {}, panels(boards), common_scores(boards).main
     for board in boards:
         for line in board['table']:
             name, number = name_and_number(line, board)

@@ -20,8 +20,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import find_latest_checkpoint
 
 from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
-from mmstremn.comparison.figures import FIGURES
-from mmstremn.comparison.rows import compared_metric, file_sha256
+from mmstremn.comparison.row_files import file_sha256
+from mmstremn.comparison.scores import SCORES
+from mmstremn.comparison.setup import compared_metric
 from mmstremn.engine.launch import build_runner
 from mmstremn.engine.progress import ProgressHook
 from mmstremn.utils.atomic import write_json
@@ -119,7 +120,7 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
     missing = trained.get('missing_keys', runner.message_hub.runtime_info['missing_keys'])
     row = job | dict(
         metric=metric,
-        **FIGURES[metric].read(json.loads((folder / 'scores.json').read_text())),
+        **SCORES[metric].read(json.loads((folder / 'scores.json').read_text())),
         **peak_memory(),
         training_seconds=round(trained.get('seconds', 0.0), 1),
         iterations=trained.get('iterations', 0),

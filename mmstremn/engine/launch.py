@@ -19,6 +19,7 @@ from mmstremn.registry import (
     TRANSFORMS,
     find,
 )
+from mmstremn.utils.shipped_files import find_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def load_config(
     """The config with the command line's changes, checked.
 
     Args:
-        path: Of the config.
+        path: Of the config, or the name of one of ours such as ``vos/shipped_stremn.py``.
         cfg_options, work_dir, launcher, local_rank: See :func:`add_common_arguments`.
 
     Raises:
@@ -59,9 +60,7 @@ def load_config(
         KeyError: A ``type`` is not registered; the message names what is.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'config {path}: no such file')
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(find_config(path))
     cfg.merge_from_dict(cfg_options or {})
     cfg.launcher = launcher
     cfg.setdefault('default_scope', SCOPE)

@@ -1,3 +1,12 @@
 from mmstremn.utils.palette import DAVIS_PALETTE, decode_palette_png, encode_palette_png
+from mmstremn.utils.register import register_all_modules
+from mmstremn.utils.shipped_files import find_config, find_weights
 
-__all__ = ['DAVIS_PALETTE', 'decode_palette_png', 'encode_palette_png']
+__all__ = [
+    'DAVIS_PALETTE',
+    'decode_palette_png',
+    'encode_palette_png',
+    'find_config',
+    'find_weights',
+    'register_all_modules',
+]

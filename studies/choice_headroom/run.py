@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
 
-from mmstremn.comparison.rows import file_sha256
+from mmstremn.comparison.row_files import file_sha256
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.models import VOSegmentor
 from mmstremn.structures.video import Video

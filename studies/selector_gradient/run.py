@@ -30,7 +30,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
 
 from mmstremn.apis import init_segmentor
-from mmstremn.comparison.rows import file_sha256
+from mmstremn.comparison.row_files import file_sha256
 from mmstremn.datasets import SampleRequest
 from mmstremn.memory import Entry, FIFOSelector, SlotMemory, SlotState
 from mmstremn.memory.slots.selectors import one_hot_max

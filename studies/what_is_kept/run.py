@@ -22,7 +22,7 @@ try:
     from rich.console import Console
 
     from mmstremn.comparison.leaderboard import Column, rich_table
-    from mmstremn.comparison.rows import file_sha256
+    from mmstremn.comparison.row_files import file_sha256
     from mmstremn.memory.slots.gates import EveryN
     from mmstremn.utils.atomic import write_json
     from mmstremn.visualization import draw_slot_timeline

@@ -14,7 +14,7 @@ from helpers.runs import DATA, ROOT, run_tool
 
 from mmstremn.apis import init_segmentor
 from mmstremn.comparison import compare
-from mmstremn.comparison.rows import file_sha256
+from mmstremn.comparison.row_files import file_sha256
 
 SMALL = str(DATA / 'small_vos.py')
 TOOL = ROOT / 'tools/analysis_tools/compare_memories.py'

@@ -10,8 +10,8 @@ from helpers.runs import ROOT
 from mmengine.config import Config
 
 from mmstremn.comparison.leaderboard import comparison_columns, html, markdown, summarise
+from mmstremn.comparison.memory_file import choose_memories, load_memories
 from mmstremn.comparison.metafiles import read_index
-from mmstremn.comparison.rows import choose, load_memories
 from mmstremn.engine.launch import set_max_iters
 from mmstremn.registry import build
 
@@ -82,8 +82,8 @@ def test_memories_of_the_repository_build():
         'stm',
         'stcn',
     } <= memories.keys()
-    assert choose(memories, ['all']) == memories
-    assert list(choose(memories, ['stm', 'fifo'])) == ['stm', 'fifo']
+    assert choose_memories(memories, ['all']) == memories
+    assert list(choose_memories(memories, ['stm', 'fifo'])) == ['stm', 'fifo']
     for entry in memories.values():
         build(copy.deepcopy(entry), key_channels=8, value_channels=16, decoder_channels=16)
 

@@ -14,7 +14,8 @@ from helpers.runs import ROOT, run_tool
 from mmengine.config import Config
 from PIL import Image
 
-from mmstremn.comparison.rows import load_memories, set_memory
+from mmstremn.comparison.memory_file import load_memories
+from mmstremn.comparison.plan import set_memory
 from mmstremn.datasets import SampleRequest
 from mmstremn.engine.launch import check_types
 from mmstremn.registry import DATASETS, MODELS

@@ -7,8 +7,9 @@ from helpers.runs import ROOT
 from helpers.vos_cases import SquaresVideo, make_batch, make_clip, make_sample, tiny_config, tiny_model
 from mmengine.config import Config
 
+from mmstremn.comparison.memory_file import load_memories
+from mmstremn.comparison.plan import set_memory
 from mmstremn.comparison.plots import split_name
-from mmstremn.comparison.rows import load_memories, set_memory
 from mmstremn.models import TimmBackbone
 from mmstremn.registry import MODELS, build
 from mmstremn.utils.palette import decode_palette_png

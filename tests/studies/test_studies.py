@@ -15,7 +15,8 @@ from scipy.stats import spearmanr
 
 from mmstremn.apis import init_segmentor
 from mmstremn.comparison import plots
-from mmstremn.comparison.rows import load_memories, set_memory
+from mmstremn.comparison.memory_file import load_memories
+from mmstremn.comparison.plan import set_memory
 from mmstremn.evaluation import evaluate_video
 from mmstremn.registry import MODELS, build
 from mmstremn.utils.palette import encode_palette_png

@@ -6,7 +6,7 @@
 Rows start from random weights or the config's ``load_from``, from ``--start``, or are tested as they are with
 ``--checkpoint``. The folder gets ``rows/NAME/seed_K`` with config, log, checkpoint and ``row.json``, and
 after every row ``leaderboard.json``, ``.md`` and ``.html``. Stopped, it goes on where it was with the same
-command. The last call runs a row of ``leaderboard.json`` again and compares the figures.
+command. The last call runs a row of ``leaderboard.json`` again and compares the scores.
 """
 
 import argparse
@@ -20,23 +20,17 @@ try:
     from rich.console import Console
 
     from mmstremn.comparison.compare import RowError, check_row, run_rows
-    from mmstremn.comparison.figures import FIGURES, compared_figures, figures_of
     from mmstremn.comparison.leaderboard import comparison_columns, rich_table, summarise
-    from mmstremn.comparison.rows import (
-        choose,
-        compared_metric,
-        load_base,
-        load_memories,
-        make_setup,
-        plan,
-        read_rows,
-    )
+    from mmstremn.comparison.memory_file import choose_memories, load_memories
+    from mmstremn.comparison.plan import plan
+    from mmstremn.comparison.row_files import read_rows
+    from mmstremn.comparison.scores import SCORES, compared_scores, scores_of
+    from mmstremn.comparison.setup import compared_metric, load_base, make_setup
     from mmstremn.engine.progress import StagedProgress
 except ImportError as error:
     sys.exit(f'The comparison misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
 
-ROOT = Path(__file__).resolve().parents[2]
-MEMORY_FILES = ' or '.join(figures.memory_file for figures in FIGURES.values())
+MEMORY_FILES = ' or '.join(scores.memory_file for scores in SCORES.values())
 # The last digit that the tables show of J and F. On the machine and the versions of the leaderboard nothing
 # differs.
 TOLERANCE = 1e-3
@@ -116,9 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: argparse.Namespace, console: Console) -> int:
     """Run all rows and print the table and what failed."""
     metric, _ = compared_metric(load_base(args.config, args.cfg_options))
-    memories = choose(
-        load_memories(args.memory_file or str(ROOT / FIGURES[metric].memory_file)), args.memories
-    )
+    memories = choose_memories(load_memories(args.memory_file or SCORES[metric].memory_file), args.memories)
     setup = make_setup(
         args.config, args.cfg_options, args.iters, args.start, args.checkpoint, args.allow_missing
     )
@@ -127,7 +119,7 @@ def compare(args: argparse.Namespace, console: Console) -> int:
     failures = run_rows(rows, args.out, StagedProgress(console), args.jobs, threads, args.drop_checkpoints)
     finished = read_rows(args.out)
     if finished:
-        title = f'{args.config}, {figures_of(finished).unit}'
+        title = f'{args.config}, {scores_of(finished).unit}'
         console.print(rich_table(summarise(finished), comparison_columns(finished), title))
         console.print(f'Written to {args.out}: leaderboard.json, .md, .html', highlight=False, soft_wrap=True)
     for failure in failures:
@@ -141,7 +133,7 @@ def check(args: argparse.Namespace, console: Console) -> int:
     committed, again, differences = check_row(
         args.out, args.check_row, args.tolerance, StagedProgress(console), weights
     )
-    for key in compared_figures(committed):
+    for key in compared_scores(committed):
         console.print(f'{key:<4} {committed[key]:.6f} committed, {again[key]:.6f} now', highlight=False)
     for key in ('device', 'versions', 'fingerprint'):
         if committed[key] != again[key]:

@@ -11,7 +11,7 @@ from pathlib import Path
 try:
     from rich.console import Console
 
-    from mmstremn.comparison.leaderboard import index_columns, main_figure, rich_table, write_table
+    from mmstremn.comparison.leaderboard import index_columns, main_score, rich_table, write_table
     from mmstremn.comparison.metafiles import read_index
 except ImportError as error:
     sys.exit(f'The leaderboard misses a package: {error}. Install it with: pip install -e ".[mm,analysis]"')
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'leaderboard: {problem}', file=sys.stderr)
     if problems:
         return 1
-    rows.sort(key=lambda row: (row['task'], row['dataset'], -main_figure(row)))
+    rows.sort(key=lambda row: (row['task'], row['dataset'], -main_score(row)))
     if args.check:
         print(f'{args.index}: {len(rows)} results, each with config, log and checkpoint hash')
     elif args.out:

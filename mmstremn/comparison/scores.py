@@ -1,4 +1,4 @@
-"""What a row of a comparison is measured by: the figures of every metric, and the columns that show them."""
+"""What a row of a comparison is measured by: the scores of every metric, and the columns that show them."""
 
 import statistics
 from collections.abc import Callable
@@ -32,14 +32,14 @@ class Column(NamedTuple):
         )
 
 
-class Figures(NamedTuple):
+class Scores(NamedTuple):
     """What a metric gives to a row.
 
     Attributes:
-        columns: The figures that are compared; a metric may be told to leave some out.
+        columns: The scores that are compared; a metric may be told to leave some out.
         main: The one that decides the order, the highest first.
-        unit: Of the figures, for titles.
-        read: The row's figures in what the metric wrote to its ``out_file``.
+        unit: Of the scores, for titles.
+        read: The row's scores in what the metric wrote to its ``out_file``.
         memory_file: The memories that are compared by default.
     """
 
@@ -50,19 +50,19 @@ class Figures(NamedTuple):
     memory_file: str
 
 
-def read_segmentation(scores: dict) -> dict:
+def read_segmentation(written: dict) -> dict:
     """J, F and J&F, that of every video, and the costs."""
-    metrics, videos = scores['metrics'], scores['videos']
-    figures = {'J': metrics['J-Mean'], 'F': metrics['F-Mean'], 'J&F': metrics['J&F']}
-    return figures | dict(videos={video['name']: video['mean']['J&F'] for video in videos}) | costs(videos)
+    metrics, videos = written['metrics'], written['videos']
+    scores = {'J': metrics['J-Mean'], 'F': metrics['F-Mean'], 'J&F': metrics['J&F']}
+    return scores | dict(videos={video['name']: video['mean']['J&F'] for video in videos}) | costs(videos)
 
 
-def read_prediction(scores: dict) -> dict:
+def read_prediction(written: dict) -> dict:
     """All means, those of every frame of the horizon, the PSNR of every clip, and the costs."""
-    clips = scores['clips']
-    about = dict(protocol=scores['protocol'], per_frame=scores['per_frame'])
+    clips = written['clips']
+    about = dict(protocol=written['protocol'], per_frame=written['per_frame'])
     psnr = {clip['name']: float(np.mean(clip['frames']['PSNR'])) for clip in clips}
-    return scores['metrics'] | about | dict(videos=psnr) | costs(clips)
+    return written['metrics'] | about | dict(videos=psnr) | costs(clips)
 
 
 def costs(videos: list[dict]) -> dict:
@@ -73,15 +73,15 @@ def costs(videos: list[dict]) -> dict:
     )
 
 
-FIGURES = {
-    'DAVISMetric': Figures(
+SCORES = {
+    'DAVISMetric': Scores(
         {'J': Column('J', 100, 1), 'F': Column('F', 100, 1), 'J&F': Column('J&F', 100, 1)},
         main='J&F',
         unit='J and F in percent',
         read=read_segmentation,
         memory_file=str(Path('configs/_base_/memories.py')),
     ),
-    'VideoPredictionMetric': Figures(
+    'VideoPredictionMetric': Scores(
         {
             'PSNR': Column('PSNR', 1, 2),
             'SSIM': Column('SSIM', 1, 4),
@@ -99,12 +99,12 @@ FIGURES = {
 """By the name of the metric's class."""
 
 
-def figures_of(rows: list[dict]) -> Figures:
+def scores_of(rows: list[dict]) -> Scores:
     """Of the metric that made the rows of one comparison; those written before there were several have no
     ``metric``."""
-    return FIGURES[rows[0].get('metric', 'DAVISMetric')]
+    return SCORES[rows[0].get('metric', 'DAVISMetric')]
 
 
-def compared_figures(row: dict) -> dict[str, Column]:
+def compared_scores(row: dict) -> dict[str, Column]:
     """Those that a row has."""
-    return {name: column for name, column in figures_of([row]).columns.items() if name in row}
+    return {name: column for name, column in scores_of([row]).columns.items() if name in row}
