@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: 
 from mmstremn.apis import init_segmentor
 from mmstremn.comparison.row_files import file_sha256
 from mmstremn.datasets import SampleRequest
-from mmstremn.memory import Entry, FIFOSelector, SlotMemory, SlotState
+from mmstremn.memory import FIFOSelector, SlotMemory, SlotState
 from mmstremn.memory.slots.selectors import one_hot_max
 from mmstremn.models.segmentation.clip import stack_masks
 from mmstremn.models.segmentation.given_masks import GivenMasks
@@ -66,25 +66,7 @@ class BranchingFIFO(FIFOSelector):
         return self.choice
 
 
-class BlendingMemory(SlotMemory):
-    """Slots that are written as ``old * (1 - w) + new * w``, as a straight-through choice w allows."""
-
-    def write(self, state: SlotState, entry: Entry) -> SlotState:
-        """As in :class:`SlotMemory`, with another gradient."""
-        choice = self.select(state, entry)
-        new = super().write(dataclasses.replace(state, history=None), entry)
-
-        def blend(old: Tensor, offered: Tensor) -> Tensor:
-            weight = choice[..., :-1].view(*choice.shape[:2], -1, *[1] * (old.dim() - 3))
-            return old * (1 - weight) + offered.unsqueeze(2) * weight
-
-        shrinkage = None if state.shrinkage is None else blend(state.shrinkage, entry.shrinkage)
-        return dataclasses.replace(
-            new, key=blend(state.key, entry.key), value=blend(state.value, entry.value), shrinkage=shrinkage
-        )
-
-
-METHODS = dict(blending=BlendingMemory, history=SlotMemory)
+METHODS = dict(blending='blend', history='history')  # GumbelSelector.gradient
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -203,9 +185,10 @@ def decide(model: VOSegmentor, frames: dict, step: int, horizon: int) -> dict:
     """The true effects of the alternatives at one step, and the gradients of each method, alternative by
     alternative."""
     gradients = {}
-    for name, memory_class in METHODS.items():
+    for name, method in METHODS.items():
         selector = BranchingFIFO(step, train_slots(model.memory) + 1).to(frames['target'].device)
-        memory = memory_class(
+        selector.gradient = method
+        memory = SlotMemory(
             selector.choice.shape[-1] - 1,
             selector,
             model.memory.reader,

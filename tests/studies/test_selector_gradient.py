@@ -9,7 +9,7 @@ from helpers.runs import DATA, ROOT
 from mmengine.config import Config
 
 from mmstremn.apis import init_segmentor
-from mmstremn.memory import DenseReader, EmptyFirst
+from mmstremn.memory import DenseReader, EmptyFirst, SlotMemory
 from mmstremn.memory.slots.gates import KeepFirst
 
 SMALL = DATA / 'small_vos.py'
@@ -69,7 +69,8 @@ def test_blending_is_blending():
     from helpers.memory_cases import make_entry
 
     selector = TOOL['BranchingFIFO'](2, 3)
-    memory = TOOL['BlendingMemory'](2, selector, DenseReader(), [EmptyFirst(), KeepFirst()]).train()
+    selector.gradient = 'blend'
+    memory = SlotMemory(2, selector, DenseReader(), [EmptyFirst(), KeepFirst()]).train()
     state = None
     for index in range(3):
         entry = make_entry(index, batch=3)

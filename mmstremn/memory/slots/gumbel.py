@@ -15,6 +15,7 @@ from mmstremn.memory.state import Entry
 
 SCALARS = 7
 EPSILON = 1e-3
+GRADIENTS = ('history', 'blend')
 
 
 class GumbelSelector(Selector):
@@ -34,13 +35,26 @@ class GumbelSelector(Selector):
         channels: Width of the description.
         temperature: Of Gumbel-Softmax; a hook anneals it. The hard sample follows softmax(logits) at every
             temperature.
+        gradient: How the loss reaches the choices: ``'history'``, what a readout would change with or without
+            a frame (:class:`History`, this library's), or ``'blend'``, the straight-through write
+            ``old * (1 - w) + new * w`` that the paper's introduction suggests. What is written is the same.
+
+    Raises:
+        ValueError: Another ``gradient``.
     """
 
     def __init__(
-        self, key_channels: int = 64, value_channels: int = 256, channels: int = 64, temperature: float = 1.0
+        self,
+        key_channels: int = 64,
+        value_channels: int = 256,
+        channels: int = 64,
+        temperature: float = 1.0,
+        gradient: str = 'history',
     ):
         super().__init__()
-        self.temperature = temperature
+        if gradient not in GRADIENTS:
+            raise ValueError(f'GumbelSelector.gradient must be one of {GRADIENTS}, got {gradient!r}')
+        self.temperature, self.gradient = temperature, gradient
         self.attend = nn.Linear(value_channels, 4, bias=False)
         self.describe_key = nn.Linear(key_channels, channels)
         self.describe_value = nn.Linear(value_channels, channels)

@@ -22,9 +22,12 @@ class Selector(nn.Module):
 
     Attributes:
         needs_relevance: The memory must keep ``SlotState.relevance``.
+        gradient: How the loss reaches its choices, ``'history'`` or ``'blend'`` (see
+            :class:`GumbelSelector`).
     """
 
     needs_relevance = False
+    gradient = 'history'
 
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
         """Scores (B, G, S + 1); the last is that of skipping."""

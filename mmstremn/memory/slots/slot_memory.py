@@ -96,7 +96,7 @@ class SlotMemory(Memory):
         query = query.on(state.grid)
         aligned = state if self.align is None else self.align(state, query)
         readout, share = read_slots(self.reader, aligned, query)
-        if state.history is not None:
+        if state.history is not None and self.selector.gradient == 'history':
             readout = readout + state.history.gradient(self.reader, query)
         return readout, count_usage(state, share)
 
@@ -122,11 +122,15 @@ class SlotMemory(Memory):
             if state.history is None
             else state.history.after(state.step, state.written_at, entry, choice, logits)
         )
+        blends = history is not None and self.selector.gradient == 'blend'
+        slope = choice - choice.detach() if blends else None
         choice = choice.detach()
         if self.fusion is not None:
             state = _fuse(self.fusion, state, choice)
-        write = _write_into_copies if torch.is_grad_enabled() else _write_in_place
-        state = write(state, entry, choice)
+        if torch.is_grad_enabled():
+            state = _write_into_copies(state, entry, choice, slope)
+        else:
+            state = _write_in_place(state, entry, choice)
         state.history = history
         return state
 
@@ -175,8 +179,18 @@ def _bar_skip(logits: Tensor) -> Tensor:
     return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], float('-inf'))], -1)
 
 
-def _write_into_copies(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
-    """A new state, through which gradients reach the entry and what the slots held before."""
+def _write_into_copies(
+    state: SlotState, entry: Entry, choice: Tensor, slope: Tensor | None = None
+) -> SlotState:
+    """A new state, through which gradients reach the entry and what the slots held before.
+
+    Args:
+        state: Before the write.
+        entry: Offered.
+        choice: One-hot (B, G, S + 1).
+        slope: Zeros (B, G, S + 1) with the gradient of the choice w, which then has that of blending,
+            old (1 - w) + new w. None: the choice gets no gradient here.
+    """
     written = choice[..., :-1] > 0.5  # (B, G, S)
 
     def put(old: Tensor | None, new) -> Tensor | None:
@@ -186,11 +200,18 @@ def _write_into_copies(state: SlotState, entry: Entry, choice: Tensor) -> SlotSt
             new = new.unsqueeze(2).to(old.dtype)
         return torch.where(written.view(*written.shape, *[1] * (old.dim() - 3)), new, old)
 
+    def blend(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+        stored = put(old, new)
+        if slope is None or old is None or new is None or stored is None:
+            return stored
+        weight = slope[..., :-1].reshape(*written.shape, *[1] * (old.dim() - 3)).to(old.dtype)
+        return stored + weight * (new.unsqueeze(2).to(old.dtype) - old)
+
     return dataclasses.replace(
         state,
-        key=put(state.key, entry.key),
-        value=put(state.value, entry.value),
-        shrinkage=put(state.shrinkage, entry.shrinkage),
+        key=blend(state.key, entry.key),
+        value=blend(state.value, entry.value),
+        shrinkage=blend(state.shrinkage, entry.shrinkage),
         written_at=put(state.written_at, state.step),
         read_at=put(state.read_at, -1),
         hits=put(state.hits, 0.0),

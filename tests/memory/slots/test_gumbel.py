@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers.memory_cases import KEY, VALUE, generator, make_entry, make_query, run, take
+from helpers.memory_cases import KEY, VALUE, assert_equal_states, generator, make_entry, make_query, run, take
 
 from mmstremn.memory import (
     EmptyFirst,
@@ -353,3 +353,23 @@ def test_the_selector_learns_to_keep_what_is_needed_later():
     assert before < 0.8
     assert after > 0.97
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+
+
+def test_both_gradients_write_the_same_and_reach_the_selector():
+    """``gradient='blend'`` changes what the loss says of a choice, not what is stored."""
+    states, gradients = [], []
+    for gradient in ('history', 'blend'):
+        memory = SlotMemory(2, make_selector(gradient=gradient)).train()
+        entries = [make_entry(index, batch=2, objects=2, prompted=index == 0) for index in range(7)]
+        state, readouts = run(memory, entries, [make_query(i, batch=2) for i in range(7)], seeds=(0, 1))
+        torch.stack(readouts[3:]).square().sum().backward()
+        states.append(state)
+        gradients.append(memory.selector.network[0].weight.grad)
+    assert_equal_states(*states)
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+    assert not torch.allclose(*gradients)
+
+
+def test_another_gradient_is_refused():
+    with pytest.raises(ValueError, match=r"GumbelSelector\.gradient must be one of .*, got 'none'"):
+        make_selector(gradient='none')
