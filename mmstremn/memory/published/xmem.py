@@ -16,6 +16,7 @@ from mmstremn.memory.published.xmem_consolidation import (
     position_similarity,
     potentiate,
 )
+from mmstremn.memory.published.xmem_rules import RULES, LibraryRules
 from mmstremn.memory.readers import MASKED
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -151,7 +152,7 @@ class TwoLevelMemory(Memory):
         compat: str | None = None,
     ):
         super().__init__()
-        if compat not in (None, 'xmem'):
+        if compat not in RULES:
             raise ValueError(f"TwoLevelMemory.compat must be None or 'xmem', got {compat!r}")
         if min_frames < 2:
             raise ValueError(f'TwoLevelMemory.min_frames must be at least 2, got {min_frames}')
@@ -173,7 +174,8 @@ class TwoLevelMemory(Memory):
         self.from_decoded = SensoryCell(decoder_channels, sensory_channels)
         self.from_value = SensoryCell(value_channels, sensory_channels)
         self.compat, self.sensory_channels = compat, sensory_channels
-        self.project = None if compat else nn.Linear(sensory_channels, value_channels, bias=False)
+        self.rules = RULES[compat]
+        self.project = self.rules.projection(sensory_channels, value_channels)
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> TwoLevelState:
         """An empty state; ``seeds`` are not used.
@@ -231,7 +233,7 @@ class TwoLevelMemory(Memory):
             readouts.append(readout)
             usage = drawn if usage is None else usage
         readout = torch.cat(readouts, 1)
-        if self.compat:
+        if self.project is None:
             readout = torch.cat([readout, state.sensory.to(readout.dtype)], -1)
         else:
             readout = (readout + self.project(state.sensory)).to(readout.dtype)
@@ -243,10 +245,8 @@ class TwoLevelMemory(Memory):
         return state.written_at[0, 0]
 
     def wants(self, state: TwoLevelState) -> bool:
-        """In ``compat`` False for the frames that evaluation does not store: the decoder's features of them
-        suffice.
-        """
-        return not self.compat or self.training or self._due(state)
+        """Whether the frame is encoded; in ``compat`` the decoder's features of frames not stored suffice."""
+        return self.rules.encodes_every_frame or self.training or self._due(state)
 
     def pass_over(self, state: TwoLevelState, decoded: Tensor | None = None) -> TwoLevelState:
         """The state after a frame whose entry was not wanted; the sensory state follows ``decoded``."""
@@ -254,7 +254,7 @@ class TwoLevelMemory(Memory):
         return dataclasses.replace(state, sensory=sensory, step=state.step + 1)
 
     def _due(self, state: TwoLevelState) -> bool:
-        regular = state.step - state.stored >= self.every if self.compat else state.step % self.every == 0
+        regular = self.rules.is_regular(state.step, state.stored, self.every)
         return regular or state.step in state.births
 
     def write(self, state: TwoLevelState, entry: Entry) -> TwoLevelState:
@@ -270,7 +270,8 @@ class TwoLevelMemory(Memory):
     def _sense(self, state: TwoLevelState, entry: Entry, due: bool) -> Tensor:
         """The sensory state after an entry."""
         sensory, decoded = state.sensory, entry.extras.get('decoded')
-        if decoded is not None and not (due and self.compat and not self.training):
+        followed = self.training or not due or self.rules.decoder_moves_stored
+        if decoded is not None and followed:
             sensory = self._follow(state, decoded)
         return self.from_value(entry.value, sensory, state.grid) if due or decoded is None else sensory
 
@@ -300,12 +301,12 @@ class TwoLevelMemory(Memory):
         prototypes = dict(
             long_key=pick(key, chosen),
             long_value=potentiate(alike, value, frame, chosen, state.births),
-            long_shrinkage=_averaged(alike, shrinkage) if self.compat else pick(shrinkage, chosen),
+            long_shrinkage=self.rules.shrinkage(alike, shrinkage, chosen),
             long_usage=torch.zeros_like(pick(usage, chosen)),
             long_frame=pick(frame, chosen),
             long_since=torch.full_like(pick(frame, chosen), state.step),
         )
-        state = _forget(state, self.capacity - chosen.shape[1], ties=not self.compat)
+        state = _forget(state, self.capacity - chosen.shape[1], self.rules)
         added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
         kept = {name: _drop(getattr(state, name), newest) for name in WORKING}
         number = state.prototypes + chosen.shape[1]
@@ -350,30 +351,16 @@ def _store(state: TwoLevelState, entry: Entry) -> TwoLevelState:
     return dataclasses.replace(state, frames=state.frames + 1, stored=state.step, **stored)
 
 
-def _forget(state: TwoLevelState, number: int, ties: bool) -> TwoLevelState:
-    """The state with at most ``number`` prototypes: those used most per frame.
-
-    Without ``ties`` none is kept that is used as little as the best one dropped; in a batch as few as in any
-    of its samples.
-    """
+def _forget(state: TwoLevelState, number: int, rules: LibraryRules) -> TwoLevelState:
+    """The state with at most ``number`` prototypes: those used most per frame."""
     if state.prototypes <= number:
         return state
     held = {name: getattr(state, name)[:, :, : state.prototypes] for name in LONG}
     life = state.step - held['long_since']
-    if not ties:
-        rate = (held['long_usage'] / life.clamp(min=1))[:, 0]
-        best_dropped = rate.sort(-1).values[:, state.prototypes - number - 1, None]
-        number = int((rate > best_dropped).sum(-1).min())
+    number = rules.number_kept(held['long_usage'] / life.clamp(min=1), number)
     kept = most_used(held['long_usage'], life, number)
     changes = {name: put(getattr(state, name), 0, pick(tensor, kept)) for name, tensor in held.items()}
     return dataclasses.replace(state, prototypes=number, **changes)
-
-
-def _averaged(similarity: Tensor, shrinkage: Tensor) -> Tensor:
-    """The prototypes' shrinkage (B, 1, K) as the public code has it: softmax(similarity) s over all
-    candidates.
-    """
-    return (similarity.softmax(-1) @ shrinkage.float().transpose(1, 2)).transpose(1, 2).to(shrinkage.dtype)
 
 
 def _drop(tensor: Tensor, newest: int) -> Tensor:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from helpers.memory_cases import POSITIONS, assert_equal_states, make_entry, make_query, run
 
-from mmstremn.memory import DenseReader, DotAffinity, FIFOSelector, GrowingMemory, SlotMemory, TopKReader
+from mmstremn.memory import (
+    DenseReader,
+    DotAffinity,
+    FIFOSelector,
+    GrowingMemory,
+    Query,
+    SlotMemory,
+    TopKReader,
+)
 
 
 def stm(**kwargs):
@@ -85,6 +93,26 @@ def test_capacity_doubles_and_keeps_the_contents():
                 assert torch.equal(state.key[:, :, slot], make_entry(slot).key)
     assert sizes == [1, 2, 4, 4, 8, 8, 8, 8, 16]
     assert (state.written_at[0, 0, 9:] == -1).all()
+
+
+@pytest.mark.parametrize('with_gradients', [False, True])
+def test_a_frame_in_the_temporary_slot_begins_unused(with_gradients):
+    """What the frame before it drew there does not count for it."""
+    memory = stm()
+    with torch.set_grad_enabled(with_gradients):
+        state = memory.init(make_entry())
+        for index in range(4):
+            state = memory.write(state, make_entry(index))
+            slot = state.in_use - 1
+            assert state.written_at[0, 0, slot] == index
+            assert (state.hits[0, 0, slot], state.read_at[0, 0, slot]) == (0, -1)
+            first = state.hits[0, 0, 0].clone()
+            query = Query(make_entry(index).key[:, 0])  # most like the frame just written
+            _, state = memory.read(state, query)
+            assert state.hits[0, 0, slot] > 0
+            assert index == 0 or state.hits[0, 0, 0] > first
+    assert slot == 1
+    assert state.read_at[0, 0, slot] == 4
 
 
 def test_bytes_grow_with_the_video():

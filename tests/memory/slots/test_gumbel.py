@@ -209,14 +209,74 @@ def test_the_order_of_the_slots_does_not_matter():
     assert logits[0, 0].unique().numel() == 5
 
 
-def test_the_new_frame_does_not_count_as_its_own_neighbour():
-    """A slot that is a copy of the new frame is told apart from one that is not."""
-    memory = make_memory(3).eval()
-    state = filled_state(memory)
-    entry = make_entry(9)
-    different = memory.selector(state, entry)
-    state.key[:, :, 1], state.value[:, :, 1] = entry.key, entry.value
-    assert (memory.selector(state, entry) - different).abs().amax(-1) > 1e-3
+# What the network sees, against its definition written out in loops.
+
+STEP = 8
+WRITTEN, READ, HITS = [2, -1, 5, 6], [7, -1, -1, 6], [3.0, 0.0, 0.25, 1.5]
+
+
+def seen_by_the_network(selector, copied=False):
+    """The state (of 4 slots, the second empty), the entry, and the network's input (5, 4 C + 7) for them.
+
+    Args:
+        copied: Slot 2 holds what the entry shows.
+    """
+    state = SlotState.empty(make_entry(), 4)
+    for slot, step in enumerate(WRITTEN):
+        if step >= 0:
+            held = make_entry(9 if copied and slot == 2 else step)
+            state.key[:, :, slot], state.value[:, :, slot] = held.key, held.value
+    state.written_at[0, 0], state.read_at[0, 0] = torch.tensor(WRITTEN), torch.tensor(READ)
+    state.hits[0, 0], state.step = torch.tensor(HITS), STEP
+    inputs, entry = [], make_entry(9)
+    handle = selector.network.register_forward_hook(lambda module, args, output: inputs.append(args[0]))
+    with torch.no_grad():
+        selector(state, entry)
+    handle.remove()
+    return state, entry, inputs[0][0, 0]
+
+
+def described(selector, key, value):
+    """The description (C,) of keys (P, Ck) and values (P, Cv), and how much of the object they show."""
+    weight = selector.attend(value).relu().mean(-1)
+    key, value = (
+        sum(w * row for w, row in zip(weight, rows, strict=True)) / len(weight) for rows in (key, value)
+    )
+    key, value = key / (weight.mean() + 1e-3), value / (weight.mean() + 1e-3)
+    return selector.norm(selector.describe_key(key) + selector.describe_value(value)), weight.mean()
+
+
+def cosine(one, other):
+    return float(one @ other / (one.norm() * other.norm()))
+
+
+@pytest.mark.parametrize('copied', [False, True])
+def test_what_the_network_sees(copied):
+    """Descriptions beside the new frame's; likeness, nearest other, age, time unused, usage, share shown."""
+    selector = make_selector().eval()
+    state, entry, seen = seen_by_the_network(selector, copied)
+    filled = [slot for slot, step in enumerate(WRITTEN) if step >= 0]
+    with torch.no_grad():
+        of = {slot: described(selector, state.key[0, 0, slot], state.value[0, 0, slot]) for slot in filled}
+        of[4] = described(selector, entry.key[0, 0], entry.value[0, 0])
+    new, mean = of[4][0], sum(text for text, _ in of.values()) / len(of)
+    for index in (*filled, 4):
+        text, shown = of[index]
+        features = torch.cat([text, text * new, text - mean, new])
+        torch.testing.assert_close(seen[index, :-7], features, rtol=1e-4, atol=1e-5)
+        nearest = max(cosine(text, other) for place, (other, _) in of.items() if place != index)
+        expected = [1.0, nearest, 0, 0, 0, math.log1p(shown), 1]
+        if index < 4:
+            pairs = zip(state.key[0, 0, index], entry.key[0, 0], strict=True)
+            expected[0] = sum(cosine(*pair) for pair in pairs) / len(entry.key[0, 0])
+            age, unused = STEP - WRITTEN[index], STEP - max(WRITTEN[index], READ[index])
+            usage = HITS[index] * len(filled) / age  # of the frames since, in even shares
+            expected[2:] = [age / 6, unused / 6, math.log1p(usage), math.log1p(shown), 0]
+        torch.testing.assert_close(seen[index, -7:], torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    if copied:
+        assert seen[4, -6] > 1 - 1e-5  # the new frame's nearest other is the copy of it
+    else:
+        assert seen[4, -6] < 0.99  # and without one it is not itself
 
 
 def test_empty_slots_give_finite_moderate_gradients():
