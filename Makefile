@@ -26,6 +26,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/site

@@ -25,7 +25,7 @@ CONVERSION = ['pycocotools']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
 # What the linters and the campaigns of tests need.
-CHECKS = ['hypothesis', 'import-linter']
+CHECKS = ['hypothesis', 'import-linter', 'mypy']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,
