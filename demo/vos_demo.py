@@ -30,7 +30,8 @@ from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG, WEIGHTS = ROOT / 'configs/vos/shipped_stremn.py', ROOT / 'weights/stremn_r18.safetensors'
+CONFIG = ROOT / 'configs/vos/absence_head.py'
+WEIGHTS = ROOT / 'weights/stremn_r18_presence.safetensors'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

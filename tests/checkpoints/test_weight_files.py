@@ -125,9 +125,20 @@ def test_what_cannot_be_published(checkpoint, tmp_path, model):
         publish(tmp_path / 'none.pth', tmp_path / 'none.safetensors')
 
 
-def test_the_shipped_weights_fit_their_config_and_size():
-    path = ROOT / 'weights/stremn_r18.safetensors'
+@pytest.mark.parametrize(
+    'config, file', [('shipped_stremn', 'stremn_r18'), ('absence_head', 'stremn_r18_presence')]
+)
+def test_the_shipped_weights_fit_their_config_and_size(config, file):
+    path = ROOT / f'weights/{file}.safetensors'
     assert path.stat().st_size <= 16e6
-    model = init_segmentor(ROOT / 'configs/vos/shipped_stremn.py', path, 'cpu')
+    model = init_segmentor(ROOT / f'configs/vos/{config}.py', path, 'cpu')
     assert model.value_encoder.value_channels == 256
-    assert Config.fromfile(ROOT / 'configs/vos/shipped_stremn.py').model.backbone.model_name == 'resnet18'
+    assert Config.fromfile(ROOT / f'configs/vos/{config}.py').model.backbone.model_name == 'resnet18'
+
+
+def test_the_weights_with_a_presence_head_are_the_others_and_the_head():
+    plain, more = (
+        load_file(ROOT / f'weights/{file}.safetensors') for file in ('stremn_r18', 'stremn_r18_presence')
+    )
+    assert all(torch.equal(more[name], tensor) for name, tensor in plain.items())
+    assert {name.partition('.')[0] for name in more.keys() - plain.keys()} == {'presence'}
