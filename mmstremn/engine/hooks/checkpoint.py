@@ -16,6 +16,7 @@ from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.engine.random_state import get_random_state, preserved_random_state, set_random_state
 from mmstremn.registry import HOOKS
 from mmstremn.utils.atomic import remove_partial_files, write_atomically
+from mmstremn.utils.lock import hold_folder
 
 
 @HOOKS.register_module()
@@ -24,7 +25,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Files are written next to their place, flushed and renamed; an old checkpoint goes only when the new one
     and the ``last_checkpoint`` file that names it are in place. A checkpoint also holds the random state of
-    every rank and the seed of the sampler, so a resumed run draws the numbers of the uninterrupted one.
+    every rank and the seed of the sampler, so a resumed run draws the numbers of the uninterrupted one. The
+    work folder is held while the process lives: a second run in it is refused.
 
     Args:
         **kwargs: As for ``CheckpointHook``. ``backend_args`` default to the atomic local backend.
@@ -42,6 +44,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
         super().before_train(runner)
         if is_main_process():
+            hold_folder(runner.work_dir)
             remove_partial_files(runner.work_dir)
             if osp.isdir(self.out_dir):
                 remove_partial_files(self.out_dir)
