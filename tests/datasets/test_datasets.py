@@ -149,8 +149,29 @@ def test_clip_whose_first_frame_is_empty_is_reversed_or_drawn_again(tmp_path):
 
 def test_clip_without_objects_ends_in_an_error_that_names_the_video(tmp_path):
     add_sequence(tmp_path, 'void', [np.full(SIZE, VOID, np.uint8)] * 3)
-    with pytest.raises(ValueError, match=r"video 'void'.*none shows an object of 64 pixels"):
+    with pytest.raises(
+        ValueError, match=r"video 'void'.*none shows an object of 1 pixels or more .*: set min_object_area"
+    ):
         DAVISDataset(tmp_path, split='val')[0]
+
+
+def test_small_objects_are_taken_and_named_once(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmstremn.datasets.vos.base.print_log', lambda line, **_: lines.append(line))
+    small = np.zeros(SIZE, np.uint8)
+    small[8:12, 8:12] = 3
+    add_sequence(tmp_path, 'small', [small] * 3)
+    add_sequence(tmp_path, 'void', [np.full(SIZE, VOID, np.uint8)] * 3)
+    add_sequence(tmp_path, 'large', [draw_ids(i) for i in range(3)])
+    dataset = DAVISDataset(tmp_path, split='val')
+    for seed in range(3):
+        names = [dataset[SampleRequest(i, seed)]['data_samples'].video_name for i in range(3)]
+        assert names == ['small', 'large', 'large']
+    assert equal_items(dataset[SampleRequest(0, 1)], DAVISDataset(tmp_path, split='val')[SampleRequest(0, 1)])
+    assert "video 'small': 10 clips in a row show no object of min_object_area=64" in lines[0]
+    assert 'objects of 16 pixels are taken' in lines[0] and 'so far: 1 of 3' in lines[0]
+    assert "video 'void'" in lines[1] and 'the next video is taken. Such videos so far: 1' in lines[1]
+    assert len([line for line in lines if 'void' in line]) == 1
 
 
 # DAVIS

@@ -16,7 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.annotation_files import add_frames, add_labelme, annotation, coco, save_json, shape
+from helpers.annotation_files import (
+    add_frames,
+    add_labelme,
+    annotation,
+    coco,
+    save_cvat,
+    save_json,
+    save_mots,
+    shape,
+)
 from helpers.davis_tree import add_sequence, draw_frame, draw_ids, save_ids
 from helpers.runs import ROOT
 from helpers.shared_python import served
@@ -82,6 +91,8 @@ def add_data(folder: Path) -> None:
         add_labelme(frames, index, [shape(index, 1), shape(index, 2)])
         save_ids(folder / f'masks/{index}.png', draw_ids(index, (1, 2)))
     save_json(folder / 'annotations.json', coco([annotation(index, k) for index in (0, 6) for k in (1, 2)]))
+    save_cvat(folder / 'annotations.xml', (0, 6))
+    save_mots(folder / 'instances', (0, 6))
 
 
 @pytest.fixture(scope='session')

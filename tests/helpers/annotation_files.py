@@ -69,3 +69,25 @@ def save_json(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
     return path
+
+
+def save_cvat(path, places, ids=(1, 2)):
+    """CVAT for video: a track of polygons for each object."""
+    tracks = []
+    for k in ids:
+        shapes = []
+        for index in places:
+            points = ';'.join(f'{x},{y}' for x, y in corners(index, k))
+            shapes.append(
+                f'<polygon frame="{index}" keyframe="1" outside="0" points="{points}" z_order="0"/>'
+            )
+        tracks.append(f'<track id="{k}" label="{NAMES[k]}">{"".join(shapes)}</track>')
+    path.write_text(f'<annotations><meta/>{"".join(tracks)}</annotations>')
+
+
+def save_mots(folder, places, ids=(1, 2)):
+    """MOTS: a 16-bit PNG a frame; objects are pedestrians."""
+    folder.mkdir(parents=True)
+    for index in places:
+        mask = draw_ids(index, ids).astype(np.uint16)
+        Image.fromarray(np.where(mask > 0, 2000 + mask, 0).astype(np.uint16)).save(folder / f'{index}.png')

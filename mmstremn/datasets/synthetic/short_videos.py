@@ -106,7 +106,7 @@ class SyntheticVOSDataset(VOSDataset):
         """
         for step in range(SCENE_TRIES):
             try:
-                return super().train_item(request._replace(seed=request.seed + step))
+                return self.draw_clip(request._replace(seed=request.seed + step), take_smaller=False)
             except ValueError:
                 if step == SCENE_TRIES - 1:
                     raise

@@ -1,10 +1,12 @@
 """Training clips and whole test videos out of any collection of videos with masks."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 from torchvision import tv_tensors
 
 from mmstremn.datasets.samplers import SampleRequest
@@ -16,6 +18,8 @@ from mmstremn.structures.video import VOID, Video, mask_ids
 from mmstremn.utils.seeding import seeded
 
 TRIES = 30  # a crop misses a small object at a border one time in three; that must not end a long training
+STRICT_TRIES = 10  # after them smaller objects are taken too
+VIDEO_TRIES = 20  # videos in a row of which no clip shows an object
 
 
 class NoObjectError(ValueError):
@@ -28,7 +32,9 @@ class VOSDataset(BaseDataset):
 
     Training (``dataset[request]``): frames are drawn, decoded and given to the pipeline as ``dict(frames,
     masks, ...)``; its last step, ``PackClip`` (added where it is missing), chooses the objects. Everything
-    random is a function of ``request.seed``. A clip whose first frame shows no object is drawn again.
+    random is a function of ``request.seed``. A clip whose first frame shows no object is drawn again. Where
+    ten clips show none of ``min_object_area`` pixels smaller ones are taken, and a video of which no clip
+    shows any is left out for the next one; the log names and counts both.
 
     Testing (``dataset[index]``): the video itself, as ``inputs``; frames are decoded when the model asks for
     them.
@@ -42,7 +48,7 @@ class VOSDataset(BaseDataset):
         pipeline: Steps from ``results`` to ``results`` (configs or callables).
         test_mode: Whole videos instead of clips.
         reverse_prob: How often a clip runs backwards. It also does where only its last frame shows an object.
-        min_object_area: Pixels that an object needs in the first frame of the transformed clip.
+        min_object_area: Pixels that an object needs in the first frame of the transformed clip, if any has.
         void_before_first: Before the first frame in which an object of the clip is labelled, background is
             void: the object may be there all the same.
         foreign_shots: Shots of the data set's other videos are put between those of each test video:
@@ -75,6 +81,8 @@ class VOSDataset(BaseDataset):
         self.frame_step = frame_step
         self.void_before_first = void_before_first
         self.foreign_shots = foreign_shots
+        self.small: set[str] = set()
+        self.passed_over: set[str] = set()
         steps = [build(step, TRANSFORMS) for step in pipeline]
         if not (steps and isinstance(steps[-1], PackClip)):
             steps.append(PackClip())
@@ -109,24 +117,60 @@ class VOSDataset(BaseDataset):
 
     def train_item(self, request: SampleRequest) -> dict:
         """``dict(inputs=(T, 3, H, W) uint8, data_samples=sample with masks (T, H, W) uint8)``."""
+        for attempt in range(min(len(self), VIDEO_TRIES)):
+            try:
+                return self.draw_clip(request._replace(index=(request.index + attempt) % len(self)))
+            except NoObjectError as error:
+                last = error
+                self._pass_over(error)
+        raise last
+
+    def draw_clip(self, request: SampleRequest, take_smaller: bool = True) -> dict:
+        """An item of the one video that a request asks for.
+
+        Raises:
+            NoObjectError: No clip shows an object (of ``min_object_area`` pixels, unless ``take_smaller``).
+        """
         video = self.get_video(request)
         with seeded(request.seed):
-            for _ in range(TRIES):
-                item = self._draw_item(video, request)
+            for attempt in range(TRIES):
+                least = self.min_object_area >> (max(0, attempt + 1 - STRICT_TRIES) if take_smaller else 0)
+                item = self._draw_item(video, request, max(1, least))
                 if item is not None:
+                    if attempt >= STRICT_TRIES and take_smaller:
+                        self._warn_small(video, max(1, least))
                     return item
         raise NoObjectError(
             f"video '{video.name}': {TRIES} clips drawn and transformed, none shows an object of "
-            f'{self.min_object_area} pixels or more in its first frame (sample seed {request.seed})'
+            f'{1 if take_smaller else self.min_object_area} pixels or more in its first frame (sample seed '
+            f'{request.seed}): set min_object_area, short_side or the pipeline for such objects'
         )
+
+    def _warn_small(self, video: Video, least: int) -> None:
+        if video.name not in self.small:
+            self.small.add(video.name)
+            self._warn(
+                f"video '{video.name}': {STRICT_TRIES} clips in a row show no object of min_object_area="
+                f'{self.min_object_area} pixels, objects of {least} pixels are taken; lower min_object_area '
+                f'or raise short_side. Such videos so far: {len(self.small)} of {len(self)}'
+            )
+
+    def _pass_over(self, error: NoObjectError) -> None:
+        reason = str(error).partition(' (sample seed')[0]  # once a video, whatever was drawn
+        if reason not in self.passed_over:
+            self.passed_over.add(reason)
+            self._warn(f'{reason}; the next video is taken. Such videos so far: {len(self.passed_over)}')
+
+    def _warn(self, message: str) -> None:
+        print_log(f'{type(self).__name__}: {message}', logger='current', level=logging.WARNING)
 
     def first_frames(self, video: Video) -> dict[int, int]:
         """The frame in which each object of a video is labelled for the first time (decodes all of its
         masks)."""
         return {k: index for index, mask in video.prompts.items() for k in mask_ids(mask) - {0, VOID}}
 
-    def _draw_item(self, video: Video, request: SampleRequest) -> dict | None:
-        return self.pipeline(self._load_clip(video, request))
+    def _draw_item(self, video: Video, request: SampleRequest, least_area: int) -> dict | None:
+        return self.pipeline(self._load_clip(video, request) | dict(min_object_area=least_area))
 
     def _load_clip(self, video: Video, request: SampleRequest) -> dict:
         if not video.annotated:
@@ -147,7 +191,6 @@ class VOSDataset(BaseDataset):
             frame_indices=indices,
             sample_seed=request.seed,
             max_objects=self.max_objects,
-            min_object_area=self.min_object_area,
             first_frames=self.first_frames(video) if self.void_before_first else {},
         )
 

@@ -121,21 +121,22 @@ class StaticClipDataset(VOSDataset):
         """See ``VOSDataset``; a photograph whose object no clip shows is one that cannot be used."""
         for attempt in range(TRIES):
             try:
-                return super().train_item(request._replace(index=(request.index + attempt) % len(self)))
+                place = (request.index + attempt) % len(self)
+                return self.draw_clip(request._replace(index=place), take_smaller=False)
             except NoObjectError as error:
                 if self.on_corrupt == 'raise':
                     raise
                 self._skip(str(error).partition(' (sample seed')[0])  # once a photograph, whatever was drawn
         raise ValueError(f'{TRIES} pairs in a row cannot be used; the last: {self.skipped[-1]}')
 
-    def _draw_item(self, video: Video, request: SampleRequest) -> dict | None:
+    def _draw_item(self, video: Video, request: SampleRequest, least_area: int) -> dict | None:
         *steps, pack = self.pipeline.transforms
         clip = self._run(steps, video, request)
         for _ in range(np.random.randint(self.max_objects)):
             index, seed = np.random.randint(len(self)), np.random.randint(2**31)
             other = self.get_video(SampleRequest(index, seed))
             clip = paste(clip, self._run(steps, other, request))
-        return pack(clip)
+        return pack(clip | dict(min_object_area=least_area))
 
     def _run(self, steps: Sequence, video: Video, request: SampleRequest) -> dict:
         """The clip after ``steps``; one view goes through those that are the same for all."""
