@@ -6,7 +6,6 @@ The process writes a byte to its output after every iteration; all else goes to 
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from mmstremn.comparison.setup import compared_metric
 from mmstremn.engine.launch import build_runner
 from mmstremn.engine.progress import ProgressHook
 from mmstremn.utils.atomic import write_json
+from mmstremn.utils.timing import peak_resident_bytes
 
 PACKAGES = ('mmstremn', 'torch', 'torchvision', 'timm', 'mmengine', 'numpy')
 
@@ -138,22 +138,12 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
 
 
 def peak_memory() -> dict:
-    """MiB allocated on the GPU, or held by this process.
-
-    Linux hands ``ru_maxrss`` down from the process that started this one, so there the kernel's own figure is
-    read.
-    """
+    """MiB allocated on the GPU, or held by this process."""
     if torch.cuda.is_available():
-        return dict(
-            peak_memory_mib=round(torch.cuda.max_memory_allocated() / 2**20, 1),
-            peak_memory_of='GPU, in testing',
-        )
-    status = Path('/proc/self/status')
-    if status.is_file():
-        kib = int(status.read_text().split('VmHWM:')[1].split()[0])
+        of, peak = 'GPU', torch.cuda.max_memory_allocated()
     else:
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == 'darwin' else 1)
-    return dict(peak_memory_mib=round(kib / 1024, 1), peak_memory_of='process, in testing')
+        of, peak = 'process', peak_resident_bytes()
+    return dict(peak_memory_mib=round(peak / 2**20, 1), peak_memory_of=f'{of}, in testing')
 
 
 PHASES = {'train': train, 'test': test}

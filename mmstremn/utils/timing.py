@@ -3,11 +3,13 @@
 import argparse
 import json
 import platform
+import resource
 import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import mmengine
 import numpy as np
@@ -51,6 +53,18 @@ def time_alternately(
 def median_ratio(times: list[float], others: list[float]) -> float:
     """The median over the turns of one time to the other."""
     return statistics.median(one / other for one, other in zip(times, others, strict=True))
+
+
+def peak_resident_bytes() -> int:
+    """The most that this process ever held.
+
+    Linux hands ``ru_maxrss`` down from the process that started this one, so there the kernel's own number is
+    read.
+    """
+    status = Path('/proc/self/status')
+    if status.is_file():
+        return 1024 * int(status.read_text().split('VmHWM:')[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 def command_line(tool: str, argv: list[str] | None) -> str:

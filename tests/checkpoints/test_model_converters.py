@@ -22,7 +22,7 @@ from safetensors import safe_open
 
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.checkpoints.convert import build_model, convert, read_public_weights
-from mmstremn.checkpoints.public_models import CONFIGS, PUBLIC, run
+from mmstremn.checkpoints.public_models import PUBLIC, run
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.memory import Entry, Query, TwoLevelMemory
 from mmstremn.models import VOSDataPreprocessor, VOSStream
@@ -31,6 +31,7 @@ from mmstremn.models.segmentation.decoders import Segmentation
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.registry import MODELS
 from mmstremn.structures import VOSDataSample
+from mmstremn.utils import find_config
 
 NAMES = sorted(PUBLIC)
 SIZE = (75, 101)  # neither is a multiple of 16, and both margins are odd
@@ -102,7 +103,7 @@ REFERENCE = dict(
 @functools.cache
 def converted(name):
     """The model of the official config with converted weights. Do not change it."""
-    cfg = Config.fromfile(CONFIGS / f'{name}_official.py').model
+    cfg = Config.fromfile(find_config(f'vos/{name}_official.py')).model
     if name == 'xmem':
         cfg.memory.update(SMALL_MEMORY)
     model = MODELS.build(cfg)
@@ -129,7 +130,7 @@ def test_predictions_equal_the_official_code(name):
 
 def test_padding_changes_the_predictions():
     """A control: the reference numbers tell the official padding from ours."""
-    cfg = Config.fromfile(CONFIGS / 'stm_official.py').model
+    cfg = Config.fromfile(find_config('vos/stm_official.py')).model
     cfg.data_preprocessor.padding = 'centre'
     model = MODELS.build(cfg).eval()
     model.load_state_dict(converted('stm').state_dict())
@@ -234,7 +235,7 @@ def test_the_tool_writes_a_checkpoint_that_loads(file, tmp_path):
     )
     assert '405 tensors of STCN became 390 of stcn_official.py' in done.stdout
     assert re.search(r'stcn.pth: SHA-256 [0-9a-f]{64}', done.stdout)
-    loaded = init_segmentor(CONFIGS / 'stcn_official.py', target, 'cpu').state_dict()
+    loaded = init_segmentor('vos/stcn_official.py', target, 'cpu').state_dict()
     for key, value in converted('stcn').state_dict().items():
         torch.testing.assert_close(loaded[key], value, rtol=0, atol=0)
     meta = torch.load(target, weights_only=True)['meta']

@@ -17,7 +17,7 @@ from mmstremn.comparison import compare, plots
 from mmstremn.comparison.leaderboard import (
     comparison_columns,
     index_columns,
-    main_figure,
+    main_score,
     markdown,
     summarise,
 )
@@ -242,5 +242,5 @@ def test_sampling_and_one_cycle_become_shorter_with_the_training():
 def test_index_shows_the_figures_there_are(capsys):
     lines = [dict(model='a', dataset='D', PSNR=21.0), dict(model='b', dataset='D', PSNR=22.0)]
     assert [key for key in index_columns(lines) if key in ('J', 'F', 'J&F', 'PSNR', 'SSIM')] == ['PSNR']
-    assert [main_figure(line) for line in (*lines, dict(model='c'))] == [21, 22, 0]
+    assert [main_score(line) for line in (*lines, dict(model='c'))] == [21, 22, 0]
     assert show(['--check']) == 0

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from helpers.runs import DATA, ROOT, run_tool
-from mmengine.config import Config
 from PIL import Image
 
 from mmstremn.apis import init_segmentor
@@ -285,71 +284,3 @@ def test_baseline_tool_gives_the_figures_of_the_demo(demo, tmp_path):
     )
     assert metrics == results(demo[0])['copy_first_mask']
     assert len(json.loads((tmp_path / 'a/b.json').read_text())['videos']) == 3
-
-
-@pytest.fixture(scope='module')
-def benchmark():
-    return load('tools/analysis_tools/benchmark.py')
-
-
-def test_benchmark_measures_fixed_and_growing_memories(benchmark, tmp_path, capsys):
-    sizes = [
-        '--frames',
-        '6',
-        '18',
-        '--size',
-        '48',
-        '64',
-        '--window',
-        '3',
-        '--turns',
-        '2',
-        '--device',
-        'cpu',
-        '--objects',
-        '2',
-    ]
-    file = tmp_path / 'benchmark.json'
-    argv = [str(SMALL), *sizes, '--memories', 'config', 'GrowingMemory', '--out', str(file)]
-    assert benchmark['main'](argv) == 0
-    saved = json.loads(file.read_text())
-    fixed, growing = saved['results']['config'], saved['results']['GrowingMemory']
-    assert (fixed['fixed'], fixed['bytes_ratio']) == (True, 1.0)
-    assert not growing['fixed'] and growing['bytes_ratio'] > 1.5
-    assert [mark['frame'] for mark in fixed['marks']] == [6, 18]
-    assert all(mark['ms_per_frame'] > 0 and mark['peak_memory_bytes'] > 1e6 for mark in fixed['marks'])
-    assert saved['command'].endswith(f'--out {file}')
-    assert 'GrowingMemory' in capsys.readouterr().out
-
-
-def test_benchmark_builds_the_memory_it_names(benchmark):
-    for name in benchmark['SELECTOR_NAMES']:
-        memory = init_segmentor(benchmark['with_memory'](Config.fromfile(SMALL), name), device='cpu').memory
-        assert (type(memory.selector).__name__, memory.num_slots) == (name, 3)
-
-
-def test_benchmark_check_names_what_grew(benchmark):
-    results = {
-        'good': dict(fixed=True, bytes_ratio=1.0, time_ratio=1.09),
-        'growing': dict(fixed=False, bytes_ratio=9.0, time_ratio=9.0),
-        'large': dict(fixed=True, bytes_ratio=1.03, time_ratio=1.0),
-        'slow': dict(fixed=True, bytes_ratio=1.0, time_ratio=1.11),
-    }
-    lines = benchmark['grown'](results)
-    assert ['large: bytes' in lines[0], 'slow: time' in lines[1]] == [True, True]
-    assert len(lines) == 2
-
-
-@pytest.mark.parametrize(
-    'argv, message',
-    [
-        (['--frames', '50', '20'], 'expected ascending numbers above --window'),
-        (['--frames', '5', '20'], 'expected ascending numbers above --window'),
-        (['--objects', '255'], '--objects: expected 1..254'),
-        (['--checkpoint', 'a.pth', '--all-selectors'], "--checkpoint fits the config's own memory only"),
-    ],
-)
-def test_benchmark_refuses_bad_arguments(benchmark, capsys, argv, message):
-    with pytest.raises(SystemExit):
-        benchmark['main']([str(SMALL), *argv])
-    assert message in capsys.readouterr().err

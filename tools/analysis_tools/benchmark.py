@@ -1,255 +1,55 @@
-"""Speed and size of a memory as the video grows: ``python tools/analysis_tools/benchmark.py CONFIG --frames
-50 2000``.
+"""Benchmarks: ``python tools/analysis_tools/benchmark.py KIND ...``.
 
-A stream of random frames runs to the last mark. Shortly before every mark it is forked, and the forks are
-timed in turns afterwards, a few frames of one, the same number of the next, in changing order: whatever else
-the machine does meets all marks alike. Reported are the medians over the turns; a ratio is the median over
-turns of last mark to first.
-
-With ``--all-selectors --check`` all slot memories are measured, with ``--all-memories --check`` all others
-too, and the exit code is 1 where the last mark of a bounded one exceeds the first by more than 2 % in bytes
-or 10 % in time.
+``growth``: speed and size of a memory as the video grows; ``objects``: time a frame against the number of
+objects; ``read``: a read beside bare attention; ``training``: steps on loaded data against cached batches;
+``prediction``: training steps and rollouts of video predictors. What is compared is timed in turns, in
+changing order, so that whatever else the machine does meets all of it alike. With ``--check`` the exit code
+is 1 where a bound is exceeded.
 """
 
 import argparse
-import copy
-import resource
-import statistics
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from mmstremn.apis import init_segmentor
-from mmstremn.engine.progress import StagedProgress
-from mmstremn.memory import MEMORIES, SELECTORS
-from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.timing import (
-    command_line,
-    describe_device,
-    elapsed,
-    median_ratio,
-    save_figures,
-    start_clock,
-)
+sys.path.insert(0, str(Path(__file__).parent))  # tools are no package
 
-SELECTOR_NAMES = [cls.__name__ for cls in SELECTORS]
-MEMORY_NAMES = [cls.__name__ for cls in MEMORIES]
-MAX_BYTES_RATIO, MAX_TIME_RATIO = 1.02, 1.10
-OWN = 'config'
+from benchmarks import growth, objects, prediction, read, training
+
+from mmstremn.utils.timing import command_line, save_figures
+
+KINDS = dict(growth=growth, objects=objects, read=read, training=training, prediction=prediction)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Speed and size of a memory as the video grows')
-    parser.add_argument('config', help='config file of a VOSegmentor')
-    parser.add_argument('--checkpoint', help="weights for the config's own memory (default: random weights)")
-    parser.add_argument(
-        '--frames', type=int, nargs='+', default=[50, 2000], metavar='N', help='marks, ascending'
-    )
-    parser.add_argument(
-        '--size', type=int, nargs=2, default=[240, 427], metavar=('H', 'W'), help='of the frames'
-    )
-    parser.add_argument('--objects', type=int, default=1, metavar='O')
-    parser.add_argument(
-        '--memories',
-        nargs='+',
-        default=[OWN],
-        choices=[OWN, *SELECTOR_NAMES, *MEMORY_NAMES],
-        metavar='NAME',
-        help=f"'{OWN}' (default), the config's slots with another selector "
-        f'({", ".join(SELECTOR_NAMES)}), or another '
-        f'memory ({", ".join(MEMORY_NAMES)})',
-    )
-    parser.add_argument('--all-selectors', action='store_true', help='all selectors instead of --memories')
-    parser.add_argument(
-        '--all-memories', action='store_true', help='all selectors and memories instead of --memories'
-    )
-    parser.add_argument(
-        '--window', type=int, default=5, help='frames of a turn (STM and STCN store every 5th)'
-    )
-    parser.add_argument('--turns', type=int, default=40, help='timed turns of every mark')
-    parser.add_argument(
-        '--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down'
-    )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser = argparse.ArgumentParser(description='Benchmarks of memories and models')
+    kinds = parser.add_subparsers(dest='kind', required=True, metavar='KIND')
+    parsers = {}
+    for name, kind in KINDS.items():
+        title = kind.__doc__.partition('\n')[0].rstrip('.')
+        parsers[name] = kinds.add_parser(name, help=title, description=title)
+        kind.add_arguments(parsers[name])
     args = parser.parse_args(argv)
     args.command = command_line('tools/analysis_tools/benchmark.py', argv)
-    if args.all_memories:
-        args.memories = SELECTOR_NAMES + MEMORY_NAMES
-    elif args.all_selectors:
-        args.memories = SELECTOR_NAMES
-    if args.frames != sorted(set(args.frames)) or args.frames[0] <= args.window:
-        parser.error(
-            f'--frames: expected ascending numbers above --window ({args.window}), got {args.frames}'
-        )
-    if not 1 <= args.objects <= min(254, args.size[1]):
-        parser.error(f'--objects: expected 1..{min(254, args.size[1])}, got {args.objects}')
-    if args.checkpoint and args.memories != [OWN]:
-        parser.error(
-            "--checkpoint fits the config's own memory only: leave the options that choose memories out"
-        )
+    try:
+        KINDS[args.kind].check_arguments(args)
+    except (FileNotFoundError, ValueError) as error:
+        parsers[args.kind].error(str(error))
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     args = parse_args(argv)
-    if not Path(args.config).is_file():
-        sys.exit(f'benchmark: config {args.config}: no such file')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    console, results = Console(file=sys.stdout), {}
-    progress = StagedProgress(console)
-    per_memory = args.frames[-1] + (args.turns + 1) * args.window * len(args.frames)
-    with progress.running(per_memory * len(args.memories)):
-        for name in args.memories:
-            torch.manual_seed(args.seed)
-            model = init_segmentor(with_memory(cfg, name), args.checkpoint, args.device)
-            with progress.stage(name) as report:
-                results[name] = measure(model, args, report)
-    device = describe_device(next(model.parameters()).device)
-    console.print(result_table(results, args, device))
-    options = ('command', 'config', 'checkpoint', 'size', 'objects', 'window', 'turns', 'seed')
-    save_figures(args, device, options, dict(results=results))
-    failures = grown(results)
-    if args.check and failures:
-        print('\n'.join(failures), file=sys.stderr)
-        return 1
-    return 0
-
-
-def with_memory(cfg: Config, name: str) -> Config:
-    """The config with the memory that ``name`` says."""
-    cfg = copy.deepcopy(cfg)
-    if name in SELECTOR_NAMES:
-        slots = cfg.model.memory if cfg.model.memory.type == 'SlotMemory' else ConfigDict(type='SlotMemory')
-        cfg.model.memory = ConfigDict(slots, selector=dict(type=name))
-    elif name in MEMORY_NAMES:
-        cfg.model.memory = ConfigDict(type=name)
-    return cfg
-
-
-def measure(model: VOSegmentor, args: argparse.Namespace, report) -> dict:
-    """All figures of one memory."""
-    device = next(model.parameters()).device
-    rng = np.random.default_rng(args.seed)
-    size = tuple(args.size)
-    forks, marks, stream, previous = [], [], None, 0
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats(device)
-    begin = start_clock(device)
-    for mark in args.frames:
-        for _ in range(previous, mark - args.window):
-            stream = advance(model, stream, random_frame(rng, size), size, args.objects)
-            report(1)
-        forks.append(fork(stream, 'cpu'))
-        for _ in range(mark - args.window, mark):
-            advance(model, stream, random_frame(rng, size), size, args.objects)
-            report(1)
-        previous = mark
-        marks.append(dict(frame=mark, state_bytes=stream.state.nbytes, peak_memory_bytes=peak_memory(device)))
-    seconds, stream = elapsed(begin, device), None
-    frames = [random_frame(rng, size) for _ in range(args.window)]
-    turns = time_in_turns(forks, frames, args.turns, device, report)
-    for mark, milliseconds in zip(marks, turns, strict=True):
-        mark['ms_per_frame'] = statistics.median(milliseconds)
-        mark['frames_per_second'] = 1000 / mark['ms_per_frame']
-        mark['ms_per_turn'] = [round(value, 3) for value in milliseconds]
-    return dict(
-        marks=marks,
-        bytes_ratio=marks[-1]['state_bytes'] / marks[0]['state_bytes'],
-        time_ratio=median_ratio(turns[-1], turns[0]),
-        fixed=model.memory.bounded,
-        seconds_of_the_whole_video=round(seconds, 1),
-    )
-
-
-def random_frame(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 noise."""
-    return rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def advance(model: VOSegmentor, stream: VOSStream | None, frame: np.ndarray, size, objects: int) -> VOSStream:
-    """The stream after one more frame; the first frame has ``objects`` upright stripes as masks."""
-    if stream is None:
-        stripes = np.arange(size[1]) * (objects + 1) // size[1]
-        return model.start(frame, np.broadcast_to(stripes.astype(np.uint8), size))
-    stream.step(frame)
-    return stream
-
-
-def fork(stream: VOSStream, device: torch.device | str) -> VOSStream:
-    """A stream that goes on alone, its state on ``device`` (it must be the model's before the next step)."""
-    stream = copy.copy(stream)
-    stream.state = stream.state.clone().to(device)
-    return stream
-
-
-def time_in_turns(
-    forks: list[VOSStream], frames: list[np.ndarray], turns: int, device: torch.device, report
-) -> list[list[float]]:
-    """Milliseconds a frame, (marks, turns), without a first turn. Each turn begins at the same state."""
-    times = [[] for _ in forks]
-    for turn in range(turns + 1):
-        for place in range(len(forks))[:: -1 if turn % 2 else 1]:
-            stream = fork(forks[place], device)
-            stream.step(frames[0])  # after a copy the caches are not what they are in a running stream
-            begin = start_clock(device)
-            for frame in frames:
-                stream.step(frame)
-            milliseconds = 1000 * elapsed(begin, device) / len(frames)
-            if turn:
-                times[place].append(milliseconds)
-            report(len(frames))
-    return times
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes allocated on the GPU since the stream began, or held by the process so far."""
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == 'darwin' else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def grown(results: dict) -> list[str]:
-    """A line for each bound that a bounded memory exceeds."""
-    lines = []
-    for name, result in results.items():
-        for what, bound in (('bytes', MAX_BYTES_RATIO), ('time', MAX_TIME_RATIO)):
-            ratio = result[f'{what}_ratio']
-            if result['fixed'] and ratio > bound:
-                lines.append(
-                    f'benchmark: {name}: {what} of last mark / first mark is {ratio:.3f}, expected at most '
-                    f'{bound}'
-                )
-    return lines
-
-
-def result_table(results: dict, args: argparse.Namespace, device: str) -> Table:
-    """A row for every memory and mark."""
-    table = Table(
-        title=f'{args.size[0]} x {args.size[1]}, {args.objects} object(s), {device}', box=box.SIMPLE_HEAD
-    )
-    table.add_column('memory', no_wrap=True)
-    for name in ('frame', 'ms a frame', 'fps', 'state MB', 'peak MB', 'time ratio', 'bytes ratio'):
-        table.add_column(name, justify='right')
-    for name, result in results.items():
-        for mark in result['marks']:
-            is_last = mark is result['marks'][-1]
-            ratios = [f'{result[key]:.3f}' if is_last else '' for key in ('time_ratio', 'bytes_ratio')]
-            sizes = [f'{mark["state_bytes"] / 1e6:.3f}', f'{mark["peak_memory_bytes"] / 1e6:.0f}']
-            speed = [f'{mark["ms_per_frame"]:.2f}', f'{mark["frames_per_second"]:.1f}']
-            table.add_row(name, str(mark['frame']), *speed, *sizes, *ratios, end_section=is_last)
-    return table
+    if isinstance(args.threads, int):
+        torch.set_num_threads(args.threads)
+    outcome = KINDS[args.kind].run(args, Console(file=sys.stdout))
+    save_figures(args, outcome.device, tuple(sorted(vars(args).keys() - {'out', 'check'})), outcome.figures)
+    for failure in outcome.failures if args.check else ():
+        print(f'benchmark {args.kind}: {failure}', file=sys.stderr)
+    return int(args.check and bool(outcome.failures))
 
 
 if __name__ == '__main__':

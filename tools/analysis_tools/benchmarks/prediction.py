@@ -1,5 +1,4 @@
-"""Cost of video predictors: ``python tools/analysis_tools/benchmark_prediction.py CONFIG [CONFIG ...]
---rollout 1000``.
+"""Time and memory of training steps and long rollouts of video predictors.
 
 Training: one step (forward, backward, optimizer) on random frames at the config's own sizes, the configs in
 turns and in changing order; and the most memory that two steps of a process of its own need beyond model and
@@ -7,22 +6,21 @@ optimizer (CPU), or that PyTorch allocated (GPU).
 
 Rollout: a stream that goes on from its own predictions. It is forked at frame 50 and at the last, and the
 forks are timed in turns afterwards, a few frames each; the ratio is the median over the turns of last to
-first. With ``--check`` the exit code is 1 where a bounded memory's state grows by more than 2 % or a frame
-gets more than 10 % slower.
+first. The bounds: a bounded memory's state grows by at most 2 %, and a frame gets at most 10 % slower.
 """
 
 import argparse
 import copy
-import json
+import multiprocessing
 import resource
 import statistics
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from benchmarks.shared import Outcome, add_model_arguments, device_of, read_config
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from rich import box
 from rich.console import Console
@@ -32,21 +30,19 @@ from mmstremn.apis import init_predictor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models.prediction.stream import PredictionStream
 from mmstremn.structures import PredictionDataSample
-from mmstremn.utils.timing import command_line, describe_device, median_ratio, save_figures, time_alternately
+from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.timing import describe_device, median_ratio, peak_resident_bytes, time_alternately
 
 FIRST_MARK, WINDOW, ROLLOUT_TURNS = 50, 5, 20
 MAX_RATIOS = dict(bytes=1.02, time=1.10)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Time and memory of training steps and long rollouts of video predictors'
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark."""
     parser.add_argument(
         'configs', nargs='+', metavar='CONFIG', help='config files of VideoPredictors; weights are random'
     )
     parser.add_argument('--batch', type=int, default=4, help='clips of a training step')
-    parser.add_argument('--turns', type=int, default=3, help='timed training steps of every config; 0: none')
     parser.add_argument(
         '--rollout',
         type=int,
@@ -54,51 +50,33 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='N',
         help=f'frames to predict, more than {FIRST_MARK}; 0: none (default)',
     )
-    parser.add_argument(
-        '--check', action='store_true', help='exit with 1 where a bounded memory grows or slows down'
-    )
-    parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', help='default: the GPU if there is one')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='write everything as JSON')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='of all configs'
-    )
-    parser.add_argument(
-        '--peak-only', action='store_true', help=argparse.SUPPRESS
-    )  # what this tool starts itself with
-    args = parser.parse_args(argv)
-    args.argv = sys.argv[1:] if argv is None else argv
-    args.command = command_line('tools/analysis_tools/benchmark_prediction.py', argv)
+    add_model_arguments(parser, turns=3)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Check the arguments.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: A number is out of range, or two configs have one name.
+    """
     if args.rollout and args.rollout <= FIRST_MARK:
-        parser.error(f'--rollout: expected 0 or more than {FIRST_MARK}, got {args.rollout}')
+        raise ValueError(f'--rollout: expected 0 or more than {FIRST_MARK}, got {args.rollout}')
     if args.batch < 1 or args.turns < 0:
-        parser.error(
+        raise ValueError(
             f'expected --batch of at least 1 and --turns of at least 0, got {args.batch} and {args.turns}'
         )
     if not args.turns and not args.rollout:
-        parser.error('nothing to do: --turns 0 without --rollout')
-    missing = [config for config in args.configs if not Path(config).is_file()]
-    if missing:
-        parser.error(f'config {missing[0]}: no such file')
-    names = [Path(config).stem for config in args.configs]
+        raise ValueError('nothing to do: --turns 0 without --rollout')
+    names = [Path(find_config(config)).stem for config in args.configs]
     if len(set(names)) < len(names):
-        parser.error(f'expected configs of different names, got {names}')
-    return args
+        raise ValueError(f'expected configs of different names, got {names}')
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure, print and save; the exit code."""
-    args = parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    configs = {Path(path).stem: load(path, args.cfg_options) for path in args.configs}
-    if args.peak_only:
-        (cfg,) = configs.values()
-        print(json.dumps(measure_peak(TrainingStep(cfg, args))))
-        return 0
-    console, results = Console(file=sys.stdout), {name: {} for name in configs}
-    progress = StagedProgress(console)
+def run(args: argparse.Namespace, console: Console) -> Outcome:
+    """Measure every config, and print the table."""
+    configs = {Path(path).stem: read_config(path, args.cfg_options) for path in args.configs}
+    progress, results = StagedProgress(console), {name: {} for name in configs}
     with progress.running(2 * len(configs) + 1):
         if args.turns:
             with progress.stage('training steps') as report:
@@ -107,31 +85,17 @@ def main(argv: list[str] | None = None) -> int:
                         ms_per_step=statistics.median(times), ms_per_turn=[round(t, 1) for t in times]
                     )
                 report(1)
-        for path, (name, cfg) in zip(args.configs, configs.items(), strict=True):
+        for name, cfg in configs.items():
             with progress.stage(name) as report:
                 if args.turns:
-                    results[name]['peak_bytes'] = peak_of_a_process(path, args)
+                    results[name]['peak_bytes'] = peak_of_a_process(cfg, args)
                 report(1)
                 if args.rollout:
                     results[name] |= measure_rollout(cfg, args)
                 report(1)
-    device = describe_device(torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu')))
+    device = describe_device(device_of(args))
     console.print(result_table(results, device))
-    save_figures(
-        args, device, ('command', 'configs', 'batch', 'turns', 'rollout', 'seed'), dict(results=results)
-    )
-    failures = grown(results)
-    if args.check and failures:
-        print('\n'.join(failures), file=sys.stderr)
-        return 1
-    return 0
-
-
-def load(path: str, options: dict) -> Config:
-    """The config with ``options``."""
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options)
-    return cfg
+    return Outcome(device, dict(results=results), grown(results))
 
 
 class TrainingStep:
@@ -175,17 +139,19 @@ def measure_peak(step: TrainingStep) -> int:
         step()
     if step.device.type == 'cuda':
         return torch.cuda.max_memory_allocated(step.device)
-    return peak_bytes() - before
+    return peak_resident_bytes() - before
 
 
-def peak_of_a_process(config: str, args: argparse.Namespace) -> int:
+def peak_of_a_process(cfg: Config, args: argparse.Namespace) -> int:
     """:func:`measure_peak` in a process that has done nothing else."""
-    options = [argument for argument in args.argv if argument not in args.configs]
-    command = [sys.executable, __file__, config, *options, '--peak-only']
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f'benchmark_prediction: {config}: the process that measures memory failed\n{done.stderr}')
-    return int(done.stdout.splitlines()[-1])
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(_peak_of_a_config, cfg.pretty_text, args).result()
+
+
+def _peak_of_a_config(text: str, args: argparse.Namespace) -> int:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return measure_peak(TrainingStep(Config.fromstring(text, '.py'), args))
 
 
 def measure_rollout(cfg: Config, args: argparse.Namespace) -> dict:
@@ -233,12 +199,9 @@ def advance(stream: PredictionStream) -> None:
 def resident_bytes() -> int:
     """Held by this process now; where the system does not tell, the most so far."""
     file = Path('/proc/self/statm')
-    return int(file.read_text().split()[1]) * resource.getpagesize() if file.is_file() else peak_bytes()
-
-
-def peak_bytes() -> int:
-    """The most that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    return (
+        int(file.read_text().split()[1]) * resource.getpagesize() if file.is_file() else peak_resident_bytes()
+    )
 
 
 def grown(results: dict) -> list[str]:
@@ -248,10 +211,7 @@ def grown(results: dict) -> list[str]:
         for what, most in MAX_RATIOS.items():
             ratio = result.get(f'{what}_ratio', 0)
             if ratio > most and result['bounded']:
-                lines.append(
-                    f'benchmark_prediction: {name}: {what} of last / first is {ratio:.3f}, expected at most '
-                    f'{most}'
-                )
+                lines.append(f'{name}: {what} of last / first is {ratio:.3f}, expected at most {most}')
     return lines
 
 
@@ -283,7 +243,3 @@ def result_table(results: dict, device: str) -> Table:
             cells += [f'{result[key]:.3f}' for key in ('time_ratio', 'bytes_ratio')]
         table.add_row(name, *cells)
     return table
-
-
-if __name__ == '__main__':
-    sys.exit(main())
