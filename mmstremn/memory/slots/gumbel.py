@@ -63,7 +63,8 @@ class GumbelSelector(Selector):
             nn.Linear(4 * channels + SCALARS, channels), nn.ReLU(), nn.Linear(channels, 1)
         )
         nn.init.normal_(self.network[2].weight, std=0.02)
-        nn.init.zeros_(self.network[2].bias)
+        del self.network[2].bias  # added to all logits alike it has no gradient: it is kept, not learned
+        self.network[2].register_buffer('bias', torch.zeros(1))
         self.age_weight = nn.Parameter(torch.tensor(2.0))
         self._sums: dict[str, Tensor] = {}
 
