@@ -18,6 +18,7 @@ from mmstremn.apis import init_predictor
 from mmstremn.datasets.prediction.base import as_tensor
 from mmstremn.datasets.prediction.clips import ClipFormat
 from mmstremn.datasets.prediction.sources import FrameSource, VideoFrames, picture_folder
+from mmstremn.engine.launch import latest_checkpoint
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models import VideoPredictor
 from mmstremn.visualization import write_prediction
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         cfg = read_config(args)
         source = open_clip(args.clip)
         observed, true = read_clip(source, cfg, args)
-        model = init_predictor(cfg, args.checkpoint or latest_checkpoint(args.config), args.device)
+        model = init_predictor(cfg, args.checkpoint or trained_checkpoint(args.config), args.device)
         predicted = predict(model, observed, args.steps)
         write_prediction(args.out / 'prediction', observed, true, predicted, args.fps)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -139,7 +140,7 @@ def read_clip(
     return frames[: args.observe], frames[args.observe :]
 
 
-def latest_checkpoint(config: str) -> str:
+def trained_checkpoint(config: str) -> str:
     """The best checkpoint of a training with ``tools/train.py``, else the last.
 
     Raises:
@@ -149,9 +150,8 @@ def latest_checkpoint(config: str) -> str:
     best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if best:
         return str(best[-1])
-    last = folder / 'last_checkpoint'
-    if last.is_file():
-        return str(folder / Path(last.read_text().strip()).name)
+    if last := latest_checkpoint(folder):
+        return last
     raise FileNotFoundError(
         f'{folder}: no checkpoint; train with `python tools/train.py {config}` first or give --checkpoint'
     )

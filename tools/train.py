@@ -3,13 +3,13 @@
 import argparse
 
 import torch
-from mmengine.runner import find_latest_checkpoint
 
 from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.engine.launch import (
     add_common_arguments,
     add_hook,
     build_runner,
+    latest_checkpoint,
     load_config,
     use_bfloat16,
 )
@@ -41,7 +41,7 @@ def configure(args: argparse.Namespace):
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise KeyError(f'--auto-scale-lr: expected auto_scale_lr.base_batch_size in {args.config}')
         cfg.auto_scale_lr.enable = True
-    checkpoint = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    checkpoint = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
     if checkpoint:  # without one, `--resume auto` starts anew, from the config's load_from
         cfg.resume, cfg.load_from = True, checkpoint
     if cfg.get('load_from'):

@@ -37,9 +37,9 @@ class Match:
         return what and f'the checkpoint does not fit {self.model}: {what}'
 
 
-def match(given: dict, model: nn.Module) -> Match:
-    """Compare a state dict (:func:`checkpoint_weights`) with a model's."""
-    wanted = model.state_dict()
+def match(given: dict, model: nn.Module, wanted: dict | None = None) -> Match:
+    """Compare a state dict (:func:`checkpoint_weights`) with a model's, or with ``wanted``."""
+    wanted = model.state_dict() if wanted is None else wanted
     common = sorted(wanted.keys() & given.keys())
     misshapen = [key for key in common if getattr(given[key], 'shape', None) != wanted[key].shape]
     return Match(

@@ -53,14 +53,15 @@ def read_checkpoint(source: str | Path, map_location='cpu'):
 
 
 def check_checkpoint_file(path: str) -> None:
-    """Say at once that a local checkpoint is missing or damaged; URLs are left to the reader.
+    """Say at once that a local checkpoint is missing or damaged; URLs and the folders that some strategies of
+    training write are left to who reads them.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint, or only a part of one.
     """
     path = find_weights(path)
-    if '://' in path:
+    if '://' in path or os.path.isdir(path):
         return
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path}: no such file')

@@ -16,13 +16,12 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import find_latest_checkpoint
 
 from mmstremn.checkpoints.matching import checkpoint_weights, fitting_weights, without_backbone_weights
 from mmstremn.comparison.row_files import file_sha256
 from mmstremn.comparison.scores import SCORES
 from mmstremn.comparison.setup import compared_metric
-from mmstremn.engine.launch import build_runner
+from mmstremn.engine.launch import build_runner, latest_checkpoint
 from mmstremn.engine.progress import ProgressHook
 from mmstremn.utils.atomic import write_json
 from mmstremn.utils.timing import peak_resident_bytes
@@ -82,16 +81,16 @@ def train(folder: Path, report: Callable[[int], object]) -> None:
     """Train, from the last checkpoint if there is one, and write ``trained.json``."""
     cfg = Config.fromfile(folder / 'config.py')
     cfg.work_dir = str(folder / 'train')
-    last = find_latest_checkpoint(cfg.work_dir) if (folder / 'train/last_checkpoint').is_file() else None
+    last = latest_checkpoint(cfg.work_dir)
     if last:
-        cfg.resume, cfg.load_from = True, str(folder / 'train' / Path(last).name)
+        cfg.resume, cfg.load_from = True, last
     runner = build_runner(cfg)
     for hook in (ProgressHook(report), ClockHook()):
         runner.register_hook(hook)
     if not last:
         runner.register_hook(MatchHook(allow_missing=True))
     runner.train()
-    checkpoint = Path(folder, 'train', Path((folder / 'train/last_checkpoint').read_text()).name)
+    checkpoint = Path(latest_checkpoint(cfg.work_dir))
     info = runner.message_hub.runtime_info
     trained = dict(checkpoint=str(checkpoint.relative_to(folder)), iterations=runner.iter)
     trained |= dict(seconds=info['training_seconds'], missing_keys=info.get('missing_keys', []))

@@ -23,7 +23,8 @@ def init_cpu_processes(cfg: Config, launcher: str) -> None:
     ``init_dist`` sets a CUDA device in any case; it is not called where a process group exists already.
 
     Args:
-        cfg: Gets a ``model_wrapper_cfg`` without devices, keeping what the config says.
+        cfg: Gets a ``model_wrapper_cfg`` without devices (or a ``model_wrapper`` of its ``strategy``),
+            keeping what the config says.
         launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
     """
     if torch.cuda.is_available():
@@ -36,6 +37,10 @@ def init_cpu_processes(cfg: Config, launcher: str) -> None:
     for name in ('RANK', 'WORLD_SIZE'):
         _variable(name, launcher)
     torch.distributed.init_process_group('gloo')
+    if strategy := cfg.get('strategy'):
+        device = dict(device_id='cpu') if strategy.type.endswith('FSDPStrategy') else dict(device_ids=None)
+        strategy.model_wrapper = dict(strategy.get('model_wrapper') or {}, **device)
+        return
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmstremn.engine.distributed import init_cpu_processes
+from mmstremn.engine.hooks.checkpoint import in_folder
 from mmstremn.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -68,12 +70,44 @@ def load_config(
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+    for key in ('train', 'val', 'test'):
+        _without_idle_workers(cfg.get(f'{key}_dataloader') or {})
     check_types(cfg)
     return cfg
 
 
-def build_runner(cfg: Config) -> Runner:
-    """The runner of a config, its process group first where there is no GPU.
+def _without_idle_workers(loader: dict) -> None:
+    """PyTorch refuses what only workers need where there are none."""
+    if loader.get('num_workers') == 0:
+        for option in {'persistent_workers', 'prefetch_factor', 'timeout'} & loader.keys():
+            del loader[option]
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The file that ``last_checkpoint`` names in a work folder, wherever that was moved or copied to.
+
+    Returns:
+        None where there is no ``last_checkpoint``.
+
+    Raises:
+        FileNotFoundError: The file is neither in the folder nor where it was written.
+    """
+    record = Path(work_dir, 'last_checkpoint')
+    if not record.is_file():
+        return None
+    written = Path(record.read_text().strip())
+    path = in_folder(written, work_dir)
+    if not path.exists():
+        raise FileNotFoundError(
+            f'{record} names {written}: expected this file, or {written.name} in {work_dir}; give the '
+            'checkpoint to go on from'
+        )
+    return str(path)
+
+
+def build_runner(cfg: Config) -> Runner | FlexibleRunner:
+    """The runner of a config (its ``runner_type``, else a ``Runner``), its process group first where there is
+    no GPU.
 
     ``activation_checkpointing`` becomes an ``ActivationCheckpointingHook``: mmengine's own function loses
     gradients.
@@ -82,7 +116,10 @@ def build_runner(cfg: Config) -> Runner:
         init_cpu_processes(cfg, cfg.launcher)
     if modules := cfg.pop('activation_checkpointing', None):
         add_hook(cfg, type='mmstremn.ActivationCheckpointingHook', modules=modules)
-    return Runner.from_cfg(cfg)
+    if 'runner_type' not in cfg:
+        return Runner.from_cfg(cfg)
+    cfg.setdefault('env_cfg', {})  # a FlexibleRunner does not start without
+    return RUNNERS.build(cfg)
 
 
 def check_types(cfg: Config) -> None:

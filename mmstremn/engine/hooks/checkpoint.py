@@ -5,11 +5,13 @@ import io
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
+from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel, StateDictType
 
 from mmstremn.checkpoints.matching import checkpoint_weights, match
 from mmstremn.checkpoints.reading import read_checkpoint
@@ -43,11 +45,24 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
         super().before_train(runner)
+        self._follow_the_folder(runner.message_hub)
         if is_main_process():
             hold_folder(runner.work_dir)
             remove_partial_files(runner.work_dir)
             if osp.isdir(self.out_dir):
                 remove_partial_files(self.out_dir)
+
+    def _follow_the_folder(self, message_hub) -> None:
+        """Files that a resumed run names are those of its own folder, where this was moved or copied."""
+        named = {key: path for key, path in message_hub.runtime_info.items() if _names_checkpoint(key, path)}
+        for key, path in named.items():
+            message_hub.update_info(key, str(in_folder(path, self.out_dir)))
+        info = message_hub.runtime_info
+        self.last_ckpt = info.get('last_ckpt')
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = info.get('best_ckpt')
+        for indicator in getattr(self, 'best_ckpt_path_dict', {}):
+            self.best_ckpt_path_dict[indicator] = info.get(f'best_ckpt_{indicator}')
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self._resumed = checkpoint.get('reproducibility')
@@ -147,6 +162,26 @@ class AtomicCheckpointHook(CheckpointHook):
         runner.logger.info(f'{ckpt_path} is published as {path}')
 
 
+def in_folder(path: str | Path, folder: str | Path) -> Path:
+    """The file of this name in ``folder`` where there is one, else ``path`` itself."""
+    moved = Path(folder, Path(path).name)
+    return moved if moved.exists() else Path(path)
+
+
+def _names_checkpoint(key: str, value) -> bool:
+    named = key == 'last_ckpt' or key.startswith('best_ckpt')
+    return named and isinstance(value, str) and '://' not in value
+
+
+def _whole_state_dict(model: torch.nn.Module) -> dict | None:
+    """That of a model whose weights are spread over processes; None for other models."""
+    if not isinstance(model, FullyShardedDataParallel):
+        return None
+    whole = FullStateDictConfig(offload_to_cpu=True)
+    with FullyShardedDataParallel.state_dict_type(model, StateDictType.FULL_STATE_DICT, whole):
+        return model.state_dict()
+
+
 @HOOKS.register_module()
 class CheckpointMatchHook(Hook):
     """Compare a checkpoint with the model before it is loaded (mmengine loads what fits and only warns).
@@ -171,7 +206,7 @@ class CheckpointMatchHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         weights = checkpoint_weights(checkpoint)
-        found = match(weights, model)
+        found = match(weights, model, _whole_state_dict(runner.model))
         if found.message and (self.strict or not found.fitting):
             raise RuntimeError(found.message)
         if found.message:
