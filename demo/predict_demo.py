@@ -59,7 +59,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, got {value}')
-    args.out = args.out or Path('work_dirs/predict_demo') / args.clip.stem
+    if args.out is None:
+        name = args.clip.name if args.clip.is_dir() else args.clip.stem
+        args.out = Path('work_dirs/predict_demo') / (name or args.clip.absolute().name)
     return args
 
 

@@ -11,7 +11,6 @@ under ``runs``. On the CPU a seed gives the same figures every time.
 """
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -42,6 +41,7 @@ try:
     from mmstremn.registry import DATASETS, SCOPE
     from mmstremn.structures import VOSDataSample
     from mmstremn.structures.video import Video, iterate_frames
+    from mmstremn.utils.atomic import write_json
     from mmstremn.utils.palette import decode_palette_png
     from mmstremn.visualization import draw_film_strip, draw_slot_timeline, write_overlay_video
 except ImportError as error:
@@ -168,7 +168,7 @@ def run(args: argparse.Namespace, progress: StagedProgress) -> dict:
             show(init_segmentor(cfg, args.out / 'stremn.pth'), args.out, videos[args.video])
             report(1)
     metrics = dict(results=results, **describe(args, [short_clips, cfg], videos), seconds=progress.seconds)
-    (args.out / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
+    write_json(args.out / 'metrics.json', metrics)
     return metrics
 
 

@@ -9,6 +9,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -26,6 +27,7 @@ from mmstremn.models import VOSegmentor
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import VOID
 from mmstremn.structures.video import Video, iterate_frames, mask_ids
+from mmstremn.utils.atomic import folder_written_aside, written_aside
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import draw_slot_timeline, write_overlay_video
 
@@ -62,7 +64,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU if there is one)')
     parser.add_argument(
-        '--fps', type=int, help="frames a second of the overlay (default: the video's, 15 for pictures)"
+        '--fps',
+        type=_frame_rate,
+        help="frames a second of the overlay: 25, .5, 30000/1001 (default: the video's, 15 for pictures)",
     )
     args = parser.parse_args(argv)
     if (args.config is None) != (args.checkpoint is None):
@@ -72,7 +76,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         )
     if args.config is None:
         args.config, args.checkpoint = str(CONFIG), str(WEIGHTS)
-    args.out = args.out or Path('work_dirs/vos_demo') / args.video.stem
+    if args.out is None:
+        name = args.video.name if args.video.is_dir() else args.video.stem
+        args.out = Path('work_dirs/vos_demo') / (name or args.video.absolute().name)
     return args
 
 
@@ -81,6 +87,16 @@ def _frame_and_path(text: str) -> tuple[int, Path]:
     if not (frame.isdecimal() and colon and path):
         raise argparse.ArgumentTypeError(f"expected FRAME:FILE such as 33:second.png, got '{text}'")
     return int(frame), Path(path)
+
+
+def _frame_rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"expected frames a second above 0 and up to 1000, got '{text}'")
+    return rate
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -142,14 +158,15 @@ def load_model(args: argparse.Namespace) -> VOSegmentor:
     return model
 
 
-def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out: Path, fps: int) -> None:
-    """Segment ``video`` and write everything to the folder ``out``."""
-    (out / 'masks').mkdir(parents=True, exist_ok=True)
+def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out: Path, fps: Fraction) -> None:
+    """Segment ``video`` and write everything to the folder ``out``, in the place of earlier results."""
     stamps, progress = [], StagedProgress(Console(file=sys.stdout))
     with progress.running(video.num_frames), progress.stage(video.name) as report:
         results = segmented(model, video, masks, stamps, report)
-        frames, written = itertools.tee(saved(results, out / 'masks', frame_names(video)))
-        write_overlay_video(out / 'overlay.mp4', (f for f, _ in frames), (ids for _, ids in written), fps)
+        with folder_written_aside(out / 'masks') as folder:
+            frames, written = itertools.tee(saved(results, folder, frame_names(video)))
+            write_overlay_video(out / 'overlay.mp4', (f for f, _ in frames), (ids for _, ids in written), fps)
+    (out / 'slots.png').unlink(missing_ok=True)
     outputs = ['overlay.mp4', 'masks']
     if stamps[0] is not None:
         before = torch.full((min(masks), len(stamps[0])), -1)
@@ -157,7 +174,8 @@ def segment(model: VOSegmentor, video: Video, masks: dict[int, np.ndarray], out:
             torch.cat([before, torch.stack(stamps).cpu()]).numpy(),
             f'Which frames the slots held ({video.name})',
         )
-        Image.fromarray(picture).save(out / 'slots.png')
+        with written_aside(out / 'slots.png') as partial:
+            Image.fromarray(picture).save(partial, 'png')
         outputs.append('slots.png')
     rate = video.num_frames / max(progress.seconds[video.name], 1e-3)
     print(f'{video.num_frames} frames, {rate:.1f} a second with decoding and writing')
@@ -201,12 +219,12 @@ def frame_names(video: Video) -> list[str]:
     )
 
 
-def source_fps(path: Path, default: int = 15) -> int:
-    """Frames a second of a video file, to the next whole number."""
+def source_fps(path: Path, default: int = 15) -> Fraction:
+    """Frames a second of a video file; ``default`` for pictures, and where the file does not say."""
     if path.is_dir():
-        return default
-    with av.open(str(path)) as container:
-        return max(1, round(container.streams.video[0].average_rate or default))
+        return Fraction(default)
+    with av.open(str(path.absolute())) as container:  # a colon in a relative path is a protocol's
+        return container.streams.video[0].average_rate or Fraction(default)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Masks drawn over the frames they belong to."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -42,7 +43,7 @@ def write_overlay_video(
     path: str | Path,
     frames: Iterable[np.ndarray],
     masks: Iterable[np.ndarray],
-    fps: int = 15,
+    fps: int | Fraction = 15,
     alpha: float = 0.5,
 ) -> None:
     """Write an mp4 of a video with its masks; one frame at a time is in memory.

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmstremn.utils.atomic import written_aside
 from mmstremn.visualization.video_writer import write_video
 
 SIDE = 96
@@ -27,9 +28,9 @@ def write_prediction(path: Path, observed, true, predicted, fps: int = 5) -> Non
         predicted: (T, C, H, W), uint8 or floats of 0..1, which are clipped.
         fps: Frames a second.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture, video = (path.with_name(path.name + suffix) for suffix in ('.png', '.mp4'))
-    Image.fromarray(draw_prediction_strip(true, predicted)).save(picture)
+    with written_aside(picture) as partial:
+        Image.fromarray(draw_prediction_strip(true, predicted)).save(partial, 'png')
     write_video(video, side_by_side(observed, true, predicted), fps)
 
 

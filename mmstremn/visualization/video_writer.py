@@ -1,6 +1,7 @@
 """Videos from pictures."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import numpy as np
 from mmstremn.utils.atomic import written_aside
 
 
-def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int = 15) -> None:
+def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int | Fraction = 15) -> None:
     """Write an mp4; one picture at a time is in memory.
 
     Args:
@@ -17,6 +18,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int = 15)
         pictures: (H, W, 3) uint8 RGB each, all of one size.
         fps: Frames a second.
     """
+    path = Path(path).absolute()  # FFmpeg takes a colon in a relative path for a protocol
     with written_aside(path) as partial, av.open(str(partial), 'w', format='mp4') as container:
         stream = None
         for picture in pictures:
@@ -28,7 +30,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: int = 15)
             container.mux(stream.encode())
 
 
-def _add_stream(container, shape: tuple[int, ...], fps: int):
+def _add_stream(container, shape: tuple[int, ...], fps: int | Fraction):
     """H.264 where FFmpeg has it, else MPEG-4, in the pixel format that every player knows."""
     stream = container.add_stream('libx264' if 'libx264' in av.codecs_available else 'mpeg4', rate=fps)
     stream.height, stream.width = shape[:2]
