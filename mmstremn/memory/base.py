@@ -2,28 +2,34 @@
 
 import dataclasses
 from collections.abc import Collection
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
 from mmstremn.memory.state import Entry, MemoryState, Query
 
+State = TypeVar('State', bound=MemoryState)
 
-class Memory(nn.Module):
+
+class Memory(nn.Module, Generic[State]):
     """A module that holds weights only; what it remembers is a :class:`MemoryState`.
 
     Attributes:
         per_object_key: Entries carry one key per object (G = O) instead of one for all (G = 1).
         state_class: The class of its states.
-        needs_selection: Queries must carry a selection and entries a shrinkage.
         bounded: Cost and memory stay the same however long the video is.
     """
 
-    state_class: type[MemoryState]
+    state_class: type[State]
     per_object_key = False
-    needs_selection = False
     bounded = True
 
-    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> MemoryState:
+    @property
+    def needs_selection(self) -> bool:
+        """Queries must carry a selection and entries a shrinkage."""
+        return False
+
+    def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> State:
         """An empty state.
 
         Args:
@@ -32,11 +38,11 @@ class Memory(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} must implement init(entry, seeds)')
 
-    def read(self, state: MemoryState, query: Query) -> tuple[Tensor, MemoryState]:
+    def read(self, state: State, query: Query) -> tuple[Tensor, State]:
         """The readout (B, O, P, Cv), and the state, in which reading may have left a trace."""
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
 
-    def distance(self, state: MemoryState, query: Query) -> Tensor:
+    def distance(self, state: State, query: Query) -> Tensor:
         """(B, G, P): how far each of the query's keys is from the nearest stored one, |q - k|^2 / sqrt(Ck).
 
         Raises:
@@ -47,24 +53,24 @@ class Memory(nn.Module):
             'such as SlotMemory or GrowingMemory'
         )
 
-    def timeline(self, state: MemoryState) -> Tensor | None:
+    def timeline(self, state: State) -> Tensor | None:
         """(S,) long: the step whose frame each slot holds, -1 where empty, of the first sample and key group.
 
         None, as here: the memory has no fixed number of slots that hold a frame each.
         """
         return None
 
-    def write(self, state: MemoryState, entry: Entry) -> MemoryState:
+    def write(self, state: State, entry: Entry) -> State:
         """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork
         with clone()."""
         raise NotImplementedError(f'{type(self).__name__} must implement write(state, entry)')
 
-    def add_objects(self, state: MemoryState, number: int) -> MemoryState:
+    def add_objects(self, state: State, number: int) -> State:
         """The state with ``number`` objects more, unknown so far; the next entry holds values for them
         too."""
         return state.add_objects(number, self.per_object_key)
 
-    def remove_objects(self, state: MemoryState, indices: Collection[int]) -> MemoryState:
+    def remove_objects(self, state: State, indices: Collection[int]) -> State:
         """The state without the objects ``indices``, in any order; entries hold no values for them any more.
 
         What is remembered of the others stays. Where objects decide together which frames are kept (by a
@@ -76,12 +82,12 @@ class Memory(nn.Module):
         """
         return state.remove_objects(indices, self.per_object_key)
 
-    def wants(self, state: MemoryState) -> bool:
+    def wants(self, state: State) -> bool:
         """Whether the next entry, if it is not prompted, can change more than the clock; False saves its
         encoding."""
         return True
 
-    def pass_over(self, state: MemoryState, decoded: Tensor | None = None) -> MemoryState:
+    def pass_over(self, state: State, decoded: Tensor | None = None) -> State:
         """The state after a frame whose entry was not wanted.
 
         Args:
@@ -90,10 +96,10 @@ class Memory(nn.Module):
         """
         return dataclasses.replace(state, step=state.step + 1)
 
-    def penalty(self, state: MemoryState) -> dict[str, Tensor]:
+    def penalty(self, state: State) -> dict[str, Tensor]:
         """What the memory adds to the loss of a clip after its last frame, by name."""
         return {}
 
-    def untrained_parts(self, state: MemoryState) -> dict[str, str]:
+    def untrained_parts(self, state: State) -> dict[str, str]:
         """Parts of the memory that learn, but that the clip behind ``state`` gives no gradient, and why."""
         return {}

@@ -5,9 +5,9 @@ S slots, P positions (h * w), Ck and Cv channels of a key and a value.
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ class Query:
 
     key: Tensor
     selection: Tensor | None = None
-    extras: dict = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
 
     def on(self, grid: tuple[int, int]) -> 'Query':
         """The query with ``extras['grid']``, the (h, w) of its positions: for readers that ask where a
@@ -53,7 +53,17 @@ class Entry:
     grid: tuple[int, int]
     shrinkage: Tensor | None = None
     prompted: bool = False
-    extras: dict = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def required_shrinkage(self) -> Tensor:
+        """The shrinkage.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.shrinkage is None:
+            raise ValueError('Entry.shrinkage: expected (B, G, P) as in the entry of init, got None')
+        return self.shrinkage
 
 
 @dataclass(kw_only=True)
@@ -78,7 +88,7 @@ class MemoryState:
     seeds: tuple[int, ...] | None = None
 
     @classmethod
-    def for_objects_of(cls, entry: Entry, seeds: tuple[int, ...] | None = None, **fields) -> Self:
+    def for_objects_of(cls, entry: Entry, seeds: tuple[int, ...] | None = None, **fields: Any) -> Self:
         """The state of the objects of ``entry`` at step 0.
 
         Args:
@@ -86,8 +96,8 @@ class MemoryState:
             seeds: One per sample, for memories that draw.
             fields: The fields of the derived state.
         """
-        births = (0,) * entry.value.shape[1]
-        return cls(births=births, grid=tuple(entry.grid), seeds=seeds, **fields)
+        height, width = entry.grid
+        return cls(births=(0,) * entry.value.shape[1], grid=(height, width), seeds=seeds, **fields)
 
     def add_objects(self, number: int, own_keys: bool = False) -> Self:
         """The state with ``number`` more objects, of which nothing is remembered.
@@ -96,7 +106,7 @@ class MemoryState:
             number: How many.
             own_keys: Each object has a key group of its own (G = O).
         """
-        grown = {
+        grown: dict[str, Any] = {
             name: append_objects(tensor, number, fill)
             for name, (tensor, fill) in self._tensors_by_object(own_keys).items()
         }
@@ -113,7 +123,7 @@ class MemoryState:
             ValueError: There is no such object, or none would be left.
         """
         kept = self._kept_objects(indices)
-        fewer = {
+        fewer: dict[str, Any] = {
             name: keep_objects(tensor, kept)
             for name, (tensor, _) in self._tensors_by_object(own_keys).items()
         }
@@ -138,21 +148,20 @@ class MemoryState:
         """The tensors by field name (those that are None left out)."""
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
 
-    def plain(self) -> dict:
+    def plain(self) -> dict[str, Any]:
         """Everything that is no tensor: values that JSON can hold."""
         return {f.name: value for f in fields(self) if not isinstance(value := getattr(self, f.name), Tensor)}
 
-    def map(self, function) -> Self:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """A state whose tensors are ``function`` of these."""
-        return dataclasses.replace(
-            self, **{name: function(tensor) for name, tensor in self.tensors().items()}
-        )
+        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors().items()}
+        return dataclasses.replace(self, **changed)
 
     def clone(self) -> Self:
         """A fork: writing to one state leaves the other alone."""
         return self.map(Tensor.clone)
 
-    def to(self, *args, **kwargs) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """The state on another device."""
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 

@@ -13,6 +13,8 @@ from mmstremn.memory import (
     CosineAffinity,
     DenseReader,
     DotAffinity,
+    FIFOSelector,
+    GrowingMemory,
     L2Affinity,
     Query,
     SlotMemory,
@@ -308,3 +310,18 @@ def test_plain_products_equal_the_fused_call(name, case, monkeypatch):
     )
     for got, expected in zip(DenseReader(AFFINITY[name][0]())(**case), plain, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('with_gradients', [False, True])
+@pytest.mark.parametrize('memory_class', [SlotMemory, GrowingMemory])
+def test_an_entry_without_the_shrinkage_that_others_have_is_refused(memory_class, with_gradients):
+    """The old one would go with a new key."""
+    memory = memory_class(reader=DenseReader(AnisotropicL2Affinity()))
+    if memory_class is SlotMemory:
+        memory.selector = FIFOSelector()
+    with torch.set_grad_enabled(with_gradients):
+        state = memory.write(memory.init(make_entry(shrinkage=True)), make_entry(shrinkage=True))
+        before = state.clone()
+        with pytest.raises(ValueError, match=r'Entry\.shrinkage: expected \(B, G, P\)'):
+            memory.write(state, make_entry(1))
+    assert torch.equal(before.key, state.key)

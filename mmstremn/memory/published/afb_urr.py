@@ -48,7 +48,7 @@ class BankState(MemoryState):
     usage: Tensor
 
 
-class MergingMemory(Memory):
+class MergingMemory(Memory[BankState]):
     """Positions, not frames, in a bank of bounded size.
 
     A new position whose best cosine similarity to a stored one is above .95 is merged into it by a moving
@@ -131,8 +131,8 @@ class MergingMemory(Memory):
             number = similarity.shape[1]
         else:
             close = torch.zeros_like(similarity, dtype=torch.bool)
-            everything = entry.prompted or state.step == 0
-            number = similarity.shape[1] if everything else math.ceil(self.novel_share * similarity.shape[1])
+            share = 1.0 if entry.prompted or state.step == 0 else self.novel_share or 1.0
+            number = math.ceil(share * similarity.shape[1])
         similarity = similarity.masked_fill(close, float('inf'))
         novel = similarity.argsort(stable=True, dim=-1)[:, :number]  # the most novel first, those merged last
         state = _append(state, entry, novel, ~close.gather(1, novel))

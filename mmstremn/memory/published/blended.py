@@ -1,6 +1,7 @@
 """One blended map for the whole past."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ class BlendedState(CohortState):
     dtype: str = 'float32'
 
 
-class BlendedMemory(Memory):
+class BlendedMemory(Memory[BlendedState]):
     """The keys and the values of all frames, averaged: one slot however long the video is, read by dense L2
     attention.
 
@@ -59,7 +60,7 @@ class BlendedMemory(Memory):
     def write(self, state: BlendedState, entry: Entry) -> BlendedState:
         """Blend the entry into the averages; an object's first frame is its average."""
 
-        def blend(old: Tensor, new: Tensor, births: list[int]) -> Tensor:
+        def blend(old: Tensor, new: Tensor, births: Sequence[int]) -> Tensor:
             """(B, K or O, 1, P, C) with (B, 1, P, C) or (B, O, P, C)."""
             weights = old.new_tensor([self._weight(state.step - birth) for birth in births])
             return old + (new.float()[:, :, None] - old) * weights.view(1, -1, 1, 1, 1)

@@ -4,7 +4,7 @@ read."""
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class CohortState(MemoryState):
     value: Tensor
 
     @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields) -> Self:
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields: Any) -> Self:
         """Empty slots that entries like ``entry`` fit into.
 
         Args:
@@ -67,7 +67,9 @@ class CohortState(MemoryState):
 
     def writable(self) -> tuple[Tensor, Tensor]:
         """The key and value buffers, or with gradients copies of them, to write into."""
-        return tuple(t.clone() if torch.is_grad_enabled() else t for t in (self.key, self.value))
+        if torch.is_grad_enabled():
+            return self.key.clone(), self.value.clone()
+        return self.key, self.value
 
 
 def read_cohorts(reader: DenseReader, state: CohortState, query: Query) -> Tensor:

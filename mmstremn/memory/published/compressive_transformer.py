@@ -82,7 +82,7 @@ class Compression(nn.Module):
         return image.flatten(2).transpose(1, 2).unflatten(0, tensor.shape[:2]).to(tensor.dtype)
 
 
-class CompressiveMemory(Memory):
+class CompressiveMemory(Memory[CompressiveState]):
     """The last S frames as they are, and the M before them at a quarter of the positions; a read attends to
     both.
 

@@ -72,7 +72,7 @@ class PointGRU(nn.Module):
         return state + update * (candidate - state)
 
 
-class GraphMemory(Memory):
+class GraphMemory(Memory[GraphState]):
     """Nodes are the first frame, the previous one, and between them frames spread evenly over the past.
 
     EGM (Lu et al., "Video Object Segmentation with Episodic Graph Memory Networks", ECCV 2020), checked
@@ -168,11 +168,12 @@ class GraphMemory(Memory):
     def write(self, state: GraphState, entry: Entry) -> GraphState:
         """The entry becomes the previous frame. Without gradients the nodes of ``state`` are changed."""
         key, value = state.writable()
-        frames, strides = [], []
-        for index, ((birth, members), held, stride) in enumerate(
+        frames: list[int] = []
+        strides: list[int] = []
+        for index, ((birth, members), nodes, stride) in enumerate(
             zip(state.cohorts, state.held, state.strides, strict=True)
         ):
-            held, slot = list(held), FIRST if state.step == birth else LAST
+            held, slot = list(nodes), FIRST if state.step == birth else LAST
             if held[LAST] != EMPTY:
                 middle = [frame if frame == EMPTY else frame - birth for frame in held[SPREAD:]]
                 place, stride = spread(middle, stride, held[LAST] - birth)

@@ -25,7 +25,7 @@ class GlobalContextState(MemoryState):
     object_fields = {'context': 0}
 
 
-class GlobalContextMemory(Memory):
+class GlobalContextMemory(Memory[GlobalContextState]):
     """Every channel of the key is one attention map over the frame, and the value it gathers is one row of
     the context.
 

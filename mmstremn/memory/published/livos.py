@@ -29,7 +29,7 @@ class GatedLinearState(MemoryState):
     object_fields = {'numerator': 0, 'normalizer': 0}
 
 
-class GatedLinearMemory(Memory):
+class GatedLinearMemory(Memory[GatedLinearState]):
     """phi(k) = softmax over channels; S <- S diag(g) + sum_p phi(k_p) v_p^T; the readout is phi(q) S,
     normalised.
 

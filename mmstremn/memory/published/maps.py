@@ -1,7 +1,7 @@
 """Slots that are maps of keys and values, each a mixture of many frames, and how they are read."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class MapState(MemoryState):
     value: Tensor
 
     @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields) -> Self:
+    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields: Any) -> Self:
         """Maps of zeros that entries like ``entry`` fit into.
 
         Args:

@@ -47,7 +47,7 @@ class GatedUpdate(nn.Module):
         return (1 - gate) * candidate + gate * memory
 
 
-class GatedSlotMemory(Memory):
+class GatedSlotMemory(Memory[MapState]):
     """S maps that every frame updates: slot s at a position attends to all slots and the frame there, then a
     gate decides.
 

@@ -92,7 +92,7 @@ class EraseAdd(nn.Module):
         return (memory.float() * (1 - weight * erase) + weight * add).to(memory.dtype)
 
 
-class NTMMemory(Memory):
+class NTMMemory(Memory[NTMState]):
     """S templates; each frame is written into all of them, mostly where its like is, or where nobody looks.
 
     The write weights are g w_content + (1 - g) w_least_used with a learned g. A read attends to all positions

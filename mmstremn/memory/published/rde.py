@@ -86,7 +86,7 @@ class SpatioTemporalAggregation(nn.Module):
             return key, self.blend_value(old_value, new_value, attention, grid)
 
 
-class RecurrentEmbeddingMemory(Memory):
+class RecurrentEmbeddingMemory(Memory[CohortState]):
     """Two slots: an object's first frame, and an embedding into which the frames since are aggregated
     recurrently.
 

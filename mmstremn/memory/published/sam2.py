@@ -46,7 +46,7 @@ class RecentPromptedState(MemoryState):
         )
 
 
-class RecentPromptedMemory(Memory):
+class RecentPromptedMemory(Memory[RecentPromptedState]):
     """The latest frames and those that the user has prompted, told apart by a learned temporal code.
 
     SAM 2 (Ravi et al., 2024); checked against facebookresearch/sam2 sam2/modeling/sam2_base.py.
@@ -160,8 +160,10 @@ class RecentPromptedMemory(Memory):
         mask, decoded = entry.extras.get('mask'), entry.extras.get('decoded')
         if mask is None:
             mask = torch.ones_like(entry.value[..., 0])
-        old = 0 if decoded is None else sum(birth < state.step for birth in state.births)
+        old = sum(birth < state.step for birth in state.births)
         dtype = self.from_value.weight.dtype
+        if decoded is None:
+            return self.from_value(_pool(entry.value.to(dtype), mask))
         pointers = self.from_value(_pool(entry.value[:, old:].to(dtype), mask[:, old:]))
         if old:
             known = self.from_decoded(_pool(decoded[:, :old].to(dtype), mask[:, :old]))

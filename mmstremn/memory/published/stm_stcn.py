@@ -1,7 +1,9 @@
 """A memory that grows with the video: STM's and STCN's."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +34,7 @@ class GrowingState(SlotState):
         return self.kept + self.temporary
 
 
-class GrowingMemory(Memory):
+class GrowingMemory(Memory[GrowingState]):
     """Every n-th frame is stored for good; nothing is ever dropped.
 
     STCN (Cheng et al., NeurIPS 2021): a shared key, L2, the 20 most similar positions in evaluation, every
@@ -65,6 +67,7 @@ class GrowingMemory(Memory):
 
     @property
     def needs_selection(self) -> bool:
+        """Whether the reader's affinity needs it."""
         return self.reader.affinity.needs_selection
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> GrowingState:
@@ -95,11 +98,9 @@ class GrowingMemory(Memory):
         if state.kept == state.num_slots:
             state = _map_slots(state, lambda t: _lengthen(t, t.shape[2]))
         stamps = torch.full_like(state.written_at[:, :, :1], state.step)
-        shrinkage = (
-            None
-            if state.shrinkage is None
-            else put(state.shrinkage, state.kept, entry.shrinkage.unsqueeze(2))
-        )
+        shrinkage = state.shrinkage
+        if shrinkage is not None:
+            shrinkage = put(shrinkage, state.kept, entry.required_shrinkage().unsqueeze(2))
         return dataclasses.replace(
             state,
             key=put(state.key, state.kept, entry.key.unsqueeze(2)),
@@ -117,9 +118,11 @@ class GrowingMemory(Memory):
 SLOT_FIELDS = ('key', 'value', 'shrinkage', 'written_at', 'read_at', 'hits')
 
 
-def _map_slots(state: GrowingState, function) -> GrowingState:
-    tensors = {name: getattr(state, name) for name in SLOT_FIELDS}
-    return dataclasses.replace(state, **{n: None if t is None else function(t) for n, t in tensors.items()})
+def _map_slots(state: GrowingState, function: Callable[[Tensor], Tensor]) -> GrowingState:
+    changed: dict[str, Any] = {
+        name: function(tensor) for name, tensor in state.tensors().items() if name in SLOT_FIELDS
+    }
+    return dataclasses.replace(state, **changed)
 
 
 def _lengthen(tensor: Tensor, number: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +94,7 @@ class SensoryCell(nn.Module):
         return forget.sigmoid() * h * (1 - update) + update * new.tanh()
 
 
-class TwoLevelMemory(Memory):
+class TwoLevelMemory(Memory[TwoLevelState]):
     """Recent frames in full, older ones as prototypes: bounded, with a reach over thousands of frames.
 
     XMem (Cheng and Schwing, ECCV 2022); checked against hkchengrex/XMem
@@ -136,7 +137,11 @@ class TwoLevelMemory(Memory):
     """
 
     state_class = TwoLevelState
-    needs_selection = True
+
+    @property
+    def needs_selection(self) -> bool:
+        """True."""
+        return True
 
     def __init__(
         self,
@@ -220,25 +225,28 @@ class TwoLevelMemory(Memory):
         Raises:
             ValueError: The query has no selection.
         """
+        selection = query.selection
+        if selection is None:
+            raise ValueError('TwoLevelMemory needs Query.selection (B, P, Ck), got None')
         prototypes = state.prototypes
         key, shrinkage = _readable(state, 'key'), _readable(state, 'shrinkage')
         written_at = state.written_at[..., None].expand_as(state.usage)
         frame = _join(state.long_frame, prototypes, written_at[:, :, : state.frames])
         value = _join(state.long_value, prototypes, state.value)  # its empty slots come last and are not read
-        affinity = position_similarity(query.key, query.selection, key, shrinkage)
-        readouts, usage = [], None
+        affinity = position_similarity(query.key, selection, key, shrinkage)
+        readouts, drawn = [], []
         for birth, members in birth_groups(state.births):
             usable = affinity.masked_fill(frame < birth, MASKED) if birth else affinity
-            readout, drawn = attend(usable, value[:, members], None if self.training else self.k)
+            readout, usage = attend(usable, value[:, members], None if self.training else self.k)
             readouts.append(readout)
-            usage = drawn if usage is None else usage
+            drawn.append(usage)
         readout = torch.cat(readouts, 1)
         if self.project is None:
             readout = torch.cat([readout, state.sensory.to(readout.dtype)], -1)
         else:
             readout = (readout + self.project(state.sensory)).to(readout.dtype)
-        asked = query.selection.to(state.asked.dtype)
-        return readout, dataclasses.replace(_count(state, usage[:, None]), asked=asked)
+        oldest = _count(state, drawn[0][:, None])
+        return readout, dataclasses.replace(oldest, asked=selection.to(state.asked.dtype))
 
     def timeline(self, state: TwoLevelState) -> Tensor:
         """The slots of working memory."""
@@ -298,7 +306,7 @@ class TwoLevelMemory(Memory):
         )
         chosen = most_used(usage, state.step - frame, min(self.num_prototypes, usage.shape[2]))
         alike = position_similarity(pick(key, chosen)[:, 0], pick(selection, chosen)[:, 0], key, shrinkage)
-        prototypes = dict(
+        prototypes: dict[str, Tensor] = dict(
             long_key=pick(key, chosen),
             long_value=potentiate(alike, value, frame, chosen, state.births),
             long_shrinkage=self.rules.shrinkage(alike, shrinkage, chosen),
@@ -307,8 +315,9 @@ class TwoLevelMemory(Memory):
             long_since=torch.full_like(pick(frame, chosen), state.step),
         )
         state = _forget(state, self.capacity - chosen.shape[1], self.rules)
+        added: dict[str, Any]
         added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
-        kept = {name: _drop(getattr(state, name), newest) for name in WORKING}
+        kept: dict[str, Any] = {name: _drop(getattr(state, name), newest) for name in WORKING}
         number = state.prototypes + chosen.shape[1]
         return dataclasses.replace(state, frames=self.min_frames, prototypes=number, **kept, **added)
 
@@ -342,11 +351,12 @@ def _store(state: TwoLevelState, entry: Entry) -> TwoLevelState:
     slot = dict(
         key=entry.key,
         value=entry.value,
-        shrinkage=entry.shrinkage,
+        shrinkage=entry.required_shrinkage(),
         selection=state.asked[:, None],
         usage=torch.zeros_like(state.usage[:, :, 0]),
         written_at=torch.full_like(state.written_at[:, :, 0], state.step),
     )
+    stored: dict[str, Any]
     stored = {name: put(getattr(state, name), state.frames, new.unsqueeze(2)) for name, new in slot.items()}
     return dataclasses.replace(state, frames=state.frames + 1, stored=state.step, **stored)
 
@@ -359,6 +369,7 @@ def _forget(state: TwoLevelState, number: int, rules: LibraryRules) -> TwoLevelS
     life = state.step - held['long_since']
     number = rules.number_kept(held['long_usage'] / life.clamp(min=1), number)
     kept = most_used(held['long_usage'], life, number)
+    changes: dict[str, Any]
     changes = {name: put(getattr(state, name), 0, pick(tensor, kept)) for name, tensor in held.items()}
     return dataclasses.replace(state, prototypes=number, **changes)
 

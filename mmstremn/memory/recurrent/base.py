@@ -11,7 +11,9 @@ Segmentation and prediction share the cells.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ class RecurrentState(MemoryState):
     object_fields = dict.fromkeys(('hidden', 'cell', 'memory', 'history', 'previous', 'overlap'), 0)
 
 
-class RecurrentMemory(Memory):
+class RecurrentMemory(Memory[RecurrentState]):
     """Base of the memories of recurrent cells, which step all objects as one batch with shared weights.
 
     Args:
@@ -81,12 +83,15 @@ class RecurrentMemory(Memory):
         if key_channels < 0:
             raise ValueError(f'{type(self).__name__}.key_channels must be at least 0, got {key_channels}')
         self.hidden_channels = hidden
-        inputs = [value_channels + key_channels] + [hidden] * (layers - 1)
+        self.input_channels = value_channels + key_channels
+        inputs = [self.input_channels] + [hidden] * (layers - 1)
         self.cells = nn.ModuleList([self.cell_class(channels, hidden, kernel, **cell) for channels in inputs])
         frames = math.prod(self.time)
         if key_channels:
             self.from_state = nn.Conv2d(hidden * frames, value_channels, 3, padding=1)
-            self.from_query = nn.Conv2d(key_channels, value_channels, 3, padding=1, bias=False)
+            self.from_query: nn.Conv2d | None = nn.Conv2d(
+                key_channels, value_channels, 3, padding=1, bias=False
+            )
         else:
             self.from_state = nn.Conv2d(hidden * frames, value_channels, 1, bias=False)
             self.from_query = None
@@ -116,14 +121,14 @@ class RecurrentMemory(Memory):
         if self.from_query is not None:
             pairs = torch.cat([pairs, entry.key.expand(-1, entry.value.shape[1], -1, -1)], -1)
         new = self._advance(state, self._to_maps(pairs, entry.grid))
-        changes = {name: _like(tensor, getattr(state, name)) for name, tensor in new.items()}
+        changes: dict[str, Any] = {name: _like(tensor, getattr(state, name)) for name, tensor in new.items()}
         return dataclasses.replace(state, **changes, step=state.step + 1)
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
         """The fields of the next state, B and O as one axis, from the input (B O, Cv + Ck, h, w)."""
         raise NotImplementedError(f'{type(self).__name__} must implement _advance(state, x)')
 
-    def _layers(self, state: RecurrentState):
+    def _layers(self, state: RecurrentState) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
         """For each layer its cell, its output and its cell state (B O, Ch, [T,] h, w)."""
         hidden, cell = state.hidden.flatten(0, 1).to(self._dtype), state.cell.flatten(0, 1)
         return zip(self.cells, hidden.unbind(1), cell.unbind(1), strict=True)

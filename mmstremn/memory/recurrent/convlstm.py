@@ -85,7 +85,9 @@ class ConvLSTMMemory(RecurrentMemory):
         outputs, cells = [], []
         hidden, cell = self._room(x), self._room(x)
         for index, (layer, h, c) in enumerate(self._layers(state)):
-            room = None if hidden is None else (alias(hidden[:, index]), alias(cell[:, index]))
+            room = None
+            if hidden is not None and cell is not None:
+                room = alias(hidden[:, index]), alias(cell[:, index])
             x, c = layer(x, h if state.step else None, c, room)
             outputs.append(x)
             cells.append(c)

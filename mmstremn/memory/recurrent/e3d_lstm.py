@@ -167,10 +167,11 @@ class E3DLSTMMemory(RecurrentMemory):
             super().init(entry, seeds),
             memory=self._zeros(entry, width, WINDOW),
             history=self._zeros(entry, len(self.cells), self.history, width, WINDOW),
-            previous=self._zeros(entry, self.cells[0].conv_x.in_channels // WINDOW),
+            previous=self._zeros(entry, self.input_channels),
         )
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
+        assert state.memory is not None and state.previous is not None, 'init gives them'
         history, usable = self._remember(state), self._usable(state)
         filled = history[:, :, : state.step + 1]
         outputs, cells, m = [], [], state.memory.flatten(0, 1)
@@ -184,6 +185,7 @@ class E3DLSTMMemory(RecurrentMemory):
 
     def _remember(self, state: RecurrentState) -> Tensor:
         """The history (B O, L, N, Ch, T, h, w) with the cell states in the place of the oldest."""
+        assert state.history is not None, 'init gives it'
         slot = state.step % self.history
         if not torch.is_grad_enabled():
             state.history[:, :, :, slot] = state.cell

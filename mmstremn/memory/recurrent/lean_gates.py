@@ -8,6 +8,8 @@ backward. The convolutions stay outside. Only first derivatives.
 Letters: w is the number of channels of a state.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
@@ -17,7 +19,7 @@ class LSTMGates(Function):
     """``c' = sig(f) c + sig(i) tanh(g)`` and ``h' = sig(o) tanh(c')``."""
 
     @staticmethod
-    def forward(ctx, sums: Tensor, c: Tensor, new_h: Tensor, new_c: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, sums: Tensor, c: Tensor, new_h: Tensor, new_c: Tensor) -> tuple[Tensor, Tensor]:
         """One step.
 
         Args:
@@ -41,7 +43,7 @@ class LSTMGates(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_h: Tensor, grad_c: Tensor):
+    def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
         gates, c, new_c = ctx.saved_tensors
         i, f, g, o = gates.chunk(4, 1)
         told, grads = new_c.tanh(), torch.empty_like(gates)
@@ -55,7 +57,17 @@ class STLSTMGates(Function):
     """The updates of c and m in an ST-LSTM, and what x and h say about the output gate."""
 
     @staticmethod
-    def forward(ctx, from_x, from_h, from_m, c, m, both, new_c, new_m) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any,
+        from_x: Tensor,
+        from_h: Tensor,
+        from_m: Tensor,
+        c: Tensor,
+        m: Tensor,
+        both: Tensor,
+        new_c: Tensor,
+        new_m: Tensor,
+    ) -> tuple[Tensor, ...]:
         """One step.
 
         Args:
@@ -87,15 +99,25 @@ class STLSTMGates(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_both, grad_c, grad_m, grad_o, grad_added_c, grad_added_m):
+    def backward(
+        ctx: Any,
+        grad_both: Tensor,
+        grad_c: Tensor,
+        grad_m: Tensor,
+        grad_o: Tensor,
+        grad_added_c: Tensor,
+        grad_added_m: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         gates_c, gates_m, c, m = ctx.saved_tensors
         width = c.shape[1]
         of_c, of_m = grad_both.chunk(2, 1)
         grad_c, grad_m = grad_c + of_c, grad_m + of_m
         from_x = gates_c.new_empty(c.shape[0], 7 * width, *c.shape[2:])
-        _fill_update(from_x, *gates_c.chunk(3, 1), c, grad_c, grad_c + grad_added_c)
+        i, f, g = gates_c.chunk(3, 1)
+        _fill_update(from_x, i, f, g, c, grad_c, grad_c + grad_added_c)
         from_m = from_x[:, 3 * width : 6 * width]
-        _fill_update(from_m, *gates_m.chunk(3, 1), m, grad_m, grad_m + grad_added_m)
+        i, f, g = gates_m.chunk(3, 1)
+        _fill_update(from_m, i, f, g, m, grad_m, grad_m + grad_added_m)
         from_x[:, 6 * width :] = grad_o
         from_h = torch.cat([from_x[:, : 3 * width], from_x[:, 6 * width :]], 1)
         old_c, old_m = (grad * gates.chunk(3, 1)[1] for grad, gates in ((grad_c, gates_c), (grad_m, gates_m)))
@@ -106,7 +128,7 @@ class GatedOutput(Function):
     """``h = sig(o) tanh(z)``."""
 
     @staticmethod
-    def forward(ctx, o: Tensor, z: Tensor, h: Tensor) -> Tensor:
+    def forward(ctx: Any, o: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """``o`` and ``z`` (B, w, ...) are overwritten; the result is written to ``h``."""
         gate, told = alias(o).sigmoid_(), alias(z).tanh_()
         torch.mul(gate, told, out=h)
@@ -116,7 +138,7 @@ class GatedOutput(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, told = ctx.saved_tensors
         grad = grad * gate
         with_told = grad * told
@@ -128,12 +150,12 @@ class _Joined(Function):
     """A tensor (B, L, ...) as the stack of the parts that its storage holds already."""
 
     @staticmethod
-    def forward(ctx, whole: Tensor, *parts: Tensor) -> Tensor:
+    def forward(ctx: Any, whole: Tensor, *parts: Tensor) -> Tensor:
         ctx.mark_dirty(whole)
         return whole
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return None, *grad.unbind(1)
 
 

@@ -153,17 +153,20 @@ class STLSTMMemory(RecurrentMemory):
         return dict(loss_decoupling=self.decoupling * state.overlap.mean() / max(state.step, 1))
 
     def _advance(self, state: RecurrentState, x: Tensor) -> dict[str, Tensor]:
+        assert state.memory is not None, 'init gives it'
         outputs, cells, overlaps, m = [], [], [], state.memory.flatten(0, 1)
-        hidden, both = self._room(x), self._room(x, 2)
+        hidden, both, summed = self._room(x), self._room(x, 2), state.overlap
         for index, (layer, h, c) in enumerate(self._layers(state)):
-            room = None if hidden is None else (alias(hidden[:, index]), alias(both[:, index].flatten(1, 2)))
+            room = None
+            if hidden is not None and both is not None:
+                room = alias(hidden[:, index]), alias(both[:, index].flatten(1, 2))
             x, c, m, delta_c, delta_m = layer(x, h if state.step else None, c, m, room)
             outputs.append(x)
             cells.append(c)
-            if state.overlap is not None:
+            if summed is not None:
                 overlaps.append(overlap(delta_c, delta_m, self.adapter))
         cell = joined(cells, None if both is None else alias(both[:, :, 0]))
         new = dict(hidden=joined(outputs, hidden), cell=cell, memory=m)
-        if overlaps:
-            new.update(overlap=state.overlap.flatten() + torch.stack(overlaps).mean(0))
+        if summed is not None:
+            new.update(overlap=summed.flatten() + torch.stack(overlaps).mean(0))
         return new

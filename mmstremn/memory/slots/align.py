@@ -32,8 +32,8 @@ class DeformableAlign(nn.Module):
         self.from_query = nn.Conv2d(key_channels, channels, 3, padding=1)
         self.from_slot = nn.Conv2d(key_channels, channels, 3, padding=1, bias=False)
         self.to_offset = nn.Conv2d(channels, 2, 3, padding=1)
-        nn.init.zeros_(self.to_offset.weight)
-        nn.init.zeros_(self.to_offset.bias)
+        for parameter in self.to_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, state: SlotState, query: Query) -> SlotState:
         """The state with key, value and shrinkage sampled; tokens without a place (grid (1, 1)) stay as they

@@ -59,12 +59,11 @@ class GumbelSelector(Selector):
         self.describe_key = nn.Linear(key_channels, channels)
         self.describe_value = nn.Linear(value_channels, channels)
         self.norm = nn.LayerNorm(channels)
-        self.network = nn.Sequential(
-            nn.Linear(4 * channels + SCALARS, channels), nn.ReLU(), nn.Linear(channels, 1)
-        )
-        nn.init.normal_(self.network[2].weight, std=0.02)
-        del self.network[2].bias  # added to all logits alike it has no gradient: it is kept, not learned
-        self.network[2].register_buffer('bias', torch.zeros(1))
+        first, last = nn.Linear(4 * channels + SCALARS, channels), nn.Linear(channels, 1)
+        self.network = nn.Sequential(first, nn.ReLU(), last)
+        nn.init.normal_(last.weight, std=0.02)
+        del last.bias  # added to all logits alike it has no gradient: it is kept, not learned
+        last.register_buffer('bias', torch.zeros(1))
         self.age_weight = nn.Parameter(torch.tensor(2.0))
         self._sums: dict[str, Tensor] = {}
 

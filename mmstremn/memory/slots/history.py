@@ -71,13 +71,16 @@ class History:
         dropped = (choice[..., :-1, None] * held).sum(2)
         kept = torch.cat([self.kept * (1 - dropped), 1 - choice[..., -1:]], -1)
 
-        def longer(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-            return None if old is None else torch.cat([old, new.detach().unsqueeze(2)], 2)
+        def longer(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([old, new.detach().unsqueeze(2)], 2)
 
+        shrinkage = self.shrinkage
+        if shrinkage is not None:
+            shrinkage = longer(shrinkage, entry.required_shrinkage())
         return History(
             key=longer(self.key, entry.key),
             value=longer(self.value, entry.value),
-            shrinkage=longer(self.shrinkage, entry.shrinkage),
+            shrinkage=shrinkage,
             kept=kept,
             steps=F.pad(self.steps, (0, 1), value=step),
             choices=self.choices + ((logits > float('-inf')).sum(-1) > 1),

@@ -1,6 +1,7 @@
 """How slots are read: all objects of a state, the usage that a read leaves, the distance to what is held."""
 
 import dataclasses
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from mmstremn.memory.state import Query
 
 ROUNDING = 1e-4  # even shares stay even, however they were summed
 RELEVANCE_KEPT = 0.2  # of the moving average, at each read (RMem)
+AnySlots = TypeVar('AnySlots', bound=SlotState)
 
 
 def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Tensor, Tensor]:
@@ -35,7 +37,7 @@ def read_slots(reader: DenseReader, state: SlotState, query: Query) -> tuple[Ten
     return torch.cat(readouts, 1), torch.stack(shares).mean(0)
 
 
-def count_usage(state: SlotState, share: Tensor) -> SlotState:
+def count_usage(state: AnySlots, share: Tensor) -> AnySlots:
     """The state after a read in which the slots drew ``share`` (B, G, S) of the attention."""
     filled = state.written_at >= 0
     used = filled & (share * filled.sum(-1, keepdim=True) > 1 + ROUNDING)

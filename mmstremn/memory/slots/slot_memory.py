@@ -20,7 +20,7 @@ from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry, Query
 
 
-class SlotMemory(Memory):
+class SlotMemory(Memory[SlotState]):
     """S slots, each holding one past frame: cost and memory stay the same however long the video is.
 
     STReMN (arXiv 2109.06474) with the default :class:`GumbelSelector`.
@@ -62,12 +62,13 @@ class SlotMemory(Memory):
         self.num_slots, self.train_slots = num_slots, train_slots
         self.selector = selector or GumbelSelector(key_channels, value_channels)
         self.reader = reader or DenseReader()
-        self.gates = nn.ModuleList([EmptyFirst()] if gates is None else gates)
+        self.gates: Sequence[Gate] = nn.ModuleList([EmptyFirst()] if gates is None else gates)  # type: ignore
         self.per_object_key = per_object_key
         self.align, self.fusion = align, fusion
 
     @property
     def needs_selection(self) -> bool:
+        """Whether the reader's affinity needs it."""
         return self.reader.affinity.needs_selection
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> SlotState:
@@ -193,29 +194,30 @@ def _write_into_copies(
     """
     written = choice[..., :-1] > 0.5  # (B, G, S)
 
-    def put(old: Tensor | None, new) -> Tensor | None:
-        if old is None:
-            return None
+    def put(old: Tensor, new: Tensor | float) -> Tensor:
         if isinstance(new, Tensor):
             new = new.unsqueeze(2).to(old.dtype)
         return torch.where(written.view(*written.shape, *[1] * (old.dim() - 3)), new, old)
 
-    def blend(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    def blend(old: Tensor, new: Tensor) -> Tensor:
         stored = put(old, new)
-        if slope is None or old is None or new is None or stored is None:
+        if slope is None:
             return stored
         weight = slope[..., :-1].reshape(*written.shape, *[1] * (old.dim() - 3)).to(old.dtype)
         return stored + weight * (new.unsqueeze(2).to(old.dtype) - old)
 
+    shrinkage, relevance = state.shrinkage, state.relevance
+    if shrinkage is not None:
+        shrinkage = blend(shrinkage, entry.required_shrinkage())
     return dataclasses.replace(
         state,
         key=blend(state.key, entry.key),
         value=blend(state.value, entry.value),
-        shrinkage=blend(state.shrinkage, entry.shrinkage),
+        shrinkage=shrinkage,
         written_at=put(state.written_at, state.step),
         read_at=put(state.read_at, -1),
         hits=put(state.hits, 0.0),
-        relevance=put(state.relevance, -1.0),
+        relevance=None if relevance is None else put(relevance, -1.0),
         step=state.step + 1,
     )
 
@@ -226,9 +228,7 @@ def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState
     stored = chosen < state.num_slots
     slot = chosen.clamp(max=state.num_slots - 1)
 
-    def put(old: Tensor | None, new) -> None:
-        if old is None:
-            return
+    def put(old: Tensor, new: Tensor | float) -> None:
         tail = [1] * (old.dim() - 3)
         index = slot.view(*slot.shape, *tail).expand(-1, old.shape[1], 1, *old.shape[3:])
         if isinstance(new, Tensor):
@@ -236,12 +236,14 @@ def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState
         keep = stored.view(*stored.shape, *tail)
         old.scatter_(2, index, torch.where(keep, new, old.gather(2, index)))
 
+    if state.shrinkage is not None:
+        put(state.shrinkage, entry.required_shrinkage())
     put(state.key, entry.key)
     put(state.value, entry.value)
-    put(state.shrinkage, entry.shrinkage)
     put(state.written_at, state.step)
     put(state.read_at, -1)
     put(state.hits, 0.0)
-    put(state.relevance, -1.0)
+    if state.relevance is not None:
+        put(state.relevance, -1.0)
     state.step += 1
     return state
