@@ -39,7 +39,11 @@ class Memory(nn.Module, Generic[State]):
         raise NotImplementedError(f'{type(self).__name__} must implement init(entry, seeds)')
 
     def read(self, state: State, query: Query) -> tuple[Tensor, State]:
-        """The readout (B, O, P, Cv), and the state, in which reading may have left a trace."""
+        """The readout (B, O, P, Cv), and the state, in which reading may have left a trace.
+
+        What else a decoder gets, such as tokens of objects, is a field of the state (B, O, N, C), which its
+        class names in ``object_fields``.
+        """
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
 
     def distance(self, state: State, query: Query) -> Tensor:

@@ -44,8 +44,14 @@ class Entry:
         grid: (h, w) with h * w = P; (1, 1) for tokens without a place.
         shrinkage: (B, G, P) >= 1 for the anisotropic L2 affinity, or None.
         prompted: The frame carries masks given by the user: it must be stored.
-        extras: What only some memories need (decoder features, object pointers). ``clip_length``, on the
-            first entry of a training clip, is the number of its frames.
+        extras: What only some memories need, filled in by the model; each may be missing:
+
+            - ``decoded``: (B, O, P, C) features of the decoder, of the objects that were decoded.
+            - ``mask``: (B, O, P) share of each position that the object covers, 0..1.
+            - ``presence``: (B, O) probability that the object is in the frame.
+            - ``confidence``: (B, O, P), or (B, O) for the whole mask: the probability that the mask is right;
+              1 where the user gave it. Trackers that score their masks fill it in; no memory here reads it.
+            - ``clip_length``: on the first entry of a training clip, the number of its frames.
     """
 
     key: Tensor

@@ -23,7 +23,7 @@ class ClipModel(BaseModel):
     memory: Memory
     scheduled = False
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         inputs: Any,
         data_samples: Any = None,

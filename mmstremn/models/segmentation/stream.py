@@ -158,7 +158,7 @@ class VOSStream:
 
     def places_of(self, ids: int | Iterable[int]) -> list[int]:
         """The places of ``ids`` in ``object_ids``, ascending; raises what :meth:`remove` does."""
-        ids = [operator.index(i) for i in (ids if isinstance(ids, Iterable) else [ids])]  # type: ignore
+        ids = [operator.index(i) for i in (ids if isinstance(ids, Iterable) else [ids])]
         unknown = sorted(set(ids) - set(self.object_ids))
         if unknown:
             raise ValueError(f'no object {unknown[0]} in the stream: it has {sorted(self.object_ids)}')
