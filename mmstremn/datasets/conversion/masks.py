@@ -40,11 +40,12 @@ def read_masks(
     for name, folder in annotation_folders(path, videos).items():
         if folder.resolve() == videos[name].path.resolve():
             raise ValueError(f'{folder}: expected masks in a folder of their own, these are the frames')
-        files = {
-            videos[name].place(file.stem, str(file)): file
-            for file in folder.iterdir()
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith('.')
-        }
+        files = {}
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith('.'):
+                other = files.setdefault(videos[name].place(file.stem, str(file)), file)
+                if other != file:
+                    raise ValueError(f'{file}: a second mask of the same frame beside {other}')
         masks = MaskFiles([file for _, file in sorted(files.items())])
         found[name] = {place: _read(masks, file, labels) for place, file in sorted(files.items())}
     return found

@@ -1,5 +1,6 @@
 """Pictures from files, with errors that name the file; masks are read in ``masks.py``."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,19 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
+
+# What PIL raises for damaged files, besides its own errors.
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -83,7 +97,9 @@ def decode_picture(path: str | Path, convert: Callable[[Image.Image], Any]) -> A
             return convert(image)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise  # what ``convert`` says of it
         raise _unreadable(path, error) from error
 
 

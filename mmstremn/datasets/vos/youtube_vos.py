@@ -199,7 +199,7 @@ def read_meta(path: Path) -> dict[str, dict[int, VideoObject]]:
         entries = {
             name: {int(k): entry for k, entry in video['objects'].items()} for name, video in videos.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         form = "{'videos': {NAME: {'objects': {ID: {'category': ..., 'frames': [...]}}}}}"
         raise ValueError(f'{path}: expected {form} ({type(error).__name__}: {error})') from error
     return {

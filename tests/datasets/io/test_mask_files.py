@@ -1,5 +1,7 @@
 """What mask files mean: ids, one object, colours, or an error that names the file."""
 
+import random
+
 import numpy as np
 import pytest
 from helpers.davis_tree import add_sequence, draw_ids
@@ -249,6 +251,23 @@ def test_a_mask_that_claims_too_many_pixels(tmp_path):
     for read in (read_mask, read_mask_header):
         with pytest.raises(ValueError, match=r'bomb.png: .*cannot decode it .*exceeds limit'):
             read(path)
+
+
+def test_damaged_files_are_read_or_refused_with_their_names(tmp_path):
+    rng, refused = random.Random(0), 0
+    for suffix, mode in (('png', 'P'), ('png', 'RGBA'), ('bmp', 'L'), ('tif', 'L'), ('gif', 'P')):
+        path = save(tmp_path / f'a.{suffix}', squares(1, 2), mode)
+        good = path.read_bytes()
+        for _ in range(80):
+            data = bytearray(good)
+            data[rng.randrange(min(len(data), 80))] = rng.randrange(256)
+            path.write_bytes(data[: rng.choice([len(data), len(data), rng.randrange(len(data))])])
+            try:
+                read_mask(path)
+            except ValueError as error:
+                refused += 1
+                assert str(path) in str(error)
+    assert refused > 100
 
 
 # The entry points
