@@ -6,13 +6,14 @@ The loops of the adapters are tested beside them, with the same memories.
 import pytest
 import torch
 from helpers.memory_cases import DECODED, WIDTHS, generator, make_entry, make_query
-from helpers.vos_cases import make_batch, make_clip, tiny_model
+from helpers.vos_cases import make_batch, make_clip, tiny_config, tiny_model
 from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from mmstremn.engine import IterationHook
 from mmstremn.memory import MEMORIES
-from mmstremn.models import ClipModel, TokenClassifier, VideoPredictor, rollout
+from mmstremn.models import BootstrappedCEDiceLoss, ClipModel, TokenClassifier, VideoPredictor, rollout
 from mmstremn.registry import MODELS, build
 from mmstremn.structures import PredictionDataSample
 
@@ -158,7 +159,7 @@ def test_gates_that_leave_no_choice_are_seen():
 # The iteration.
 
 
-class Runner:
+class AtIteration7:
     iter = 7
 
     def __init__(self, model):
@@ -167,9 +168,9 @@ class Runner:
 
 def test_the_hook_hands_the_iteration_to_our_models_alone():
     hook, batch = IterationHook(), {}
-    hook.before_train_iter(Runner(torch.nn.Linear(1, 1)), 0, batch)
+    hook.before_train_iter(AtIteration7(torch.nn.Linear(1, 1)), 0, batch)
     assert batch == {}
-    hook.before_train_iter(Runner(tiny_model()), 0, batch)
+    hook.before_train_iter(AtIteration7(tiny_model()), 0, batch)
     assert batch == dict(iteration=7)
 
 
@@ -193,3 +194,37 @@ def test_masks_are_stacked_once_a_loss(monkeypatch):
     monkeypatch.setattr(segmentor, 'stack_masks', lambda *args: calls.append(1) or stack(*args))
     segmentor_losses(dict(type='SlotMemory', selector=dict(type='FIFOSelector')))
     assert len(calls) == 1
+
+
+def test_a_run_of_mmengine_hands_the_iteration_in(tmp_path, monkeypatch):
+    """mmengine's own runner and loop, with the hook of the default runtime."""
+    seen, model = [], tiny_config()
+    monkeypatch.setattr(BootstrappedCEDiceLoss, 'share', lambda self, number: seen.append(number) or 1.0)
+    loader = dict(
+        batch_size=1,
+        dataset=dict(type=Clips),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'),
+    )
+    Runner(
+        model,
+        str(tmp_path),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=False, max_iters=3),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
+        default_hooks=dict(iteration=dict(type='IterationHook'), checkpoint=None),
+        default_scope='mmstremn',
+        experiment_name=tmp_path.name,
+    ).train()
+    assert seen == [0, 1, 2]
+
+
+class Clips(torch.utils.data.Dataset):
+    """Three clips."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        frames, sample = make_clip(index)
+        return dict(inputs=frames, data_samples=sample)
