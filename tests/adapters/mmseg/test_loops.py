@@ -7,7 +7,6 @@ pytest.importorskip('mmseg', reason='needs the extra mmseg')
 import json
 import multiprocessing
 import os
-import runpy
 from datetime import timedelta
 
 import torch
@@ -109,20 +108,6 @@ def test_on_rank(cfg, folder, rank):
 
 
 test_on_rank.__test__ = False
-
-
-@pytest.mark.slow
-def test_the_study_runs_and_what_was_trained_is_not_trained_again(tmp_path, monkeypatch):
-    study = runpy.run_path(str(ROOT / 'studies/mmseg_memory/run.py'))['main']
-    arguments = ['--seeds', '0', '--iterations', '1', '--split', 'dev', '--work-dir', str(tmp_path / 'work')]
-    arguments += ['--out', str(tmp_path / 'study.json'), '--plot', str(tmp_path / 'study.png')]
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        first = study(arguments)
-        monkeypatch.delattr(Runner, 'train')
-        second = study(arguments)
-    assert first['rows'] == second['rows'] == json.loads((tmp_path / 'study.json').read_text())['rows']
-    assert (tmp_path / 'study.png').stat().st_size > 1000
-    assert first['cost']['parameters']['FCN + memory'] > first['cost']['parameters']['FCN']
 
 
 @pytest.mark.parametrize(
