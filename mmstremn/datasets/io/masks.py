@@ -24,7 +24,7 @@ MODES = (*INDEX_MODES, *GREY_MODES, *COLOUR_MODES, *DEEP_MODES)
 LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
 WANTED = 'expected a palette or grey PNG of object ids (0 background, 1, 2, ...), without smoothing'
 FIRST_SHADE = 32  # grey levels that all lie from here up are shades somebody drew, not ids
-OPAQUE, HALF = 128, 128
+HALF = 128
 STANDARD = 22  # colours by which the palette of DAVIS is known; further ones differ between versions
 SAID: set[Path] = set()
 FEW = 8  # levels that are too few for smooth edges
@@ -303,9 +303,9 @@ def _coloured(image: Image.Image, is_lossy: bool, path) -> Stored:
         return Stored(np.array(image.convert('L')), 'grey', is_lossy=True)
     rgba = np.array(image.convert('RGBA'))
     colours, alpha = _packed(rgba), rgba[..., 3]
-    visible = alpha >= OPAQUE
+    visible = (alpha > 0) & (alpha >= alpha.max() / 2)  # overlays are half transparent where they are drawn
     if not visible.all() and not colours[visible].any():
-        return Stored(alpha, 'grey')  # drawn in black on nothing
+        return Stored(np.where(visible, VOID, 0).astype(np.uint8), 'grey')  # drawn in black on nothing
     return Stored(np.where(visible, colours, -1), 'colour')
 
 

@@ -146,6 +146,15 @@ def test_an_object_drawn_on_nothing(tmp_path, alpha):
         assert set(np.unique(read)) == {0, 1} and overlap(read, squares(1)) > 0.9
 
 
+@pytest.mark.parametrize('alpha', [40, 100, 128, 255])
+def test_half_transparent_overlays(tmp_path, alpha):
+    ids = squares(1, 2)
+    rgba = np.dstack([painted(ids, RED, GREEN), np.where(ids > 0, alpha, 0).astype(np.uint8)])
+    read = read_mask(save(tmp_path / 'a.png', rgba))
+    assert np.array_equal(read > 0, ids > 0) and len(np.unique(read)) == 3
+    assert not read_mask(save(tmp_path / 'b.png', np.zeros((*SIZE, 4), np.uint8))).any()
+
+
 def test_one_object_of_a_collection(tmp_path):
     for name, array, mode in (
         ('ids', squares(1, 2), 'L'),
