@@ -47,6 +47,8 @@ class ClipModel(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
+            if inputs.ndim == 4:  # counters of operations give pictures (B, C, H, W): clips of two
+                inputs = inputs[:, None].expand(-1, 2, -1, -1, -1)
             return self.tensor(inputs, data_samples)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got '{mode}'")
 

@@ -221,8 +221,12 @@ class VOSegmentor(ClipModel):
             losses.update(loss_presence=presence_loss(presence, target, clip.present))
         return losses
 
-    def tensor(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:
-        """See :meth:`clip_logits`."""
+    def tensor(self, inputs: Tensor, data_samples: list[VOSDataSample] | None = None) -> Tensor:
+        """See :meth:`clip_logits`; without data samples there is one object, the left half of every frame."""
+        if data_samples is None:
+            masks = torch.zeros(inputs.shape[1], *size_of(inputs), dtype=torch.uint8, device=inputs.device)
+            masks[..., : masks.shape[-1] // 2] = 1
+            data_samples = [VOSDataSample(masks=masks, metainfo=dict(object_ids=[1]))] * len(inputs)
         return self.clip_logits(inputs, data_samples)
 
     def clip_logits(self, inputs: Tensor, data_samples: list[VOSDataSample]) -> Tensor:

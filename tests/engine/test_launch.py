@@ -1,0 +1,82 @@
+"""What the tools build of a config: loaders without workers, work folders that were moved, other runners."""
+
+import shutil
+
+import pytest
+from helpers.runs import TINY, largest_difference, run_script, run_tool
+
+from mmstremn.checkpoints.reading import read_checkpoint
+from mmstremn.engine.launch import latest_checkpoint, load_config
+
+
+@pytest.fixture(autouse=True)
+def modules_of_the_config(monkeypatch):
+    monkeypatch.syspath_prepend(TINY.parent)
+
+
+def test_loaders_without_workers_need_no_other_change():
+    workers = dict(persistent_workers=True, prefetch_factor=4, timeout=60)
+    options = {f'{key}_dataloader': dict(workers) for key in ('train', 'val')}
+    cfg = load_config(str(TINY), options | {'val_dataloader.num_workers': 2})
+    assert not workers.keys() & cfg.train_dataloader.keys()
+    assert {name: cfg.val_dataloader.get(name) for name in workers} == workers
+
+
+def test_the_latest_checkpoint_is_found_wherever_the_folder_is(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    there, here = tmp_path / 'there', tmp_path / 'here'
+    for folder in (there, here):
+        folder.mkdir()
+        (folder / 'last_checkpoint').write_text(f'{there}/iter_3.pth\n')
+    (there / 'iter_3.pth').touch()
+    assert latest_checkpoint(here) == str(there / 'iter_3.pth')  # written elsewhere (out_dir)
+    (here / 'iter_3.pth').touch()
+    assert latest_checkpoint(here) == str(here / 'iter_3.pth')  # a copy of the folder
+    for folder in (there, here):
+        (folder / 'iter_3.pth').unlink()
+    with pytest.raises(FileNotFoundError, match=r'last_checkpoint names .*there/iter_3\.pth: expected'):
+        latest_checkpoint(here)
+
+
+def test_a_copied_work_folder_goes_on_and_the_original_stays(tmp_path):
+    """Also its best checkpoint, which a better one replaces: in the copy alone."""
+    original, copy = tmp_path / 'original', tmp_path / 'copy'
+    assert run_tool('train', [TINY, '--work-dir', original, '--cfg-options', 'train_cfg.max_iters=6']) == 0
+    shutil.copytree(original, copy)
+    before = {path: path.read_bytes() for path in original.glob('*.pth')}
+    assert run_tool('train', [TINY, '--work-dir', copy, '--resume']) == 0
+    assert {path: path.read_bytes() for path in original.glob('*.pth')} == before
+    assert (copy / 'iter_12.pth').is_file() and not (copy / 'iter_6.pth').exists()
+    assert len([*copy.glob('best_*.pth')]) == 1
+    info = read_checkpoint(copy / 'iter_12.pth')['message_hub']['runtime_info']
+    assert info['last_ckpt'] == str(copy / 'iter_12.pth')
+    assert info['best_ckpt'] == str(next(copy.glob('best_*.pth')))
+
+
+OPTIONS = ['train_cfg.max_iters=3', 'param_scheduler=[]', 'model.dropout=0']
+OPTIONS += ['default_hooks.checkpoint.save_best=None']
+OPTIONS += ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
+FSDP = ['runner_type=FlexibleRunner', 'strategy.type=FSDPStrategy', 'strategy.state_dict_cfg=full']
+
+
+@pytest.mark.slow
+def test_weights_spread_over_two_processes_train_as_in_one(tmp_path):
+    """Within 1e-6 after three steps of Adam; another training starts from what FSDP wrote."""
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    assert run_tool('train', [TINY, '--work-dir', one, '--cfg-options', *OPTIONS]) == 0
+    options = [*OPTIONS, *FSDP, 'train_dataloader.batch_size=1']
+    run_script('dist_train.sh', TINY, 2, '--work-dir', two, '--cfg-options', *options)
+    first, second = (read_checkpoint(folder / 'iter_3.pth')['state_dict'] for folder in (one, two))
+    assert largest_difference(first, second) <= 1e-6
+    options += [f'load_from={two / "iter_3.pth"}', 'optim_wrapper.optimizer.lr=0']
+    run_script('dist_train.sh', TINY, 2, '--work-dir', tmp_path / 'on', '--cfg-options', *options)
+    third = read_checkpoint(tmp_path / 'on/iter_3.pth')['state_dict']
+    assert largest_difference(second, third) == 0
+
+
+def test_the_runner_of_the_config_is_built(tmp_path):
+    options = [*OPTIONS, 'runner_type=FlexibleRunner', 'strategy.type=Nonsense']
+    output = tmp_path / 'output'
+    argv = [TINY, '--work-dir', tmp_path, '--cfg-options', *options]
+    assert run_tool('train', argv, output=output) != 0
+    assert 'Nonsense' in output.read_text()
