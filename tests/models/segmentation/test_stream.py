@@ -303,7 +303,11 @@ def test_masks_must_have_the_size_of_the_frame(model, video):
         model.start(video.frame(0), video.mask(0)[:, 1:])
 
 
-@pytest.mark.parametrize('masks', [np.full((40, 56), 3.0), 'masks.png', [['1']], {}, object()], ids=str)
+@pytest.mark.parametrize(
+    'masks',
+    [np.full((40, 56), 3.0), 'masks.png', [['1']], {}, object()],
+    ids=lambda value: type(value).__name__,
+)
 def test_masks_must_be_numbers(model, video, masks):
     with pytest.raises(TypeError, match='masks of frame 0 must be integer ids'):
         model.start(video.frame(0), masks)
