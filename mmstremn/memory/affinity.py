@@ -1,5 +1,4 @@
-"""Affinities between the positions of a query and of a memory, each written as a dot product of augmented
-vectors.
+"""Affinities of a query and stored keys, each as a dot product of augmented vectors.
 
 So every reader needs one matrix product, or one call of scaled dot product attention. An affinity maps a
 query and stored keys to ``(q, k)`` with ``q @ k.T`` equal to it up to a constant per query position, which
@@ -63,8 +62,9 @@ class CosineAffinity(Affinity):
 
 
 class L2Affinity(Affinity):
-    """``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021), checked against hkchengrex/STCN
-    model/network.py.
+    """-|k - q|^2 / sqrt(C): STCN (Cheng et al., NeurIPS 2021).
+
+    Checked against hkchengrex/STCN model/network.py.
 
     One appended channel carries ``-|k|^2``; ``|q|^2`` is constant under softmax.
     """
@@ -77,8 +77,9 @@ class L2Affinity(Affinity):
 
 
 class AnisotropicL2Affinity(Affinity):
-    """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4, checked against
-    hkchengrex/XMem model/memory_util.py.
+    """-s sum_c e_c (k_c - q_c)^2 / sqrt(C): XMem (Cheng and Schwing, ECCV 2022), section 3.4.
+
+    Checked against hkchengrex/XMem model/memory_util.py.
 
     The shrinkage s belongs to the stored position, the selection e to the query's. With s the ``|q|^2`` term
     does not cancel.

@@ -65,13 +65,11 @@ class Memory(nn.Module, Generic[State]):
         return None
 
     def write(self, state: State, entry: Entry) -> State:
-        """Offer an entry. With gradients a new state is made; without them ``state`` may be changed: fork
-        with clone()."""
+        """Offer an entry; without gradients ``state`` may be changed, so fork it with clone()."""
         raise NotImplementedError(f'{type(self).__name__} must implement write(state, entry)')
 
     def add_objects(self, state: State, number: int) -> State:
-        """The state with ``number`` objects more, unknown so far; the next entry holds values for them
-        too."""
+        """The state with ``number`` more objects, of which the next entry holds the first values."""
         return state.add_objects(number, self.per_object_key)
 
     def remove_objects(self, state: State, indices: Collection[int]) -> State:
@@ -87,8 +85,7 @@ class Memory(nn.Module, Generic[State]):
         return state.remove_objects(indices, self.per_object_key)
 
     def wants(self, state: State) -> bool:
-        """Whether the next entry, if it is not prompted, can change more than the clock; False saves its
-        encoding."""
+        """Whether the next entry, if not prompted, is worth encoding: False if it changes only the clock."""
         return True
 
     def pass_over(self, state: State, decoded: Tensor | None = None) -> State:

@@ -1,5 +1,4 @@
-"""What states and memories do with their tensors: slots that are filled, objects that join, values side by
-side."""
+"""Tensors of states: slots that are filled, objects that join and leave, values side by side."""
 
 import itertools
 
@@ -13,8 +12,10 @@ def empty_slots(tensor: Tensor, number: int) -> Tensor:
 
 
 def put(buffer: Tensor, start: int, new: Tensor) -> Tensor:
-    """``new`` (B, M, n, ...) at ``start`` of ``buffer`` (B, M, S, ...): another tensor if gradients are
-    recorded."""
+    """Put ``new`` (B, M, n, ...) at ``start`` of ``buffer`` (B, M, S, ...).
+
+    With gradients the result is another tensor.
+    """
     if torch.is_grad_enabled():
         return torch.slice_scatter(buffer, new.to(buffer.dtype), 2, start, start + new.shape[2])
     buffer.narrow(2, start, new.shape[2]).copy_(new)
@@ -32,8 +33,10 @@ def keep_objects(tensor: Tensor, kept: list[int]) -> Tensor:
 
 
 def birth_groups(births: tuple[int, ...]) -> list[tuple[int, slice]]:
-    """Each step at which objects were born, and those objects; ``births`` never decrease, as objects join at
-    the end."""
+    """Each step at which objects were born, and those objects.
+
+    ``births`` never decrease, as objects join at the end.
+    """
     sizes = [(birth, len(list(members))) for birth, members in itertools.groupby(births)]
     stops = itertools.accumulate(size for _, size in sizes)
     return [(birth, slice(stop - size, stop)) for (birth, size), stop in zip(sizes, stops, strict=True)]

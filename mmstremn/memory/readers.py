@@ -11,8 +11,7 @@ MASKED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gra
 
 
 class DenseReader(nn.Module):
-    """Attention over all stored positions, in one call of scaled dot product attention (on CPUs: in plain
-    matrix products).
+    """Attention over all stored positions, in one call of scaled dot product attention.
 
     S one-hot channels appended to the values give the slots' shares in the same call, and a channel appended
     to the keys bars unusable slots, which costs nothing beside a mask of (P, S * P). Affinities run in
@@ -47,9 +46,9 @@ class DenseReader(nn.Module):
         q, k = self._augment(query, key, shrinkage, usable)
         one_hot = torch.eye(slots, slots + _missing(width + slots), dtype=k.dtype, device=k.device)
         one_hot = one_hot.repeat_interleave(positions, 0).expand(*k.shape[:2], -1, -1)
-        v = torch.cat([value.flatten(2, 3).to(k.dtype), one_hot], -1)
+        v = torch.cat([value.flatten(2, 3).to(k.dtype), one_hot], -1)  # (B, G, S * P, Cv + S, padded)
         with torch.autocast(k.device.type, enabled=False):
-            out = _attend(q, k, v)
+            out = _attend(q, k, v)  # (B, G, P, Cv + S, padded); the last S sum to 1
         share = out[..., width : width + slots].detach().mean(2)
         return out[..., :width].to(value.dtype), share
 
@@ -74,23 +73,26 @@ class DenseReader(nn.Module):
     def _augment(
         self, query: Query, key: Tensor, shrinkage: Tensor | None, usable: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The affinity's vectors (B, G, P, C') and (B, G, S * P, C'), with a channel more that bars unusable
-        slots."""
+        """The affinity's vectors, of which one more channel masks unusable slots.
+
+        Returns:
+            (B, G, P, C') and (B, G, S * P, C').
+        """
         q, k = self._vectors(query, key, shrinkage)
-        bar = (
-            torch.zeros_like(usable, dtype=k.dtype)
-            .masked_fill(~usable, MASKED)
-            .repeat_interleave(key.shape[3], -1)
-        )
+        mask = torch.zeros_like(usable, dtype=k.dtype).masked_fill(~usable, MASKED)  # (B, G, S)
+        mask = mask.repeat_interleave(key.shape[3], -1)  # (B, G, S * P)
         padding = _missing(k.shape[-1] + 1)
+        # [q, 1, 0] . [k, mask, 0] = q . k + mask
         q = torch.cat([q, torch.ones_like(q[..., :1]), q.new_zeros(*q.shape[:-1], padding)], -1)
-        k = torch.cat([k, bar[..., None], k.new_zeros(*k.shape[:-1], padding)], -1)
+        k = torch.cat([k, mask[..., None], k.new_zeros(*k.shape[:-1], padding)], -1)
         return q.expand(-1, k.shape[1], -1, -1), k
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v. CPUs have no fused kernel for Cv != Ck; what they have instead looks for rows without
-    any key."""
+    """softmax(q k^T) v.
+
+    CPUs have no fused kernel for Cv != Ck; what they have instead looks for rows without any key.
+    """
     if q.device.type == 'cpu':
         return (q @ k.transpose(-1, -2)).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)
@@ -140,8 +142,7 @@ class TopKReader(DenseReader):
 
 
 class LocalWindowReader(DenseReader):
-    """Attention over the stored positions at most ``radius`` rows and columns away: far look-alikes are not
-    read.
+    """Attention over the stored positions at most ``radius`` rows and columns away.
 
     As the short-term attention of AOT (Yang et al., NeurIPS 2021), without its relative positions. The window
     is a mask on dense attention: it costs what the dense reader costs, and a mask of (B, G, P, S P).

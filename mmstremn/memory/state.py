@@ -29,8 +29,7 @@ class Query:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def on(self, grid: tuple[int, int]) -> 'Query':
-        """The query with ``extras['grid']``, the (h, w) of its positions: for readers that ask where a
-        position is."""
+        """The query with ``extras['grid']``, the (h, w) of its positions, for readers that need places."""
         return dataclasses.replace(self, extras=self.extras | {'grid': grid})
 
 

@@ -141,8 +141,7 @@ class MergingMemory(Memory[BankState]):
 
 @torch.no_grad()
 def _nearest(state: BankState, entry: Entry) -> tuple[Tensor, Tensor]:
-    """The best cosine similarity (B, P) of each new position to a stored one, and the place (B, P) of
-    that."""
+    """The best cosine similarity (B, P) of each new position to a stored one, and its place (B, P)."""
     with torch.autocast(state.key.device.type, enabled=False):
         new, old = F.normalize(entry.key[:, 0].float(), dim=-1), F.normalize(state.key[:, 0].float(), dim=-1)
         cosine = new @ old.transpose(1, 2)  # (B, P, N)
@@ -173,8 +172,7 @@ def _merge(state: BankState, entry: Entry, place: Tensor, close: Tensor) -> Bank
 
 
 def _append(state: BankState, entry: Entry, novel: Tensor, stored: Tensor) -> BankState:
-    """Put the new positions ``novel`` (B, K) where ``stored`` (B, K) into the free and then the least used
-    places."""
+    """Put the new positions ``novel`` (B, K) where ``stored`` (B, K), in the order of eviction."""
     place = _eviction_order(state)[:, : novel.shape[1]]
 
     def put(old: Tensor, new: Tensor | int | float) -> Tensor:
@@ -198,8 +196,7 @@ def _append(state: BankState, entry: Entry, novel: Tensor, stored: Tensor) -> Ba
 
 
 def _eviction_order(state: BankState) -> Tensor:
-    """All places (B, N), the first to be taken first: empty, then by usage per step, of equal ones the
-    oldest."""
+    """All places (B, N) in the order of eviction: empty, then by usage per step, then the oldest."""
     stamps = state.written_at[:, 0]
     frequency = state.usage[:, 0] / (state.step - stamps).clamp(min=1)
     by_age = stamps.argsort(stable=True, dim=-1)

@@ -25,8 +25,7 @@ class BlendedState(CohortState):
 
 
 class BlendedMemory(Memory[BlendedState]):
-    """The keys and the values of all frames, averaged: one slot however long the video is, read by dense L2
-    attention.
+    """One slot holds the average of the keys and of the values of all frames, read by dense L2 attention.
 
     The multi-modality strawman of STReMN (arXiv 2109.06474): once the video has shown an object in several
     ways, the average is none of them.

@@ -1,5 +1,4 @@
-"""The state of memories that start anew for every group of objects that appear together, and how it is
-read."""
+"""The state of memories that start anew for every group of objects that appear together."""
 
 import dataclasses
 from collections.abc import Collection
@@ -73,8 +72,7 @@ class CohortState(MemoryState):
 
 
 def read_cohorts(reader: DenseReader, state: CohortState, query: Query) -> Tensor:
-    """The readout (B, O, P, Cv) from all slots; one attention per cohort, its objects' values side by
-    side."""
+    """The readout (B, O, P, Cv) from all slots, by one attention per cohort."""
     readouts = []
     for index, (_, members) in enumerate(state.cohorts):
         key, value = state.key[:, index : index + 1], state.value[:, members]

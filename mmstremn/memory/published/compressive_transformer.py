@@ -83,8 +83,7 @@ class Compression(nn.Module):
 
 
 class CompressiveMemory(Memory[CompressiveState]):
-    """The last S frames as they are, and the M before them at a quarter of the positions; a read attends to
-    both.
+    """A read attends to the last S frames, and to the M before them at a quarter of the positions.
 
     By default as many bytes as five frames, for eleven. The compression learns from the loss of the task
     alone.

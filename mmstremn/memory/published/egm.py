@@ -127,13 +127,16 @@ class GraphMemory(Memory[GraphState]):
         return torch.cat(readouts, 1).to(state.value.dtype), state
 
     def _reason(self, query: Query, key: Tensor, value: Tensor) -> Tensor:
-        """(B, M, P, Cv) from the keys (B, N, P, Ck) of N nodes and their values (B, M, N, P, Cv) for M
-        objects."""
+        """The answer (B, M, P, Cv) for M objects from N nodes.
+
+        Their keys are (B, N, P, Ck), their values (B, M, N, P, Cv).
+        """
         with torch.autocast(key.device.type, enabled=False):
             key, nodes = key.float(), value.float()
             everyone = torch.cat([key, query.key.float()[:, None]], 1)
             answer = self._summary(query, key, nodes)
             for _ in range(self.steps):
+                # (B, M, N, P, Cv): each node hears the others and the query, then the query reads the nodes
                 message = self.fuse(self._messages(everyone, torch.cat([nodes, answer[:, :, None]], 2)))
                 nodes = self.update_node(message, nodes)
                 answer = self.update_query(self._summary(query, key, nodes), answer)

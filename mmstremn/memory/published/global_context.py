@@ -26,8 +26,7 @@ class GlobalContextState(MemoryState):
 
 
 class GlobalContextMemory(Memory[GlobalContextState]):
-    """Every channel of the key is one attention map over the frame, and the value it gathers is one row of
-    the context.
+    """Each channel of the key is an attention map over the frame, and gathers one row of the context.
 
     GC (Li, Shen, Shan, "Fast Video Object Segmentation using the Global Context Module", ECCV 2020): a
     frame's context is C = K^T V (Ck x Cv), the global context the mean of all C, and the readout Q times it.

@@ -30,8 +30,9 @@ class GatedLinearState(MemoryState):
 
 
 class GatedLinearMemory(Memory[GatedLinearState]):
-    """phi(k) = softmax over channels; S <- S diag(g) + sum_p phi(k_p) v_p^T; the readout is phi(q) S,
-    normalised.
+    """Linear attention: S <- S diag(g) + sum_p phi(k_p) v_p^T; the readout is phi(q) S, normalised.
+
+    phi is the softmax over channels.
 
     LiVOS (Liu et al., "LiVOS: Light Video Object Segmentation with Gated Linear Matching", 2024), checked
     against uncbiag/LiVOS livos/model/livos_wrapper.py. The gates g (Cv of them) are the mean over positions
@@ -78,7 +79,7 @@ class GatedLinearMemory(Memory[GatedLinearState]):
         with torch.autocast(entry.key.device.type, enabled=False):
             key, value = entry.key[:, 0].float(), entry.value.float()
             gate = self.gate(key).sigmoid().mean(1)[:, None, None]  # (B, 1, 1, Cv)
-            phi = key.softmax(-1)
+            phi = key.softmax(-1)  # (B, P, Ck); S <- S diag(g) + phi^T v, Z <- Z diag(g) + phi^T 1
             numerator = state.numerator * gate + torch.einsum('bpk,bopv->bokv', phi, value)
             normalizer = state.normalizer * gate + phi.sum(1)[:, None, :, None]
         return dataclasses.replace(state, numerator=numerator, normalizer=normalizer, step=state.step + 1)

@@ -57,8 +57,7 @@ def read_maps(reader: DenseReader, key: Tensor, value: Tensor, query: Tensor) ->
 def value_of_maps(
     reader: DenseReader, key: Tensor, entry_key: Tensor, entry: Entry, members: list[int]
 ) -> Tensor:
-    """What an entry says about what the maps hold: for each of their keys the values that a read of the entry
-    gives.
+    """For each key of the maps the values that a read of the entry gives.
 
     So an object that appears mid-video gets values that fit the older keys.
 

@@ -48,8 +48,9 @@ class GatedUpdate(nn.Module):
 
 
 class GatedSlotMemory(Memory[MapState]):
-    """S maps that every frame updates: slot s at a position attends to all slots and the frame there, then a
-    gate decides.
+    """S maps that every frame updates through gates.
+
+    Slot s at a position attends to all slots and the frame there, then a gate decides.
 
     MART's cells attend to the tokens of a segment; here a position has one token a frame, and the slots
     beside it. Keys live behind a learned tanh(W k), for queries and entries alike, since the update keeps

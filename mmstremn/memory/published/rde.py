@@ -45,8 +45,7 @@ class GatedBlend(nn.Module):
 
 
 class SpatioTemporalAggregation(nn.Module):
-    """The new embedding from the old one and a frame: attention of the frame's positions over both, then
-    gated blending.
+    """The new embedding: attention of the frame over the old one and itself, then gated blending.
 
     Args:
         key_channels: Ck.
@@ -87,8 +86,7 @@ class SpatioTemporalAggregation(nn.Module):
 
 
 class RecurrentEmbeddingMemory(Memory[CohortState]):
-    """Two slots: an object's first frame, and an embedding into which the frames since are aggregated
-    recurrently.
+    """Two slots: an object's first frame, and an embedding that aggregates the frames since.
 
     RDE (Li et al., "Recurrent Dynamic Embedding for Video Object Segmentation", CVPR 2022), checked against
     Limingxing00/RDE-VOS-CVPR2022 model/modules.py, inference_memory_bank.py and eval_davis.py. From there:
@@ -132,8 +130,7 @@ class RecurrentEmbeddingMemory(Memory[CohortState]):
         return read_cohorts(self.reader, state, query), state
 
     def write(self, state: CohortState, entry: Entry) -> CohortState:
-        """Aggregate the entry. With gradients a new state is made, without them the slots of ``state`` are
-        changed."""
+        """Aggregate the entry; without gradients the slots of ``state`` are changed."""
         key, value = state.writable()
         for index, (birth, members) in enumerate(state.cohorts):
             cohort = slice(index, index + 1)

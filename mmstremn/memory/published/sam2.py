@@ -47,7 +47,7 @@ class RecentPromptedState(MemoryState):
 
 
 class RecentPromptedMemory(Memory[RecentPromptedState]):
-    """The latest frames and those that the user has prompted, told apart by a learned temporal code.
+    """The latest frames and those that the user has prompted, distinguished by a learned temporal code.
 
     SAM 2 (Ravi et al., 2024); checked against facebookresearch/sam2 sam2/modeling/sam2_base.py.
 
@@ -171,9 +171,7 @@ class RecentPromptedMemory(Memory[RecentPromptedState]):
         return pointers
 
     def _prompted_slot(self, prompts: int) -> int:
-        """The slot of the prompted frame that follows ``prompts`` others: the first stays if there is room
-        for more.
-        """
+        """The slot of a prompted frame after ``prompts`` others; the first stays if there is room."""
         others = self.num_prompted - 1
         return self.num_recent + (1 + (prompts - 1) % others if prompts and others else 0)
 

@@ -19,8 +19,7 @@ from mmstremn.memory.state import Entry, Query
 
 @dataclass
 class GrowingState(SlotState):
-    """Slots of which the first ``kept`` stay and the next, if ``temporary``, is overwritten by the next
-    entry.
+    """Slots of which the first ``kept`` stay; the next, if ``temporary``, is overwritten by the next entry.
 
     The buffers double when they are full; slots beyond those in use are empty.
     """

@@ -301,6 +301,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             for name in ('usage', 'written_at', 'key', 'value', 'shrinkage', 'selection')
         )
         frame = written_at[..., None].expand_as(usage).flatten(2)
+        # Candidates: N positions of the slots between the first and the newest, (B, M, N, ...)
         usage, key, value, shrinkage, selection = (
             t.flatten(2, 3) for t in (usage, key, value, shrinkage, selection)
         )
@@ -323,9 +324,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
 
 
 def _join(long: Tensor, prototypes: int, working: Tensor) -> Tensor:
-    """Positions (B, M, N, ...): those of long-term memory in use, then those of working slots (B, M, S, P,
-    ...).
-    """
+    """Positions (B, M, N, ...): long-term memory in use, then working slots (B, M, S, P, ...)."""
     working = working.flatten(2, 3)
     return torch.cat([long[:, :, :prototypes], working], 2) if prototypes else working
 

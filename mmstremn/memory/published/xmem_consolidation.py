@@ -1,5 +1,4 @@
-"""The maths of XMem's reads and of its consolidation: positions of working memory become long-term
-prototypes.
+"""XMem's reads, and its consolidation of positions of working memory into long-term prototypes.
 
 Letters in shapes: B batch, O objects, N stored positions, K prototypes, P positions of a query, Ck and Cv
 channels; M is 1 or O.

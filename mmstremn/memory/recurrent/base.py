@@ -24,8 +24,9 @@ from mmstremn.memory.state import Entry, MemoryState, Query
 
 @dataclass
 class RecurrentState(MemoryState):
-    """The states of L layers of cells; zero at an object's birth. E3D-LSTM's maps have a time axis of T = 2
-    frames.
+    """The states of L layers of cells, zero at an object's birth.
+
+    E3D-LSTM's maps have a time axis of T = 2 frames.
 
     Attributes:
         hidden: (B, O, L, Ch, [T,] h, w) outputs, of the values' type; the others have that of the weights.
@@ -109,14 +110,13 @@ class RecurrentMemory(Memory[RecurrentState]):
     def read(self, state: RecurrentState, query: Query) -> tuple[Tensor, RecurrentState]:
         """The readout (B, O, P, Cv), a convolution of output and query, and the state as it was."""
         top = state.hidden[:, :, -1].flatten(2, -3)  # (B, O, Ch [T], h, w)
-        told = self.from_state(top.flatten(0, 1).to(self._dtype)).unflatten(0, top.shape[:2])
+        readout = self.from_state(top.flatten(0, 1).to(self._dtype)).unflatten(0, top.shape[:2])
         if self.from_query is not None:
-            told = told + self.from_query(self._to_maps(query.key[:, None], state.grid))[:, None]
-        return told.flatten(3).mT.to(state.hidden.dtype), state
+            readout = readout + self.from_query(self._to_maps(query.key[:, None], state.grid))[:, None]
+        return readout.flatten(3).mT.to(state.hidden.dtype), state
 
     def write(self, state: RecurrentState, entry: Entry) -> RecurrentState:
-        """One step of all layers with the entry's values and keys. Without gradients ``state`` may be
-        changed."""
+        """One step of all layers with the entry; without gradients ``state`` may be changed."""
         pairs = entry.value
         if self.from_query is not None:
             pairs = torch.cat([pairs, entry.key.expand(-1, entry.value.shape[1], -1, -1)], -1)
@@ -134,8 +134,7 @@ class RecurrentMemory(Memory[RecurrentState]):
         return zip(self.cells, hidden.unbind(1), cell.unbind(1), strict=True)
 
     def _room(self, x: Tensor, *shape: int) -> Tensor | None:
-        """With gradients (B O, L, *shape, Ch, h, w) for what the layers make of x (B O, C, h, w), to be held
-        only once."""
+        """With gradients (B O, L, *shape, Ch, h, w), so that what the layers make of x is held only once."""
         if not torch.is_grad_enabled():
             return None
         return x.new_empty(x.shape[0], len(self.cells), *shape, self.hidden_channels, *x.shape[-2:])
@@ -177,15 +176,13 @@ def conv2d(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
 
 
 def convolved(conv: nn.Conv2d, maps: Tensor | None, like: Tensor) -> Tensor:
-    """The convolution of ``maps``; if None, zeros as large as the maps of ``like``, with a gradient of
-    zeros."""
+    """The convolution of ``maps``; if None, zeros like those of ``like``, with a gradient of zeros."""
     if maps is not None:
         return conv(maps)
     return (0 * conv.weight.sum()).to(like.dtype).expand(like.shape[0], conv.out_channels, *like.shape[2:])
 
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:
-    """A field of the next state (B O, ...) in the shape and type that it had; without gradients
-    contiguous."""
+    """A field of the next state (B O, ...) in the shape and type that it had."""
     tensor = tensor.unflatten(0, old.shape[:2]).to(old.dtype)
     return tensor if torch.is_grad_enabled() else tensor.contiguous()

@@ -13,8 +13,7 @@ WINDOW = 2  # frames that an E3D-LSTM looks at at once
 
 
 class E3DLSTMCell(nn.Module):
-    """The cell of E3D-LSTM (Wang et al., ICLR 2019): it attends to its own past cell states, over windows of
-    frames.
+    """The cell of E3D-LSTM (Wang et al., ICLR 2019), which attends to its own past cell states.
 
     Maps have a time axis: the window of the last T frames. Checked against google/e3d_lstm
     src/layers/rnn_cell.py and chengtan9907/OpenSTL openstl/modules/e3dlstm_modules.py. Both return the memory
@@ -78,8 +77,7 @@ class E3DLSTMCell(nn.Module):
         return h, c, m if self.compat else new_m
 
     def _recall(self, gate: Tensor, history: Tensor, usable: Tensor | None) -> Tensor:
-        """Unscaled dot product attention of ``gate`` (B, Ch, T, h, w) to all places of ``history``; as large
-        as ``gate``."""
+        """Unscaled attention of ``gate`` to all places of ``history``: (B, Ch, T, h, w), as ``gate``."""
         batch, width = gate.shape[:2]
         if self.compat:
             query, past = gate.reshape(batch, -1, width), history.reshape(batch, -1, width)
@@ -99,8 +97,9 @@ class E3DLSTMCell(nn.Module):
 
 
 class _TwoFrameConv2d(nn.Conv2d):
-    """A convolution over time of size 2 that keeps the number of frames: each sees the next one, the last one
-    zeros.
+    """A convolution over time of size 2 that keeps the number of frames.
+
+    Each frame sees the next one, the last one zeros.
 
     It is a 2-D convolution of the channels of two frames, so that its weight (C', 2 C, k, k) can be
     channels-last: a model with weights of five axes cannot.
@@ -121,8 +120,7 @@ class _TwoFrameConv2d(nn.Conv2d):
 
 
 class E3DLSTMMemory(RecurrentMemory):
-    """E3D-LSTM's state per object (Wang et al., ICLR 2019): it can recall cell states that were since
-    overwritten.
+    """E3D-LSTM's state per object (Wang et al., ICLR 2019), with a history of its cell states.
 
     The input of a step is this frame and the one before. The history is bounded, where the public code keeps
     all of it.
@@ -194,8 +192,7 @@ class E3DLSTMMemory(RecurrentMemory):
         return torch.where(here, state.cell.unsqueeze(3), state.history).flatten(0, 1)
 
     def _usable(self, state: RecurrentState) -> Tensor | None:
-        """(B O, up to N) bool: the cell states, of those there are, that an object has had since its birth;
-        None: all."""
+        """(B O, up to N) bool: the cell states that an object has had since its birth; None: all."""
         if max(state.births) == 0 or state.step - max(state.births) + 1 >= self.history:
             return None
         slots = torch.arange(min(self.history, state.step + 1), device=state.cell.device)

@@ -1,5 +1,4 @@
-"""Gates of recurrent cells for training: each number that backward needs is kept once, where the next step
-reads it.
+"""Gates of recurrent cells for training, which keep each number that backward needs once.
 
 Autograd would keep states that are stacked or joined twice, besides the results of every sigmoid and tanh.
 These functions write states into storage that is shared, keep the gates, and find a tanh of a state again in
@@ -46,8 +45,8 @@ class LSTMGates(Function):
     def backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
         gates, c, new_c = ctx.saved_tensors
         i, f, g, o = gates.chunk(4, 1)
-        told, grads = new_c.tanh(), torch.empty_like(gates)
-        grad_o, grad_c = grad_h * told, grad_c + grad_h * o * (1 - told * told)
+        tanh_c, grads = new_c.tanh(), torch.empty_like(gates)
+        grad_o, grad_c = grad_h * tanh_c, grad_c + grad_h * o * (1 - tanh_c * tanh_c)
         _fill_update(grads, i, f, g, c, grad_c, grad_c)
         grads.narrow(1, 3 * c.shape[1], c.shape[1]).copy_(grad_o * o * (1 - o))
         return grads, grad_c * f, None, None
@@ -130,20 +129,24 @@ class GatedOutput(Function):
     @staticmethod
     def forward(ctx: Any, o: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """``o`` and ``z`` (B, w, ...) are overwritten; the result is written to ``h``."""
-        gate, told = alias(o).sigmoid_(), alias(z).tanh_()
-        torch.mul(gate, told, out=h)
+        gate, tanh_z = alias(o).sigmoid_(), alias(z).tanh_()
+        torch.mul(gate, tanh_z, out=h)
         ctx.mark_dirty(h)
-        ctx.save_for_backward(gate, told)
+        ctx.save_for_backward(gate, tanh_z)
         return h
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gate, told = ctx.saved_tensors
+        gate, tanh_z = ctx.saved_tensors
         grad = grad * gate
-        with_told = grad * told
-        of_z = torch.addcmul(grad, with_told, told, value=-1)
-        return torch.addcmul(with_told, with_told, gate, value=-1).to(gate.dtype), of_z.to(told.dtype), None
+        weighted = grad * tanh_z
+        of_z = torch.addcmul(grad, weighted, tanh_z, value=-1)
+        return (
+            torch.addcmul(weighted, weighted, gate, value=-1).to(gate.dtype),
+            of_z.to(tanh_z.dtype),
+            None,
+        )
 
 
 class _Joined(Function):
@@ -170,8 +173,10 @@ def joined(parts: list[Tensor], whole: Tensor | None = None) -> Tensor:
 
 
 def alias(view: Tensor) -> Tensor:
-    """A tensor on the storage of ``view`` that autograd takes for another: writing beside it does not
-    invalidate it."""
+    """A tensor on the storage of ``view`` that autograd takes for another.
+
+    Writing beside it does not invalidate it.
+    """
     own = torch.empty(0, dtype=view.dtype, device=view.device)
     return own.set_(view.untyped_storage(), view.storage_offset(), view.shape, view.stride())
 
@@ -179,8 +184,7 @@ def alias(view: Tensor) -> Tensor:
 def _fill_update(
     room: Tensor, i: Tensor, f: Tensor, g: Tensor, old: Tensor, grad: Tensor, grad_added: Tensor
 ) -> None:
-    """Write the gradients of the sums of i, f and g to the first channels of ``room``, where ``new = f old +
-    i g``.
+    """Write the gradients of the sums of i, f and g to ``room``, where ``new = f old + i g``.
 
     Args:
         room: (B, 3 w or more, ...).

@@ -16,8 +16,7 @@ from mmstremn.memory.state import Entry
 
 
 class STLSTMCell(nn.Module):
-    """The cell of PredRNN (Wang et al., NeurIPS 2017): besides the cell state c, a memory m that goes through
-    all layers.
+    """The cell of PredRNN (Wang et al., NeurIPS 2017), with a memory m that goes through all layers.
 
     Within a frame m goes up from layer to layer; the top layer's m enters the bottom layer at the next frame.
     Checked against thuml/predrnn-pytorch core/layers/SpatioTemporalLSTMCell_v2.py without its layer norm.
@@ -67,18 +66,18 @@ class STLSTMCell(nn.Module):
         ix, fx, gx, ix_m, fx_m, gx_m, ox = from_x.chunk(7, 1)
         ih, fh, gh, oh = from_h.chunk(4, 1)
         im, fm, gm = from_m.chunk(3, 1)
+        # c' = sig(f + 1) c + sig(i) tanh(g), and the same of m with gates of its own
         delta_c = (ix + ih).sigmoid() * (gx + gh).tanh()
         delta_m = (ix_m + im).sigmoid() * (gx_m + gm).tanh()
         c = (fx + fh + 1).sigmoid() * c + delta_c
         m = (fx_m + fm + 1).sigmoid() * m + delta_m
-        both = torch.cat([c, m], 1)
+        both = torch.cat([c, m], 1)  # (B, 2 Ch, h, w)
         o = (ox + oh + self.conv_o(both)).sigmoid()
         return o * self.conv_last(both).tanh(), c, m, delta_c, delta_m
 
 
 def overlap(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None = None) -> Tensor:
-    """Mean absolute cosine between what an ST-LSTM adds to c and to m. As a loss it lets the two hold
-    different things.
+    """Mean absolute cosine between what an ST-LSTM adds to c and to m, a loss that decouples the two.
 
     The decoupling loss of PredRNN-V2 (Wang et al., TPAMI 2022), section 3.3, checked against
     thuml/predrnn-pytorch core/models/predrnn_v2.py. There its weight is 0.1 (Moving MNIST) or 0.01 (KTH), and
@@ -100,8 +99,7 @@ def overlap(delta_c: Tensor, delta_m: Tensor, adapter: nn.Module | None = None) 
 
 
 class STLSTMMemory(RecurrentMemory):
-    """PredRNN's state per object (Wang et al., NeurIPS 2017): a cell state per layer and one m that zigzags
-    through all.
+    """PredRNN's state per object (Wang et al., NeurIPS 2017): a cell state per layer and one m.
 
     Args:
         key_channels: Ck.
@@ -146,8 +144,7 @@ class STLSTMMemory(RecurrentMemory):
         return dataclasses.replace(super().init(entry, seeds), memory=memory, overlap=overlap)
 
     def penalty(self, state: RecurrentState) -> dict[str, Tensor]:
-        """``loss_decoupling``: the mean over steps, objects and layers, weighted; empty without
-        decoupling."""
+        """``loss_decoupling``, the weighted mean over steps, objects and layers; empty without decoupling."""
         if state.overlap is None:
             return {}
         return dict(loss_decoupling=self.decoupling * state.overlap.mean() / max(state.step, 1))

@@ -11,8 +11,7 @@ from mmstremn.memory.state import Query
 
 
 class DeformableAlign(nn.Module):
-    """From the query's key and a slot's a small network predicts an offset per position, where the slot is
-    sampled.
+    """A small network predicts, from the query's key and a slot's, where the slot is sampled.
 
     The offsets are zero before anything is learned, so at first the slots are read as they are. They follow
     from keys alone: all objects of a key group share them. In the manner of TDAN (Tian et al., CVPR 2020),
@@ -36,8 +35,7 @@ class DeformableAlign(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, state: SlotState, query: Query) -> SlotState:
-        """The state with key, value and shrinkage sampled; tokens without a place (grid (1, 1)) stay as they
-        are.
+        """The state with key, value and shrinkage sampled; tokens of a grid (1, 1) stay as they are.
 
         Args:
             state: Key (B, G, S, P, Ck), value (B, O, S, P, Cv).
@@ -54,8 +52,7 @@ class DeformableAlign(nn.Module):
             return dataclasses.replace(state, key=key, value=value, shrinkage=shrinkage)
 
     def offsets(self, state: SlotState, query: Query) -> Tensor:
-        """(B, G, S, P, 2) in positions, x then y: what the query has at a position the slot has that far from
-        it."""
+        """Offsets (B, G, S, P, 2) in positions, x then y, at which the slot shows what the query does."""
         lead = state.key.shape[:3]
         ours = self.from_query(_maps(query.key.float(), state.grid))  # (B, C, h, w)
         theirs = self.from_slot(_maps(state.key.float().flatten(0, 2), state.grid))  # (B * G * S, C, h, w)

@@ -1,5 +1,4 @@
-"""READMem's selector: a frame is kept only if it makes the bank more diverse (Vujasinovic et al., BMVC
-2023)."""
+"""READMem's selector (Vujasinovic et al., BMVC 2023): a frame must make the slots more diverse."""
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +14,7 @@ DIGITS = 5  # so that rounding noise does not choose between equal frames; as th
 
 
 class DiversitySelector(Selector):
-    """Overwrites the slot whose replacement gives the largest ``|det|`` of the Gram matrix of the slots'
-    similarities.
+    """Overwrites the slot whose replacement gives the slots' Gram matrix the largest ``|det|``.
 
     The frame is skipped if no replacement makes ``|det|`` larger: unlike other rules this one may prefer to
     skip. Checked against Vujas-Eteph/READMem, READMem_API/atomic_readmem.py and long_term_memory_handler.py.
@@ -39,8 +37,7 @@ class DiversitySelector(Selector):
 
 
 def gram(frames: Tensor) -> Tensor:
-    """Similarities of frames (B, G, N, P, Ck), the oldest first: (B, G, N, N) float64, symmetric, 1 on the
-    diagonal."""
+    """Similarities (B, G, N, N) of frames (B, G, N, P, Ck), the oldest first; float64, 1 on the diagonal."""
     number = frames.shape[2]
     with torch.autocast(frames.device.type, enabled=False):
         frames = frames.float()
@@ -54,8 +51,7 @@ def gram(frames: Tensor) -> Tensor:
 
 
 def log_volumes(matrix: Tensor) -> Tensor:
-    """log ``|det|`` (..., N) float32 of a matrix (..., N, N) without its n-th row and column, for each n; at
-    least -100."""
+    """log ``|det|`` (..., N) of a matrix (..., N, N) without its n-th row and column; at least -100."""
     index = torch.arange(matrix.shape[-1], device=matrix.device)
     kept = index[:-1] + (index[:-1] >= index[:, None])  # (N, N - 1): all but n
     minors = matrix[..., kept[:, :, None], kept[:, None, :]]

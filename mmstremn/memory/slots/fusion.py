@@ -10,8 +10,7 @@ MODES = ('none', 'average', 'learned')
 
 
 class SlotFusion(nn.Module):
-    """Each position of a remaining slot is matched with the most similar key of the slot that is about to be
-    overwritten.
+    """The overwritten slot is fused into the others, each position where the keys match best.
 
     The matched value is fused into its own: ``own + amount * (matched - own)``. Keys stay as they are, so a
     slot is found as before, and an object that joined later is not disturbed by what is older than it.
@@ -95,8 +94,7 @@ class FusionGate(nn.Module):
 
 @torch.no_grad()
 def match(key: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
-    """For each position of each slot the position of the chosen slot whose key has the largest cosine with
-    its own.
+    """For each position of each slot the most similar one of the chosen slot, by the cosine of the keys.
 
     Args:
         key: (B, G, S, P, Ck).

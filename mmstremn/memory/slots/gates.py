@@ -1,5 +1,4 @@
-"""Gates: rules that act on any selector's logits before the choice. They apply in the order of the memory's
-list.
+"""Gates: rules on any selector's logits before the choice, in the order of the memory's list.
 
 Gates that decide whether a frame is stored let every prompted one through; those that protect slots apply to
 it too.
@@ -54,8 +53,9 @@ class KeepFirst(Gate):
 
 
 class EveryN(Gate):
-    """In evaluation only every n-th frame may be stored (STM and STCN: 5). Training clips skip frames
-    already.
+    """In evaluation only every n-th frame may be stored (STM and STCN: 5).
+
+    Training clips skip frames already.
 
     Args:
         n: 1 is every frame.

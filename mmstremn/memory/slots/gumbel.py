@@ -19,8 +19,7 @@ GRADIENTS = ('history', 'blend')
 
 
 class GumbelSelector(Selector):
-    """S slots and the new frame are S + 1 candidates of which one is dropped; dropping the new frame is
-    skipping.
+    """S slots and the new frame are candidates, of which one is dropped; if the new one, it is skipped.
 
     Every candidate is described by the key and the values where it shows an object (pooled with learned
     weights), compared with the new frame and with the other candidates, and scored by one small network.
@@ -76,14 +75,18 @@ class GumbelSelector(Selector):
             # Empty slots are cut off: the gradient of normalising their zeros is infinite.
             candidates = torch.where(filled, torch.cat([slots, new], 2), 0)
             mean = candidates.sum(2, keepdim=True) / filled.sum(2, keepdim=True)
+            # Each (B, G, S + 1, C): the candidate, beside the new frame, beside the mean, the new frame.
             features = [candidates, candidates * new, candidates - mean, new.expand_as(candidates)]
             scalars = self._scalars(state, entry, candidates, filled, torch.cat([shown, new_shown], 2))
             logits = self.network(torch.cat([*features, scalars], -1)).squeeze(-1)
             return logits + self.age_weight * scalars[..., 2]
 
     def _describe(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, G, S, P, Ck) and (B, O, S, P, Cv) to (B, G, S, C) and (B, G, S): how much of the objects is
-        shown."""
+        """Describe keys (B, G, S, P, Ck) and values (B, O, S, P, Cv) where they show an object.
+
+        Returns:
+            The descriptions (B, G, S, C), and how much of the objects is shown (B, G, S).
+        """
         weight = self.attend(value).relu().mean(-1, keepdim=True)  # (B, O, S, P, 1); zero where the value is
         weighted = weight * value
         if key.shape[1] == 1:
@@ -108,7 +111,7 @@ class GumbelSelector(Selector):
         others = (
             torch.eye(unit.shape[2], dtype=torch.bool, device=unit.device) | ~filled.squeeze(-1)[:, :, None]
         )
-        nearest = (unit @ unit.transpose(-1, -2)).masked_fill(others, -1).amax(-1)
+        nearest = (unit @ unit.transpose(-1, -2)).masked_fill(others, -1).amax(-1)  # (B, G, S + 1)
         empty = state.written_at < 0
         age = (state.step - state.written_at).masked_fill(empty, 0).float()
         unused = (state.step - torch.maximum(state.read_at, state.written_at)).masked_fill(empty, 0).float()

@@ -1,5 +1,4 @@
-"""How a selector learns: what every later readout would gain from a frame that was kept, or from one that was
-dropped.
+"""How a selector learns: from what a frame, kept or dropped, changes in every later readout.
 
 Overwriting a slot is a jump between two frames. Blending them, ``old * (1 - w) + new * w``, with a
 straight-through ``w``, has a gradient, but that of a mixture of two frames' keys, which is like neither:

@@ -1,5 +1,4 @@
-"""Random numbers that are a function of a sample's seed and the step, whatever batch, worker or rank holds
-the sample."""
+"""Random numbers that follow from a sample's seed and the step, whatever batch or rank holds it."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Selectors: which slot does a new frame overwrite? Hand-made rules here, the learned one in gumbel.py.
+"""Selectors, the eviction policies of slots: hand-made rules here, the learned one in gumbel.py.
 
 A selector scores S slots and one last entry, *skip* (the frame is not stored): (B, G, S + 1), higher is more
 likely to be overwritten. Rules never prefer to skip: its score is finite, so no row is without a choice, but
@@ -141,12 +141,13 @@ class UCBSelector(Selector):
 
 
 def one_hot_max(logits: Tensor) -> Tensor:
-    """One-hot (..., K) at the largest of (..., K); unlike ``F.one_hot`` it never asks the device for a
-    value."""
+    """One-hot (..., K) at the largest of (..., K).
+
+    Unlike ``F.one_hot`` it never asks the device for a value.
+    """
     return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
 
 
 def key_similarity(state: SlotState, entry: Entry) -> Tensor:
-    """Mean over positions of the cosine of the slots' keys and the entry's at the same position: (B, G,
-    S)."""
+    """Cosine (B, G, S) of the slots' keys and the entry's at the same position, averaged over positions."""
     return F.cosine_similarity(state.key, entry.key[:, :, None], dim=-1).mean(-1)

@@ -1,5 +1,4 @@
-"""A fixed number of slots; a selector decides which one each frame overwrites. STReMN's memory and every
-hand-made rule."""
+"""A fixed number of slots, of which a selector says which one a frame overwrites: STReMN's memory."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -114,8 +113,7 @@ class SlotMemory(Memory[SlotState]):
         return not any(gate.closed(state) for gate in self.gates)
 
     def write(self, state: SlotState, entry: Entry) -> SlotState:
-        """Offer an entry. With gradients a new state is made, without them ``state`` is changed and
-        returned."""
+        """Offer an entry; without gradients ``state`` is changed and returned."""
         logits = self.logits(state, entry)
         choice = self.selector.choose(logits, state)
         history = (
