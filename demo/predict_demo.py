@@ -9,19 +9,24 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-from mmengine.config import Config, DictAction
-from rich.console import Console
+try:
+    import numpy as np
+    import torch
+    from mmengine.config import Config, DictAction
+    from rich.console import Console
 
-from mmstremn.apis import init_predictor
-from mmstremn.datasets.prediction.base import as_tensor
-from mmstremn.datasets.prediction.clips import ClipFormat
-from mmstremn.datasets.prediction.sources import FrameSource, VideoFrames, picture_folder
-from mmstremn.engine.launch import latest_checkpoint
-from mmstremn.engine.progress import StagedProgress
-from mmstremn.models import VideoPredictor
-from mmstremn.visualization import write_prediction
+    from mmstremn.apis import init_predictor
+    from mmstremn.datasets.prediction.base import as_tensor
+    from mmstremn.datasets.prediction.clips import ClipFormat
+    from mmstremn.datasets.prediction.sources import FrameSource, VideoFrames, picture_folder
+    from mmstremn.engine.launch import latest_checkpoint
+    from mmstremn.engine.progress import StagedProgress
+    from mmstremn.models import VideoPredictor
+    from mmstremn.visualization import write_prediction
+except ImportError as error:
+    from mmstremn.versions import what_to_install
+
+    sys.exit(f'predict_demo: {error}. {what_to_install(error)}')
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'configs/prediction/stremn_moving_digits.py'

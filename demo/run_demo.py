@@ -45,9 +45,9 @@ try:
     from mmstremn.utils.palette import decode_palette_png
     from mmstremn.visualization import draw_film_strip, draw_slot_timeline, write_overlay_video
 except ImportError as error:
-    sys.exit(
-        f'The demo misses a package: {error}. `make demo` installs it, and so does: pip install -e ".[mm]"'
-    )
+    from mmstremn.versions import what_to_install
+
+    sys.exit(f'The demo misses a package: {error}. {what_to_install(error)}; or run `make demo`')
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = (

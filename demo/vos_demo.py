@@ -12,24 +12,29 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
-import torch
-from mmengine.config import Config, DictAction
-from PIL import Image
-from rich.console import Console
+try:
+    import av
+    import numpy as np
+    import torch
+    from mmengine.config import Config, DictAction
+    from PIL import Image
+    from rich.console import Console
 
-from mmstremn.apis import init_segmentor
-from mmstremn.datasets.io.masks import MaskFiles
-from mmstremn.datasets.io.video_file import open_video
-from mmstremn.engine.progress import StagedProgress
-from mmstremn.models import VOSegmentor
-from mmstremn.models.segmentation.inference import slot_stamps
-from mmstremn.structures import VOID
-from mmstremn.structures.video import Video, iterate_frames, mask_ids
-from mmstremn.utils.atomic import folder_written_aside, written_aside
-from mmstremn.utils.palette import encode_palette_png
-from mmstremn.visualization import draw_slot_timeline, write_overlay_video
+    from mmstremn.apis import init_segmentor
+    from mmstremn.datasets.io.masks import MaskFiles
+    from mmstremn.datasets.io.video_file import open_video
+    from mmstremn.engine.progress import StagedProgress
+    from mmstremn.models import VOSegmentor
+    from mmstremn.models.segmentation.inference import slot_stamps
+    from mmstremn.structures import VOID
+    from mmstremn.structures.video import Video, iterate_frames, mask_ids
+    from mmstremn.utils.atomic import folder_written_aside, written_aside
+    from mmstremn.utils.palette import encode_palette_png
+    from mmstremn.visualization import draw_slot_timeline, write_overlay_video
+except ImportError as error:
+    from mmstremn.versions import what_to_install
+
+    sys.exit(f'vos_demo: {error}. {what_to_install(error)}')
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'configs/vos/absence_head.py'

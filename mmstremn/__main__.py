@@ -3,6 +3,7 @@
 import platform
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 
 with warnings.catch_warnings():  # the tables say it too
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmstremn.mm_packages import DISTRIBUTIONS, INSTALL, distribution_of
-from mmstremn.versions import FIX, TESTED, installed_version
+from mmstremn.versions import FIX, TESTED, installed_version, what_to_install
 
 PACKAGES = ('torchvision', 'timm', 'numpy', 'safetensors', 'trackeval', 'lap')
 OPS = (
@@ -64,9 +65,10 @@ def parts_table() -> Table:
 
 def _parts() -> Iterator[tuple[str, bool, str]]:
     has_mmengine, has_mmcv = (find_spec(name) is not None for name in ('mmengine', 'mmcv'))
-    compiled = (
-        has_mmengine and has_mmcv and find_spec('mmcv._ext') is not None
-    )  # which imports mmcv, and that mmengine
+    broken = _broken_opencv()
+    # Looking for mmcv._ext imports mmcv, and that mmengine and OpenCV.
+    compiled = has_mmengine and has_mmcv and broken is None and find_spec('mmcv._ext') is not None
+    yield 'OpenCV: pictures', broken is None, broken or ''
     yield 'mmengine: configs, training, testing', has_mmengine, INSTALL['mmengine']
     yield 'mmengine that can resume runs', installed_version('mmengine') is None, FIX
     yield 'mmcv, as a Python library', has_mmcv, INSTALL['mmengine']
@@ -80,6 +82,15 @@ def _parts() -> Iterator[tuple[str, bool, str]]:
     yield 'mmdet: memories in trackers', find_spec('mmdet') is not None, INSTALL['mmdet']
     tracking = all(find_spec(name) is not None for name in ('trackeval', 'lap'))
     yield 'trackeval, lap: measures and matching of tracks', tracking, INSTALL['mmdet']
+
+
+def _broken_opencv() -> str | None:
+    """What to install where OpenCV cannot be imported."""
+    try:
+        import_module('cv2')
+    except ImportError as error:
+        return what_to_install(error)
+    return None
 
 
 def components_table() -> Table:
@@ -100,7 +111,7 @@ def _components() -> Iterator[tuple[str, set[str]]]:
         names = {part.__name__ for part in classes}
         listed |= names
         yield kind, names
-    if find_spec('mmengine') is None:
+    if find_spec('mmengine') is None or _broken_opencv():
         return
     from mmstremn.registry import REGISTRIES
 

@@ -8,6 +8,20 @@ TESTED |= {'onedl-mmsegmentation': '1.4', 'onedl-mmdetection': '3.5'}
 FIX = "pip uninstall -y mmengine && pip install --force-reinstall --no-deps 'onedl-mmengine==0.10.12'"
 
 
+LIBGL = (
+    'opencv-python needs the system libraries libGL and GLib: apt-get install libgl1 libglib2.0-0; or, '
+    'without them: pip uninstall -y opencv-python && '
+    'pip install --force-reinstall --no-deps opencv-python-headless==4.11.0.86'
+)
+
+
+def what_to_install(error: ImportError) -> str:
+    """What to do where an import of ours failed."""
+    if any(name in str(error) for name in ('libGL', 'libgthread', 'libglib')):
+        return LIBGL
+    return 'pip install -e ".[mm]" installs what is missing'
+
+
 def check_versions() -> None:
     """Warn where a package is missing or was never tested in this version, naming what to install."""
     if installed_version('mmengine') is not None:

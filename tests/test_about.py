@@ -90,3 +90,16 @@ def test_it_runs_without_mmengine():
     assert result.returncode == 0, result.stderr
     assert INSTALL['mmengine'] in result.stdout
     assert 'SlotMemory' in result.stdout and 'VOSegmentor' not in result.stdout
+
+
+LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
+
+
+@pytest.mark.parametrize('command', [['-m', 'mmstremn'], ['demo/vos_demo.py'], ['demo/predict_demo.py']])
+def test_without_libgl_it_is_said_what_to_install(command, tmp_path):
+    (tmp_path / 'cv2.py').write_text(f'raise ImportError({LIBGL!r})\n')
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    env = os.environ | dict(PYTHONPATH=path, COLUMNS='400')
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    said = ' '.join((done.stdout + done.stderr).split())
+    assert 'libgl1' in said and 'opencv-python-headless' in said and 'Traceback' not in said
