@@ -13,6 +13,8 @@ import mmstremn
 from mmstremn.mm_packages import INSTALL
 from mmstremn.versions import installed_version
 
+LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
+
 
 @pytest.fixture(scope='module')
 def about():
@@ -57,6 +59,7 @@ def test_parts_that_are_there_and_not(about, monkeypatch):
         monkeypatch.setitem(
             globals_of_parts, 'installed_version', lambda name, there=there: None if there else '0.10.7'
         )
+        monkeypatch.setitem(globals_of_parts, '_broken_opencv', lambda there=there: None if there else LIBGL)
         monkeypatch.setattr('torch.cuda.is_available', lambda there=there: there)
         assert {found for _, found, _ in about['_parts']()} == {there}
     fixes = {fix for _, _, fix in about['_parts']()}
@@ -90,9 +93,6 @@ def test_it_runs_without_mmengine():
     assert result.returncode == 0, result.stderr
     assert INSTALL['mmengine'] in result.stdout
     assert 'SlotMemory' in result.stdout and 'VOSegmentor' not in result.stdout
-
-
-LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
 
 
 @pytest.mark.parametrize('command', [['-m', 'mmstremn'], ['demo/vos_demo.py'], ['demo/predict_demo.py']])
