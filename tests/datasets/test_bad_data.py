@@ -47,7 +47,7 @@ def test_unknown_resolution(sequence):
 def test_missing_sequence(sequence):
     with (sequence[0] / 'ImageSets/2017/val.txt').open('a') as file:
         file.write('gone\n')
-    with raises(FileNotFoundError, 'JPEGImages/480p/gone', 'expected the'):
+    with raises(FileNotFoundError, 'JPEGImages/480p/gone', 'no such folder'):
         load(sequence[0])
 
 
@@ -85,7 +85,7 @@ def test_mask_without_frame(sequence):
 
 def test_mask_of_another_size(sequence):
     save_ids(sequence[2] / '00002.png', draw_ids(0, size=(40, 60)))
-    with raises(ValueError, sequence[2] / '00002.png', '60 x 40 pixels, expected 64 x 48', '00000.jpg'):
+    with raises(ValueError, sequence[2] / '00002.png', '60 x 40 pixels, expected 64 x 48', '00002.jpg'):
         load(sequence[0], test_mode=False)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmseg.datasets import CityscapesDataset
 
 from mmstremn.adapters.mmseg.video_dataset import VideoSegDataset
+from mmstremn.datasets.io.folders import is_hidden
 from mmstremn.registry import DATASETS
 
 FRAME, LABELS = '_leftImg8bit.png', '_gtFine_labelTrainIds.png'
@@ -42,7 +43,7 @@ class CityscapesSequenceDataset(VideoSegDataset):
     def load_data_list(self) -> list[dict]:
         """All frames of the split, by city and time."""
         folder = Path(self.data_root) / 'gtFine' / self.split
-        labels = sorted(folder.glob(f'*/*{LABELS}'))
+        labels = sorted(path for path in folder.glob(f'*/*{LABELS}') if not is_hidden(path))
         if not labels:
             raise FileNotFoundError(f'{folder}: expected labels <city>/*{LABELS}, found none')
         return [info for path in labels for info in self._snippet(path)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmstremn.adapters.mmseg.video_dataset import VideoSegDataset
+from mmstremn.datasets.io.folders import check_name, list_files, read_list
 from mmstremn.registry import DATASETS
 
 CLASSES = """
@@ -49,18 +50,17 @@ class VSPWDataset(VideoSegDataset):
         """All frames of the split, in the order of its list."""
         root = Path(self.data_root)
         path = root / f'{self.split}.txt'
-        if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such list, expected the names of videos in it')
-        names = path.read_text().split()
-        if not names:
-            raise ValueError(f'{path}: expected the name of at least one video')
-        return [info for name in names for info in self._video(root / 'data' / name)]
+        names = read_list(path, 'the names of videos, one a line')
+        return [info for name in names for info in self._video(root / 'data' / check_name(name, path))]
 
     def _video(self, folder: Path) -> list[dict]:
-        frames = sorted((folder / 'origin').glob('*.jpg'))
+        frames = list_files(folder / 'origin', ('.jpg',))
         if not frames:
             raise FileNotFoundError(f'{folder / "origin"}: expected frames (*.jpg), found none')
-        masks = {mask.stem: str(mask) for mask in (folder / 'mask').glob('*.png')}
+        mask_dir = folder / 'mask'
+        masks = {
+            mask.stem: str(mask) for mask in (list_files(mask_dir, ('.png',)) if mask_dir.is_dir() else [])
+        }
         alone = sorted(masks.keys() - {frame.stem for frame in frames})
         if alone:
             raise ValueError(

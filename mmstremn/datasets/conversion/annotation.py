@@ -1,7 +1,6 @@
 """What the readers of annotation formats share: folders of frames, regions of objects, polygons, JSON."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 from skimage.draw import polygon2mask
 
-from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
+from mmstremn.datasets.io.folders import PICTURES, list_files, list_folders
 
 
 class Region(NamedTuple):
@@ -43,23 +43,19 @@ class AnnotatedFrame(NamedTuple):
 
 
 class FrameFolder:
-    """The frames of one video in the order of their names, in which numbers count as numbers (2 before 10).
+    """The frames of one video in natural order (2 before 10).
 
     Args:
         path: The folder.
 
     Raises:
-        ValueError: Two frames differ in their suffix alone.
+        ValueError: Two frames differ in their suffix alone; the message names both.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self.name = '_'.join(path.resolve().name.split())
-        self.frames = sorted(_pictures(path), key=lambda frame: _natural(frame.stem))
-        if len(self.places) < len(self.frames):
-            stems = [frame.stem for frame in self.frames]
-            twice = next(stem for stem in stems if stems.count(stem) > 1)
-            raise ValueError(f"{path}: two frames are called '{twice}', expected one of each name")
+        self.name = path.resolve().name
+        self.frames = list_files(path)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -82,22 +78,22 @@ class FrameFolder:
 def find_videos(root: Path) -> dict[str, FrameFolder]:
     """The videos of a folder by name: itself where it holds pictures, else its subfolders that do.
 
+    A single picture beside such subfolders is a cover: it is left out, and a line says so.
+
     Raises:
         FileNotFoundError: There is no such folder.
         ValueError: Neither it nor a subfolder holds pictures.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected the frames of a video, or folders of them')
-    folders = (
-        [root]
-        if _pictures(root)
-        else sorted(path for path in root.iterdir() if path.is_dir() and _pictures(path))
-    )
+    pictures = list_files(root)
+    inside = [folder for folder in list_folders(root) if len(pictures) < 2 and list_files(folder)]
+    if pictures and inside:
+        print_log(f'{pictures[0]}: beside folders of frames, taken for a cover and left out', 'current')
+    folders = inside or [root] * bool(pictures)
     if not folders:
-        raise ValueError(
-            f'{root}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files, or folders of them'
-        )
-    return {video.name: video for video in map(FrameFolder, folders)}
+        raise ValueError(f'{root}: no pictures, expected {" or ".join(PICTURES)} files, or folders of them')
+    return {folder.name: FrameFolder(folder) for folder in folders}
 
 
 def annotation_folders(root: Path, videos: dict[str, FrameFolder]) -> dict[str, Path]:
@@ -194,15 +190,3 @@ def place_mask(mask: np.ndarray, corner: Sequence[float], size: tuple[int, int])
     if y < bottom and x < right:
         placed[y:bottom, x:right] = mask[y - top : bottom - top, x - left : right - left]
     return placed
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith('.')
-    ]
-
-
-def _natural(name: str) -> list:
-    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]

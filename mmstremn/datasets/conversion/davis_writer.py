@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmstremn.datasets.conversion.annotation import AnnotatedFrame, FrameFolder, Region
-from mmstremn.datasets.io.images import read_header
+from mmstremn.datasets.io.images import check_frames, describe_size, read_header
 from mmstremn.structures.video import VOID, mask_ids
 from mmstremn.utils.atomic import folder_written_aside
 from mmstremn.utils.palette import encode_palette_png
@@ -65,7 +65,7 @@ def _write_video(root: Path, video: FrameFolder, frames: dict[int, AnnotatedFram
     """Write one video; the ids of its labels and the former names of its frames."""
     ids, masks = {}, {}
     for place in sorted(frames):
-        masks[place] = _draw(frames[place], read_header(video.frames[place]), ids)
+        masks[place] = _draw(frames[place], read_header(video.frames[place]).size, ids)
     shown = set().union(*map(mask_ids, masks.values())) - {0, VOID}
     if not shown:
         raise ValueError(
@@ -133,21 +133,13 @@ def _draw(frame: AnnotatedFrame, size: tuple[int, int], ids: dict) -> np.ndarray
 
 
 def _check_sizes(video: FrameFolder, frames: dict[int, AnnotatedFrame]) -> None:
-    size = read_header(video.frames[0])
-    for path in video.frames:
-        if read_header(path) != size:
-            raise ValueError(
-                f'{path}: {_pixels(read_header(path))}, expected {_pixels(size)} like {video.frames[0]}'
-            )
+    size = check_frames(video.frames)
     for place, frame in frames.items():
         if frame.size not in (None, size):
             raise ValueError(
-                f'{frame.source}: {_pixels(frame.size)}, expected {_pixels(size)} like {video.frames[place]}'
+                f'{frame.source}: {frame.size[1]} x {frame.size[0]} pixels, expected '
+                f'{describe_size(read_header(video.frames[place]))} like {video.frames[place]}'
             )
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    return f'{size[1]} x {size[0]} pixels'
 
 
 def _lists(names: list[str], val: Sequence[str] | None) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from mmstremn.datasets.conversion.annotation import (
     read_json,
     reading,
 )
+from mmstremn.datasets.io.folders import list_files
 
 FORM = 'a file of Labelme or X-AnyLabeling (with shapes, imageHeight and imageWidth)'
 LEAST_POINTS = dict(polygon=3, rectangle=2, rotation=4, circle=2, mask=2)
@@ -50,7 +51,7 @@ def read_labelme(
     """
     found = {}
     for name, folder in annotation_folders(path, videos).items():
-        files = sorted(folder.glob('*.json'))
+        files = list_files(folder, ('.json',))
         found[name] = {videos[name].place(file.stem, str(file)): _read(file, labels) for file in files}
     return found
 

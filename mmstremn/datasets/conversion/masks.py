@@ -13,10 +13,9 @@ from mmstremn.datasets.conversion.annotation import (
     annotation_folders,
     check_label,
 )
+from mmstremn.datasets.io.folders import list_files
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.structures.video import VOID, mask_ids
-
-SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.webp', '.jpg', '.jpeg')
 
 
 def read_masks(
@@ -40,12 +39,7 @@ def read_masks(
     for name, folder in annotation_folders(path, videos).items():
         if folder.resolve() == videos[name].path.resolve():
             raise ValueError(f'{folder}: expected masks in a folder of their own, these are the frames')
-        files = {}
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith('.'):
-                other = files.setdefault(videos[name].place(file.stem, str(file)), file)
-                if other != file:
-                    raise ValueError(f'{file}: a second mask of the same frame beside {other}')
+        files = {videos[name].place(file.stem, str(file)): file for file in list_files(folder)}
         masks = MaskFiles([file for _, file in sorted(files.items())])
         found[name] = {place: _read(masks, file, labels) for place, file in sorted(files.items())}
     return found

@@ -1,30 +1,64 @@
-"""Pictures from files, with errors that name the file; masks are read in ``masks.py``."""
+"""Pictures from files, as a viewer shows them, with errors that name the file; masks are read in
+``masks.py``."""
 
 import struct
-from collections.abc import Callable
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
+GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F')
+DEEP_MODES = ('I;16', 'I;16B', 'I;16L')
+QUARTER_TURNS = (5, 6, 7, 8)  # the EXIF orientations that exchange height and width
+UPRIGHT: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda picture: picture[::-1, ::-1],
+    4: np.flipud,
+    5: lambda picture: picture.transpose(1, 0, 2),
+    6: lambda picture: np.rot90(picture, -1),
+    7: lambda picture: picture[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}
+XMP = ('xmp', 'XML:com.adobe.xmp')
+COLOUR_MODES, MASK_MODES = ('RGB', 'RGBA', 'YCbCr', 'CMYK'), ('1', 'L', 'P', 'LA', 'I;16')
+FEW = 32  # levels of a mask
 # What PIL raises for damaged files, besides its own errors.
-BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 
 
+class PictureHeader(NamedTuple):
+    """What is known of a picture without decoding it.
+
+    Attributes:
+        size: (H, W) as a viewer shows it.
+        mode: PIL's mode.
+        turned: It is stored turned by a quarter, with an EXIF orientation.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    turned: bool
+
+    @property
+    def channels(self) -> int:
+        """1 of a grey picture, 3 of one in colour."""
+        return 1 if self.mode in GREY_MODES else 3
+
+
 def read_rgb(path: str | Path) -> np.ndarray:
-    """Decode a picture to (H, W, 3) uint8 RGB. An EXIF rotation is ignored: masks know nothing of it.
+    """Decode a picture to (H, W, 3) uint8 RGB, upright as its EXIF orientation says.
+
+    Grey becomes three equal channels, CMYK and palettes RGB, transparency is ignored. 16 bits are scaled so
+    that 65535 becomes 255, floats so that 1 does.
 
     OpenCV decodes JPEG two to three times as fast as PIL, but some of its versions return a half grey picture
     for a truncated file, so it gets only JPEG files that have their end marker; PIL decodes the rest and is
@@ -32,19 +66,23 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is empty, truncated or no picture.
+        ValueError: The file is empty, truncated or no picture, claims so many pixels that decoding it would
+            exhaust the memory, or holds numbers without a defined white (32-bit integers, floats outside
+            0..1).
     """
-    data = Path(path).read_bytes()
-    if data[:2] == b'\xff\xd8' and data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda'):
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if bgr is not None:
-            return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return decode_picture(path, lambda image: np.array(image.convert('RGB')))
+    with _opened(path) as image:
+        if image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB'):
+            bgr = _decode_jpeg(Path(path).read_bytes())
+            if bgr is not None:
+                return UPRIGHT.get(_orientation(image), np.asarray)(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        return _as_rgb(_upright(image, path), path)
 
 
-def read_header(path: str | Path) -> tuple[int, int]:
-    """(H, W) of a picture, without decoding it. Raises like ``read_rgb``."""
-    return decode_picture(path, lambda image: image.size[::-1])
+def read_header(path: str | Path) -> PictureHeader:
+    """The header of a picture, without decoding it. Raises like ``read_rgb``."""
+    with _opened(path) as image:
+        turned = _orientation(image) in QUARTER_TURNS
+        return PictureHeader(image.size if turned else image.size[::-1], image.mode, turned)
 
 
 def read_whole_size(path: str | Path) -> tuple[int, int]:
@@ -55,12 +93,12 @@ def read_whole_size(path: str | Path) -> tuple[int, int]:
         FileNotFoundError: There is no such file.
         ValueError: The file is empty, truncated or no picture.
     """
-    size = decode_picture(path, lambda image: image.size[::-1])
+    size = read_header(path).size
     with open(path, 'rb') as file:
         file.seek(-12, 2)
         end = file.read()
     if not (end.endswith(b'\xff\xd9') or b'IEND' in end):
-        decode_picture(path, lambda image: image.load())
+        decode_picture(path, lambda image: None)
     return size
 
 
@@ -85,23 +123,116 @@ def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def decode_picture(path: str | Path, convert: Callable[[Image.Image], Any]) -> Any:
-    """What ``convert`` makes of an opened picture.
+    """What ``convert`` makes of a decoded picture, upright as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is empty, truncated, no picture, or claims so many pixels that decoding it would
             exhaust the memory.
     """
+    with _opened(path) as image:
+        return convert(_upright(image, path))
+
+
+def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
+    """The common size (H, W) of the frames of a video, from their headers.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is no picture or has another size than the first, or a mask lies among frames in
+            colour; the message names it.
+    """
+    headers = [read_header(path) for path in paths]
+    for path, header in zip(paths, headers, strict=True):
+        if header.size != headers[0].size:
+            raise ValueError(
+                f'{path}: {describe_size(header)}, expected {describe_size(headers[0])} like the first frame '
+                f'{paths[0]}'
+            )
+    usual = Counter(header.mode for header in headers).most_common(1)[0][0]
+    for path, header in zip(paths, headers, strict=True):
+        if usual in COLOUR_MODES and header.mode in MASK_MODES and _looks_like_mask(path):
+            raise ValueError(
+                f'{path}: a mask among frames in colour, expected masks in a folder of their own'
+            )
+    return headers[0].size
+
+
+def _looks_like_mask(path: str | Path) -> bool:
+    """A picture of a few levels; a frame of one level, such as black, is none."""
+    return 1 < len(np.unique(decode_picture(path, np.array))) <= FEW
+
+
+def describe_size(header: PictureHeader) -> str:
+    """The size of a picture for messages: '854 x 480 pixels', and whether it is stored turned."""
+    turned = ', turned by its EXIF orientation as viewers show it' if header.turned else ''
+    return f'{header.size[1]} x {header.size[0]} pixels{turned}'
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """A picture of which the header is read."""
     try:
-        with Image.open(path) as image:
-            return convert(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # large, but can be decoded
+            return Image.open(path)
     except FileNotFoundError:
         raise
-    except BROKEN as error:
-        if isinstance(error, ValueError) and str(path) in str(error):
-            raise  # what ``convert`` says of it
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path, error: Exception) -> ValueError:
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation of a picture that is not decoded. PIL turns a TIFF by itself; of a PNG it would
+    decode all to look for EXIF behind the pixels."""
+    if image.format == 'TIFF' or not image.info.keys() & {'exif', 'Raw profile type exif', *XMP}:
+        return None
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except DAMAGED:
+        return None
+
+
+def _upright(image: Image.Image, path: str | Path) -> Image.Image:
+    """The decoded picture, upright."""
+    try:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+    except DAMAGED as error:
+        raise _unreadable(path, error) from error
+    return image
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
+    """(H, W, 3) uint8 BGR as it is stored; None where the file is not whole or OpenCV cannot read it."""
+    if data.rfind(b'\xff\xd9') <= data.rfind(b'\xff\xda'):
+        return None
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 of a decoded picture."""
+    if image.mode in DEEP_MODES or (image.mode == 'I' and image.format == 'PNG'):
+        return _repeat((np.array(image).astype(np.int64) + 128) // 257)
+    if image.mode == 'I':
+        raise ValueError(f'{path}: integers of 32 bits have no defined white, save it with 8 or 16 bits')
+    if image.mode == 'F':
+        values = np.array(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(
+                f'{path}: floats in {values.min():g}..{values.max():g}, expected 0..1 (1 is white): scale '
+                'them, or save with 8 or 16 bits'
+            )
+        return _repeat(np.rint(values * 255))
+    try:
+        return np.array(image.convert('RGB'))
+    except DAMAGED as error:
+        raise _unreadable(path, error) from error
+
+
+def _repeat(grey: np.ndarray) -> np.ndarray:
+    """Grey levels (H, W) as (H, W, 3) uint8."""
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _unreadable(path: str | Path, error: BaseException) -> ValueError:
     return ValueError(f'{path}: expected a whole picture, cannot decode it ({error})')

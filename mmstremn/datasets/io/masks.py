@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmstremn.datasets.io.images import decode_picture
+from mmstremn.datasets.io.images import decode_picture, read_header
 from mmstremn.datasets.io.labelmap import find_labelmap
 from mmstremn.structures.masks import MAX_ID, WHITE, black_and_white
 from mmstremn.structures.video import VOID, mask_ids
@@ -61,7 +61,9 @@ def read_mask(path: str | Path, single_object: bool = False) -> np.ndarray:
 
 def read_mask_header(path: str | Path) -> tuple[int, int]:
     """(H, W) of a mask, without decoding it. Raises a ValueError where its mode is none of a mask."""
-    return decode_picture(path, lambda image: _check_mode(image, path).size[::-1])
+    header = read_header(path)
+    _check_mode(header.mode, path)
+    return header.size
 
 
 class MaskFiles:
@@ -260,16 +262,16 @@ class MaskFiles:
 
 def load_mask(path: str | Path) -> Stored:
     """What a mask file stores. Raises like :meth:`MaskFiles.read`."""
-    return decode_picture(path, lambda image: _stored(_check_mode(image, path), path))
+    return decode_picture(path, lambda image: _stored(image, path))
 
 
-def _check_mode(image: Image.Image, path) -> Image.Image:
-    if image.mode not in MODES:
-        raise ValueError(f'{path}: wrong palette/mode: {WANTED}, found mode {image.mode}')
-    return image
+def _check_mode(mode: str, path) -> None:
+    if mode not in MODES:
+        raise ValueError(f'{path}: wrong palette/mode: {WANTED}, found mode {mode}')
 
 
 def _stored(image: Image.Image, path) -> Stored:
+    _check_mode(image.mode, path)
     if image.mode == 'P':
         return _indexed(np.array(image), np.array(image.getpalette() or [], np.uint8).reshape(-1, 3))
     if image.mode == '1':

@@ -1,19 +1,22 @@
 """A video file, or a folder of pictures, as a video."""
 
-from bisect import bisect_left
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
-from mmstremn.datasets.io.images import read_header, read_rgb
+from mmstremn.datasets.io.folders import PICTURES, list_files
+from mmstremn.datasets.io.images import check_frames, read_rgb
 from mmstremn.datasets.io.masks import read_mask
-from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
+from mmstremn.datasets.io.video_index import FrameIndex, decode, index_video, open_container, upright
 from mmstremn.structures.video import Video
 
 MAX_SKIPPED = 16  # frames decoded for nothing before seeking pays
+MAX_SEEKS = 3  # key frames that are tried before the file is decoded from its start
 
 
 def open_video(path: str | Path, first_mask: np.ndarray | str | Path | None = None) -> Video:
@@ -26,7 +29,7 @@ class _UnlabelledVideo(Video):
 
     def __init__(self, path: str | Path, first_mask: np.ndarray | str | Path | None = None):
         self.path = Path(path)
-        self.name = self.path.stem
+        self.name = self.path.resolve().name if self.path.is_dir() else self.path.stem
         self.size, self.num_frames = self._probe()
         self.first_mask = read_mask(first_mask) if isinstance(first_mask, (str, Path)) else first_mask
         if self.first_mask is not None and self.first_mask.shape != self.size:
@@ -34,6 +37,10 @@ class _UnlabelledVideo(Video):
             raise ValueError(
                 f'{source}: size {self.first_mask.shape}, expected {self.size} like the frames of {path}'
             )
+
+    def _probe(self) -> tuple[tuple[int, int], int]:
+        """(H, W) and the number of frames."""
+        raise NotImplementedError
 
     @property
     def annotated(self) -> list[int]:
@@ -44,97 +51,114 @@ class _UnlabelledVideo(Video):
 
 
 class ImageFolder(_UnlabelledVideo):
-    """The pictures of a folder in the order of their names. Raises a ValueError where there is none."""
+    """The pictures of a folder in natural order, upright.
 
-    def _probe(self):
-        self.files = sorted(
-            str(path) for path in self.path.iterdir() if path.suffix.lower() in FRAME_SUFFIXES
-        )
+    Attributes:
+        files: The path of each frame.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: There is no picture in it, two differ in their suffix alone or in their size, or a mask
+            lies among them.
+    """
+
+    def _probe(self) -> tuple[tuple[int, int], int]:
+        self.files = [str(path) for path in list_files(self.path)]
         if not self.files:
-            raise ValueError(f'{self.path}: no pictures, expected {" or ".join(FRAME_SUFFIXES)} files')
-        return read_header(self.files[0]), len(self.files)
+            raise ValueError(f'{self.path}: no pictures, expected {" or ".join(PICTURES)} files')
+        return check_frames(self.files), len(self.files)
 
     def frame(self, index: int) -> np.ndarray:
-        frame = read_rgb(self.files[index])
-        if frame.shape[:2] != self.size:
-            raise ValueError(
-                f'{self.files[index]}: size {frame.shape[:2]}, expected {self.size} like {self.files[0]}'
-            )
-        return frame
+        return read_rgb(self.files[index])
 
 
 class VideoFile(_UnlabelledVideo):
-    """A file that FFmpeg reads (mp4, avi, gif, ...), decoded lazily.
+    """A file that FFmpeg reads (mp4, avi, gif, ...), decoded lazily, upright as players show it.
 
-    Frames asked for in ascending order cost one decoding each; others start again at the key frame before.
-    Safe to use from several threads, and to pickle.
+    What can be decoded counts: packets that cannot (a recording that starts between key frames, a broken end)
+    are left out. Frames asked for in ascending order cost one decoding each; others start again at a key
+    frame before, and are the same. Files whose container does not tell frames reliably (avi, mpg, ts, flv,
+    ...) are decoded once when they are opened. Safe to use from several threads, and to pickle.
 
     Args:
         path: The file.
         first_mask: (H, W) uint8 ids of frame 0, or the path of a palette PNG.
 
+    Attributes:
+        rate: Frames a second, or None where the file does not tell.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file has no video, or (when a frame is asked for) cannot be decoded that far.
+        ValueError: The file has no video, or (when a frame is asked for) is damaged there.
     """
 
-    def _probe(self):
+    rate: Fraction | None
+
+    def _probe(self) -> tuple[tuple[int, int], int]:
         if not self.path.is_file():
             raise FileNotFoundError(f'{self.path}: no such file, expected a video')
-        try:
-            with av.open(str(self.path)) as container:
-                stream = container.streams.video[0]
-                packets = [
-                    packet for packet in container.demux(stream) if packet.size and not packet.is_discard
-                ]
-                size = stream.codec_context.height, stream.codec_context.width
-        except (av.FFmpegError, IndexError) as error:
-            raise ValueError(f'{self.path}: expected a video file, cannot read it ({error})') from error
-        if not packets:
-            raise ValueError(f'{self.path}: expected a video file, it has no frames')
-        times = sorted({packet.pts for packet in packets} - {None})
-        self._times = times if len(times) == len(packets) else None
+        self._index: FrameIndex = index_video(self.path)
+        self.rate = self._index.rate
         self._restart()
-        return size, len(packets)
+        return self._index.size, len(self._index.frames)
 
     def frame(self, index: int) -> np.ndarray:
         if not 0 <= index < self.num_frames:
             raise IndexError(f'{self.path}: frame {index}, expected 0..{self.num_frames - 1}')
         with self._lock:
-            if self._decoder is None or not self._next <= index < self._next + MAX_SKIPPED:
-                self._decoder = self._decode_from(index)
             try:
-                return self._skip_to(index).to_ndarray(format='rgb24')
-            except (av.FFmpegError, StopIteration) as error:
+                frame = self._find(index)
+            except av.FFmpegError as error:
                 self._decoder = None
-                raise ValueError(
-                    f'{self.path}: cannot decode frame {index}, expected {self.num_frames} frames ({error})'
-                ) from error
-
-    def _skip_to(self, index: int) -> av.VideoFrame:
-        place = -1
-        while place < index:
-            place, frame = next(self._decoder)
-        self._next = place + 1
+                raise self._damaged(index, str(error)) from error
+        if frame is None:
+            raise self._damaged(index, 'the file is damaged there')
+        if frame.shape[:2] != self.size:
+            raise ValueError(f'{self.path}: frame {index} has size {frame.shape[:2]}, expected {self.size}')
         return frame
 
-    def _decode_from(self, index: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames with their places, from the key frame at or before ``index``, or from 0 where there are no
-        times."""
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            if self._times and index:
-                container.seek(self._times[index], stream=stream)
-            for count, frame in enumerate(container.decode(stream)):
-                yield bisect_left(self._times, frame.pts) if self._times else count, frame
+    def _find(self, index: int) -> np.ndarray | None:
+        """The frame, from where the decoder is, else from one of the key frames before it, else from the
+        start of the file."""
+        if self._decoder is not None and self._next <= index < self._next + MAX_SKIPPED:
+            frame = self._skip_to(index)
+            if frame is not None:
+                return frame
+        for start in [*self._index.starts(index)[:MAX_SEEKS], None]:
+            self._decoder = self._frames_from(start, index)
+            frame = self._skip_to(index)
+            if frame is not None:
+                return frame
+        return None
+
+    def _skip_to(self, index: int) -> np.ndarray | None:
+        """The frame if the decoder comes to it."""
+        for place, frame in self._decoder:
+            self._next = place + 1
+            if place >= index:
+                return upright(frame, self.path, self._reformatter) if place == index else None
+        self._decoder = None
+        return None
+
+    def _frames_from(self, start: tuple[int, int] | None, index: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames with their places, from a key frame (None: from the start of the file)."""
+        with open_container(self.path) as (container, stream):
+            if start is not None:
+                container.seek(start[1], stream=stream)
+            yield from self._index.placed(decode(container, stream), index, start)
+
+    def _damaged(self, index: int, reason: str) -> ValueError:
+        return ValueError(
+            f'{self.path}: cannot decode frame {index}, expected {self.num_frames} frames ({reason})'
+        )
 
     def _restart(self) -> None:
-        self._lock, self._decoder, self._next = Lock(), None, 0
+        self._lock, self._reformatter = Lock(), VideoReformatter()
+        self._decoder, self._next = None, 0
 
     def __getstate__(self) -> dict:
-        return {
-            key: value for key, value in self.__dict__.items() if key not in ('_lock', '_decoder', '_next')
-        }
+        held = ('_lock', '_reformatter', '_decoder', '_next')
+        return {key: value for key, value in self.__dict__.items() if key not in held}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)

@@ -1,18 +1,19 @@
 """Anyone's own videos."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mmengine.logging import print_log
+
+from mmstremn.datasets.io.folders import VIDEOS, is_picture, list_files, read_list, walk, without_suffix
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import ClipFormat, Clips
 from mmstremn.datasets.prediction.sources import (
-    VIDEO_SUFFIXES,
     FrameSource,
     VideoFrames,
     check_pictures,
-    is_picture,
-    is_video,
     picture_folder,
 )
 from mmstremn.datasets.prediction.splits import split_of
@@ -98,30 +99,46 @@ class FolderVideoDataset(PredictionDataset):
 def find_videos(root: Path) -> dict[str, Path]:
     """The video files and folders of pictures in a folder, at any depth, by their paths in it without suffix.
 
-    Pictures in the folder itself are one video of its name.
+    Pictures in the folder itself are one video of its name. Pictures beside video files, and a single one
+    beside folders of videos, are covers: they are left out, and a line says so.
 
     Raises:
         FileNotFoundError: There is no such folder, or no video in it.
-        ValueError: Two videos differ in their suffixes alone.
+        ValueError: Two videos, or two pictures of one, differ in their suffixes alone.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected videos in it')
-    found = {}
-    for path in sorted(root.rglob('*')):
-        if is_video(path):
-            key, video = path.relative_to(root).with_suffix('').as_posix(), path
-        elif is_picture(path):
-            video = path.parent
-            key = root.name if video == root else video.relative_to(root).as_posix()
-        else:
-            continue
-        if found.setdefault(key, video) != video:
-            raise ValueError(f'{video}: differs from {found[key]} in its suffix alone, expected one of them')
+    found, covers = {}, {}
+    for folder in walk(root):
+        videos = list_files(folder, VIDEOS)
+        pictures = [path for path in folder.iterdir() if is_picture(path)]
+        key = root.resolve().name if folder == root else folder.relative_to(root).as_posix()
+        if videos and pictures:
+            _say_left_out(pictures)
+        if len(pictures) == 1:
+            covers[folder] = key
+        names = {path.relative_to(root).with_suffix('').as_posix(): path for path in videos}
+        for name, video in (names or ({key: folder} if pictures else {})).items():
+            if found.setdefault(name, video) != video:
+                raise ValueError(
+                    f'{video}: differs from {found[name]} in its suffix alone, expected one of them'
+                )
+    for folder, key in covers.items():
+        if found.get(key) == folder and any(folder in path.parents for path in found.values()):
+            _say_left_out([path for path in found.pop(key).iterdir() if is_picture(path)])
     if not found:
         raise FileNotFoundError(
-            f'{root}: no videos, expected {", ".join(VIDEO_SUFFIXES)} files or folders of pictures'
+            f'{root}: no videos, expected {", ".join(VIDEOS)} files or folders of pictures'
         )
     return found
+
+
+def _say_left_out(pictures: Sequence[Path]) -> None:
+    print_log(
+        f'{pictures[0]}: {len(pictures)} pictures beside videos are taken for covers and left out',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def read_names(ann_file: str, paths: dict[str, Path]) -> list[str]:
@@ -131,14 +148,10 @@ def read_names(ann_file: str, paths: dict[str, Path]) -> list[str]:
         FileNotFoundError: There is no such list, or no such video.
         ValueError: The list is empty.
     """
-    if not Path(ann_file).is_file():
-        raise FileNotFoundError(f'{ann_file}: no such file, expected a list of videos, one a line')
-    lines = [line.strip().rstrip('/') for line in Path(ann_file).read_text().splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f'{ann_file}: expected at least one video')
     names = []
-    for line in lines:
-        name = line if line in paths else Path(line).with_suffix('').as_posix()
+    for line in read_list(ann_file, 'a list of videos, one a line'):
+        name = line.rstrip('/')
+        name = name if name in paths else without_suffix(Path(name))
         if name not in paths:
             raise FileNotFoundError(f"{ann_file}: no video '{line}' among the {len(paths)} there are")
         names.append(name)

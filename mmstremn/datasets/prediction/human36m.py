@@ -8,11 +8,12 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from mmstremn.datasets.io.folders import list_files
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import ClipFormat, Clips
 from mmstremn.datasets.prediction.folder_video import find_videos, open_videos
 from mmstremn.datasets.prediction.openstl_list import read_openstl_list
-from mmstremn.datasets.prediction.sources import FrameSource, Pictures, frame_number, is_picture
+from mmstremn.datasets.prediction.sources import FrameSource, Pictures, frame_number
 from mmstremn.datasets.prediction.windows import drop_short, make_windows
 from mmstremn.registry import DATASETS
 
@@ -122,8 +123,8 @@ def find_subjects(root: Path, subjects: Sequence[int]) -> list[FrameSource]:
 def _flat_pictures(folder: Path) -> dict[str, Pictures]:
     """The videos whose pictures all lie in one folder, by names such as 'S11_Walking.60457274'."""
     files = {}
-    for path in sorted(folder.iterdir()):
+    for path in list_files(folder):
         name = FLAT_NAME.fullmatch(path.stem)
-        if name and is_picture(path):
+        if name:
             files.setdefault(name[1], {})[frame_number(path.stem)] = str(path)
     return {name: Pictures(some, folder / f'{name}_*', name) for name, some in files.items()}

@@ -1,13 +1,14 @@
 """KTH actions: Schuldt, Laptev and Caputo, "Recognizing Human Actions: A Local SVM Approach", ICPR 2004."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
 
+from mmstremn.datasets.io.folders import VIDEOS, is_picture, list_files, walk
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import ClipFormat, Clips
 from mmstremn.datasets.prediction.kth_sequences import VIDEO, read_sequence_list
@@ -15,8 +16,6 @@ from mmstremn.datasets.prediction.sources import (
     FrameSource,
     VideoFrames,
     check_pictures,
-    is_picture,
-    is_video,
     picture_folder,
 )
 from mmstremn.datasets.prediction.windows import drop_short, make_windows
@@ -90,9 +89,9 @@ def find_kth_videos(root: Path, persons: Sequence[int]) -> dict[str, Path]:
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected the videos of KTH')
     found = {}
-    for path in sorted(root.rglob('person*')):
+    for path in _candidates(root):
         video = VIDEO.match(path.name)
-        if video is None or int(video[1]) not in persons or not (is_video(path) or _holds_pictures(path)):
+        if video is None or int(video[1]) not in persons:
             continue
         name = video[0].lower()
         if name in found:
@@ -114,8 +113,12 @@ def find_kth_videos(root: Path, persons: Sequence[int]) -> dict[str, Path]:
     return found
 
 
-def _holds_pictures(path: Path) -> bool:
-    return path.is_dir() and any(is_picture(inside) for inside in path.iterdir())
+def _candidates(root: Path) -> Iterator[Path]:
+    """All video files and folders of pictures."""
+    for folder in walk(root):
+        if any(is_picture(path) for path in folder.iterdir()):
+            yield folder
+        yield from list_files(folder, VIDEOS)
 
 
 def _open(path: Path, name: str) -> FrameSource:

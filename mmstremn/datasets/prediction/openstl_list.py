@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mmstremn.datasets.io.folders import check_name, read_list
 from mmstremn.datasets.prediction.clips import ClipFormat, FixedWindows
 from mmstremn.datasets.prediction.sources import Pictures
 from mmstremn.datasets.prediction.splits import split_of
@@ -20,8 +21,6 @@ def read_openstl_list(root: Path, split: str, clip_format: ClipFormat) -> FixedW
         ValueError: A line has another form.
     """
     path = root / ('test.txt' if split == 'test' else 'train.txt')
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, expected OpenSTL's list of clips")
     windows = [
         (prefix, first)
         for prefix, first in _read_lines(path)
@@ -42,13 +41,11 @@ def read_openstl_list(root: Path, split: str, clip_format: ClipFormat) -> FixedW
 
 def _read_lines(path: Path) -> list[tuple[str, int]]:
     lines = []
-    for place, line in enumerate(path.read_text().splitlines(), start=1):
-        if not line.strip():
-            continue
+    for line in read_list(path, "OpenSTL's list of clips"):
         fields = line.split(',')
         if len(fields) < 2 or not fields[1].strip().isdecimal():
-            raise ValueError(f"{path}, line {place}: '{line}', expected such as images/S1_Eating.54138969_,1")
-        lines.append((fields[0].strip(), int(fields[1])))
+            raise ValueError(f"{path}: '{line}', expected such as images/S1_Eating.54138969_,1")
+        lines.append((check_name(fields[0].strip(), path), int(fields[1])))
     return lines
 
 

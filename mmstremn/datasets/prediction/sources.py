@@ -7,18 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import av
 import numpy as np
-from PIL import Image
 
-from mmstremn.datasets.io.images import read_rgb
+from mmstremn.datasets.io.folders import PICTURES, list_files
+from mmstremn.datasets.io.images import check_frames, read_header, read_rgb
 from mmstremn.datasets.io.video_file import VideoFile
-from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
-
-PICTURE_SUFFIXES = (*FRAME_SUFFIXES, '.bmp', '.tif', '.tiff', '.webp')
-VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
-GREY_MODES = ('1', 'L', 'LA')
-COLOUR_MODES = ('RGB', 'RGBA', 'P', 'CMYK', 'YCbCr')
+from mmstremn.datasets.io.video_index import open_container
 
 
 class FrameSource(ABC):
@@ -66,16 +60,11 @@ class VideoFrames(FrameSource):
 
     @property
     def channels(self) -> int:
-        with av.open(self.path) as container:
-            return (
-                1
-                if (container.streams.video[0].codec_context.pix_fmt or '').startswith(('gray', 'mono'))
-                else 3
-            )
+        with open_container(Path(self.path)) as (_, stream):
+            return 1 if (stream.codec_context.pix_fmt or '').startswith(('gray', 'mono')) else 3
 
     def _check_complete(self) -> None:
-        with av.open(self.path) as container:
-            stream = container.streams.video[0]
+        with open_container(Path(self.path)) as (container, stream):
             told = stream.frames  # 0 where the format does not tell
             if told <= self.video.num_frames:
                 return
@@ -90,12 +79,7 @@ class VideoFrames(FrameSource):
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         video = copy.copy(self.video)  # its decoder ends with this reading, so no file stays open
         for number in numbers:
-            frame = video.frame(number - self.first)
-            if frame.shape[:2] != video.size:
-                raise ValueError(
-                    f'{self.path}: frame {number} has size {frame.shape[:2]}, expected {video.size}'
-                )
-            yield frame
+            yield video.frame(number - self.first)
 
 
 class Pictures(FrameSource):
@@ -114,7 +98,7 @@ class Pictures(FrameSource):
 
     @property
     def channels(self) -> int:
-        return self._header(self.numbers[0])[1]
+        return read_header(self.files[int(self.numbers[0])]).channels
 
     def check(self) -> None:
         """Compare the headers of all pictures.
@@ -123,9 +107,15 @@ class Pictures(FrameSource):
             ValueError: One differs from the first in its size, or is grey where that is in colour; the
                 message names it.
         """
-        first = self._header(self.numbers[0])
-        for number in self.numbers[1:]:
-            self._compare(number, self._header(number), first)
+        check_frames(list(self.files.values()))
+        first = self.channels
+        for path in self.files.values():
+            if read_header(path).channels != first:
+                kinds = {1: 'grey', 3: 'in colour'}
+                raise ValueError(
+                    f'{path}: the picture is {kinds[4 - first]}, the other frames of {self.path} are '
+                    f'{kinds[first]}'
+                )
 
     def read(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         shape = None
@@ -135,29 +125,6 @@ class Pictures(FrameSource):
             if frame.shape != shape:
                 raise self._wrong_size(number, frame.shape[:2], shape[:2])
             yield frame
-
-    def _header(self, number: int) -> tuple[tuple[int, int], int]:
-        """(H, W) and channels."""
-        path = self.files[int(number)]
-        try:
-            with Image.open(path) as image:
-                size, mode = image.size[::-1], image.mode
-        except Image.UnidentifiedImageError as error:
-            raise ValueError(f'{path}: expected a picture, cannot read it ({error})') from error
-        if mode not in GREY_MODES + COLOUR_MODES:
-            raise ValueError(f'{path}: mode {mode}, expected a grey or colour picture of 8 bits')
-        return size, 1 if mode in GREY_MODES else 3
-
-    def _compare(self, number, header, first) -> None:
-        if header[0] != first[0]:
-            raise self._wrong_size(number, header[0], first[0])
-        if header[1] != first[1]:
-            kinds = {1: 'grey', 3: 'in colour'}
-            raise ValueError(
-                f'{self.files[int(number)]}: the picture is {kinds[header[1]]}, the other frames of '
-                f'{self.path} are '
-                f'{kinds[first[1]]}'
-            )
 
     def _wrong_size(self, number, size, expected) -> ValueError:
         return ValueError(
@@ -174,27 +141,23 @@ def check_pictures(sources: Iterable[FrameSource]) -> None:
 
 
 def picture_folder(folder: str | Path, name: str, numbered: bool = False, first: int = 0) -> Pictures:
-    """The pictures of a folder in the order of the numbers at the ends of their names, or else of their
-    names.
+    """The pictures of a folder in natural order.
 
     Args:
         folder: The folder.
         name: The name of the video.
-        numbered: Keep these numbers, so that a missing frame leaves a gap, instead of counting from ``first``
-            on.
+        numbered: Keep the numbers at the ends of their names, so that a missing frame leaves a gap, instead
+            of counting from ``first`` on.
         first: The number of the first frame where names have no numbers or do not count.
 
     Raises:
         ValueError: There is no picture.
     """
-    paths = sorted(path for path in Path(folder).iterdir() if is_picture(path))
+    paths = list_files(folder)
     if not paths:
-        raise ValueError(f'{folder}: no pictures, expected {" or ".join(PICTURE_SUFFIXES)} files')
+        raise ValueError(f'{folder}: no pictures, expected {" or ".join(PICTURES)} files')
     numbers = [frame_number(path.stem) for path in paths]
-    has_numbers = None not in numbers and len(set(numbers)) == len(paths)
-    if has_numbers:
-        numbers, paths = zip(*sorted(zip(numbers, paths, strict=True)), strict=True)
-    if not (has_numbers and numbered):
+    if not numbered or None in numbers or len(set(numbers)) < len(paths):
         numbers = range(first, first + len(paths))
     return Pictures({number: str(path) for number, path in zip(numbers, paths, strict=True)}, folder, name)
 
@@ -203,13 +166,3 @@ def frame_number(stem: str) -> int | None:
     """The digits at the end of a file's name without suffix; None where there are none."""
     digits = re.search(r'\d+$', stem)
     return int(digits[0]) if digits else None
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file's suffix is a picture's. Hidden files are none."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith('.')
-
-
-def is_video(path: Path) -> bool:
-    """Whether a file's suffix is a video's. Hidden files are none."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith('.')

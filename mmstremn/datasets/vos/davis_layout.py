@@ -5,25 +5,27 @@ ImageSets/<year>/<split>.txt    JPEGImages/<resolution>/<sequence>/00000.jpg    
 Long-time Video and LVOS have neither lists nor a folder of a resolution.
 """
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
-from mmstremn.datasets.io.images import read_header
+from mmstremn.datasets.io.folders import PICTURES, check_name, list_files, list_folders, read_list
+from mmstremn.datasets.io.images import check_frames, describe_size, read_header
 from mmstremn.datasets.io.masks import read_mask_header
 
-FRAME_SUFFIXES = ('.jpg', '.jpeg', '.png')
-MASK_SUFFIXES = ('.png',)
+FRAME_AND_MASK = re.compile(r'(?:.*?/)?([^/]+)/[^/]+?\.(?:jpe?g|png)(?:\s.*)?', re.IGNORECASE)
+"""A line of DAVIS 2016's lists: the paths of a frame and its mask; the group is the sequence."""
 
 
 def read_sequence_names(root: Path, year: int, split: str | None, resolution: str) -> list[str]:
     """The sequences of a split, in the order of its list; without a split all that have frames, by name.
 
-    A line is a sequence's name (2017), or the paths of a frame and its mask (2016's own lists, which lie in
-    ``ImageSets/<resolution>``).
+    A line is a sequence's name (2017), which may hold spaces, or the paths of a frame and its mask (2016's
+    own lists, which lie in ``ImageSets/<resolution>``).
 
     Raises:
         FileNotFoundError: No such root, resolution or list; the message names those that exist.
-        ValueError: The list is empty.
+        ValueError: The list is empty, or a name leads out of the data set.
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -31,26 +33,29 @@ def read_sequence_names(root: Path, year: int, split: str | None, resolution: st
         )
     pictures = root / 'JPEGImages'
     if not (pictures / resolution).is_dir():
-        found = ', '.join(sorted(path.name for path in pictures.glob('*'))) or 'none'
+        found = ', '.join(path.name for path in list_folders(pictures)) if pictures.is_dir() else ''
         raise FileNotFoundError(
-            f'{pictures / resolution}: no such folder, expected one of the resolutions: {found}'
+            f'{pictures / resolution}: no such folder, expected one of the resolutions: {found or "none"}'
         )
     if split is None:
-        names = sorted(path.name for path in (pictures / resolution).iterdir() if path.is_dir())
+        names = [path.name for path in list_folders(pictures / resolution)]
         if not names:
             raise ValueError(f'{pictures / resolution}: expected at least one folder of frames')
         return names
     folders = [root / 'ImageSets' / str(year), root / 'ImageSets' / resolution]
-    lists = {path.stem: path for folder in reversed(folders) for path in folder.glob('*.txt')}
+    present = [folder for folder in reversed(folders) if folder.is_dir()]
+    lists = {path.stem: path for folder in present for path in list_files(folder, ('.txt',))}
     if split not in lists:
         raise FileNotFoundError(
             f'{folders[0] / split}.txt: no such list; splits of {year}: {", ".join(sorted(lists)) or "none"}'
         )
-    lines = [line.split()[0] for line in lists[split].read_text().splitlines() if line.strip()]
-    names = dict.fromkeys(Path(line).parent.name if '/' in line else line for line in lines)
-    if not names:
-        raise ValueError(f'{lists[split]}: expected at least one sequence')
-    return list(names)
+    lines = read_list(lists[split], 'the names of sequences, one a line')
+    return list(dict.fromkeys(check_name(_sequence_of(line), lists[split]) for line in lines))
+
+
+def _sequence_of(line: str) -> str:
+    paths = FRAME_AND_MASK.fullmatch(line)
+    return paths[1] if paths else line
 
 
 def read_sequence(
@@ -69,7 +74,7 @@ def read_sequence(
         FileNotFoundError: A folder or a frame is missing.
         ValueError: A mask has no frame; a file has another size or mode than expected.
     """
-    frames, masks = _list_images(frame_dir, FRAME_SUFFIXES), _list_images(mask_dir, MASK_SUFFIXES)
+    frames, masks = _list_images(frame_dir), _list_images(mask_dir)
     if consecutive:
         _check_numbers(frame_dir, frames)
     place = {stem: index for index, stem in enumerate(frames)}
@@ -83,15 +88,11 @@ def read_sequence(
     )
 
 
-def _list_images(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f'{folder}: no such folder, expected the {" or ".join(suffixes)} files of a sequence'
-        )
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+def _list_images(folder: Path) -> dict[str, str]:
+    paths = list_files(folder)
     if not paths:
-        raise FileNotFoundError(f'{folder}: no files, expected {" or ".join(suffixes)} files')
-    return {path.stem: str(path) for path in paths if not path.name.startswith('.')}
+        raise FileNotFoundError(f'{folder}: no files, expected {" or ".join(PICTURES)} files')
+    return {path.stem: str(path) for path in paths}
 
 
 def _check_numbers(folder: Path, frames: dict[str, str]) -> None:
@@ -109,14 +110,12 @@ def _check_numbers(folder: Path, frames: dict[str, str]) -> None:
 
 
 def _check_sizes(frames: dict[str, str], masks: dict[str, str]) -> tuple[int, int]:
-    first = next(iter(frames.values()))
-    height, width = read_header(first)
-    sizes = [(path, read_header(path)) for path in frames.values()]
-    sizes += [(path, read_mask_header(path)) for path in masks.values()]
-    for path, size in sizes:
-        if size != (height, width):
+    size = check_frames(list(frames.values()))
+    for stem, path in masks.items():
+        mask_size = read_mask_header(path)
+        if mask_size != size:
             raise ValueError(
-                f'{path}: {size[1]} x {size[0]} pixels, expected {width} x {height} like the first frame '
-                f'{first}'
+                f'{path}: {mask_size[1]} x {mask_size[0]} pixels, expected '
+                f'{describe_size(read_header(frames[stem]))} like its frame {frames[stem]}'
             )
-    return height, width
+    return size

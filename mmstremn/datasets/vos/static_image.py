@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-from mmstremn.datasets.io.images import read_header, read_rgb
+import numpy as np
+
+from mmstremn.datasets.io.folders import check_name, read_list
+from mmstremn.datasets.io.images import describe_size, read_header, read_rgb
 from mmstremn.datasets.io.masks import read_mask, read_mask_header
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.registry import DATASETS
@@ -21,10 +24,10 @@ class StaticImage(Video):
         self.mask_path = str(mask_path)
         self.size = size
 
-    def frame(self, index: int):
+    def frame(self, index: int) -> np.ndarray:
         return read_rgb(self.image_path)
 
-    def mask(self, index: int):
+    def mask(self, index: int) -> np.ndarray:
         return read_mask(self.mask_path, single_object=True)
 
 
@@ -65,14 +68,8 @@ class StaticImageDataset(VOSDataset):
 
     def load_data_list(self) -> list[dict]:
         """One video of one frame per name in the list; only headers are read."""
-        if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(
-                f'{self.ann_file}: no such file, expected a list of image names, one a line'
-            )
-        names = Path(self.ann_file).read_text().split()
-        if not names:
-            raise ValueError(f'{self.ann_file}: expected at least one image name')
-        return [dict(video=self._read(name)) for name in names]
+        names = read_list(self.ann_file, 'a list of image names, one a line')
+        return [dict(video=self._read(check_name(name, self.ann_file))) for name in names]
 
     def _read(self, name: str) -> StaticImage:
         image, mask = (
@@ -84,9 +81,10 @@ class StaticImageDataset(VOSDataset):
             )
         if not os.path.isfile(mask):
             raise FileNotFoundError(f'{mask}: no such file, expected the mask of {image}')
-        size, mask_size = read_header(image), read_mask_header(mask)
-        if size != mask_size:
+        header, mask_size = read_header(image), read_mask_header(mask)
+        if header.size != mask_size:
             raise ValueError(
-                f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected {size[1]} x {size[0]} like {image}'
+                f'{mask}: {mask_size[1]} x {mask_size[0]} pixels, expected '
+                f'{describe_size(header)} like {image}'
             )
-        return StaticImage(name, image, mask, size)
+        return StaticImage(name, image, mask, header.size)

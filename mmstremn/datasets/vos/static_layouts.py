@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mmstremn.datasets.vos.davis_layout import FRAME_SUFFIXES
+from mmstremn.datasets.io.folders import PICTURES, list_files, read_list, walk
 
 
 class ImagePair(NamedTuple):
@@ -26,6 +26,7 @@ FOLDERS = dict(
     ],
 )
 LAYOUTS = (*FOLDERS, 'fss1000', 'list')
+LIST = 'a list of image names, one a line'
 
 
 def find_pairs(root: Path, layout: str) -> list[ImagePair]:
@@ -49,7 +50,7 @@ def find_pairs(root: Path, layout: str) -> list[ImagePair]:
     pairs = list(_beside(root) if layout == 'fss1000' else _in_folders(root, layout))
     if not pairs:
         raise ValueError(
-            f"{root}: no images, expected {' or '.join(FRAME_SUFFIXES)} files in the layout '{layout}'"
+            f"{root}: no images, expected {' or '.join(PICTURES)} files in the layout '{layout}'"
         )
     return pairs
 
@@ -63,11 +64,9 @@ def _in_folders(root: Path, layout: str) -> Iterator[ImagePair]:
         expected = ', or '.join(f'{images} and {masks}' for images, masks in choices)
         raise FileNotFoundError(f"{root}: layout '{layout}': expected the folders {expected}")
     image_dir, mask_dir = present[0]
-    masks = {path.stem: path for path in sorted(mask_dir.iterdir()) if path.suffix.lower() == '.png'}
-    images = {
-        path.stem: path for path in sorted(image_dir.iterdir()) if path.suffix.lower() in FRAME_SUFFIXES
-    }
-    for name in _listed(root / 'list.txt') if layout == 'list' else sorted({*images, *masks}):
+    images, masks = ({path.stem: path for path in list_files(folder)} for folder in (image_dir, mask_dir))
+    names = {**images, **masks}
+    for name in read_list(root / 'list.txt', LIST) if layout == 'list' else names:
         if name not in images:
             raise FileNotFoundError(
                 f'{image_dir / name}.jpg: no such file, expected the image of {mask_dir / name}.png'
@@ -80,14 +79,12 @@ def _in_folders(root: Path, layout: str) -> Iterator[ImagePair]:
 
 
 def _beside(root: Path) -> Iterator[ImagePair]:
-    for image in sorted(path for path in root.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg')):
-        mask = image.with_suffix('.png')
-        if not mask.is_file():
-            raise FileNotFoundError(f'{mask}: no such file, expected the mask of {image}')
-        yield ImagePair(image.relative_to(root).with_suffix('').as_posix(), image, mask)
-
-
-def _listed(path: Path) -> list[str]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file, expected a list of image names, one a line')
-    return path.read_text().split()
+    for folder in walk(root):
+        masks = {path.stem: path for path in list_files(folder, ('.png',))}
+        for image in list_files(folder, ('.jpg', '.jpeg')):
+            if image.stem not in masks:
+                raise FileNotFoundError(
+                    f'{image.with_suffix(".png")}: no such file, expected the mask of {image}'
+                )
+            name = image.relative_to(root).with_suffix('').as_posix()
+            yield ImagePair(name, image, masks[image.stem])

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmstremn.datasets.io.folders import check_name, natural_key, read_list
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.davis import DAVISVideo
 from mmstremn.datasets.vos.davis_layout import read_sequence
@@ -152,7 +153,7 @@ class YouTubeVOSDataset(VOSDataset):
         """One ``YouTubeVOSVideo`` per video."""
         meta_file = self.split_root / 'meta.json'
         meta = read_meta(meta_file)
-        names = sorted(meta) if self.videos is None else _read_names(self.videos)
+        names = read_list(self.videos, 'the names of videos, one a line') if self.videos else sorted(meta)
         unknown = [name for name in names if name not in meta]
         if unknown:
             raise ValueError(
@@ -190,12 +191,13 @@ def read_meta(path: Path) -> dict[str, dict[int, VideoObject]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no JSON, or has another form; the message names the video.
+        ValueError: The file is no JSON, has another form, or names a video whose name leads out of its
+            folder; the message names it.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file, expected the meta.json of a YouTube-VOS split')
     try:
-        videos = json.loads(path.read_text())['videos']
+        videos = json.loads(path.read_text(encoding='utf-8-sig'))['videos']
         entries = {
             name: {int(k): entry for k, entry in video['objects'].items()} for name, video in videos.items()
         }
@@ -203,7 +205,9 @@ def read_meta(path: Path) -> dict[str, dict[int, VideoObject]]:
         form = "{'videos': {NAME: {'objects': {ID: {'category': ..., 'frames': [...]}}}}}"
         raise ValueError(f'{path}: expected {form} ({type(error).__name__}: {error})') from error
     return {
-        name: {k: _object(e, f"{path}: object {k} of video '{name}'", k) for k, e in objects.items()}
+        check_name(name, path): {
+            k: _object(e, f"{path}: object {k} of video '{name}'", k) for k, e in objects.items()
+        }
         for name, objects in entries.items()
     }
 
@@ -212,15 +216,6 @@ def _object(entry: dict, where: str, k: int) -> VideoObject:
     if not 0 < k < VOID:
         raise ValueError(f'{where}: expected an id in 1..{VOID - 1}')
     frames = entry.get('frames') if isinstance(entry, dict) else None
-    if not frames:
+    if not frames or not all(isinstance(frame, str) for frame in frames):
         raise ValueError(f"{where}: expected 'frames', a list of frame names, got {frames}")
-    return VideoObject(str(entry.get('category', '')), tuple(sorted(frames)))
-
-
-def _read_names(path: Path) -> list[str]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file, expected the names of videos, one a line')
-    names = path.read_text().split()
-    if not names:
-        raise ValueError(f'{path}: expected at least one name of a video')
-    return names
+    return VideoObject(str(entry.get('category', '')), tuple(sorted(frames, key=natural_key)))

@@ -306,10 +306,10 @@ def test_vspw_frames_without_masks_have_no_labels(vspw):
 
 
 def test_what_is_missing_in_vspw_is_named(vspw):
-    with pytest.raises(FileNotFoundError, match=r'val\.txt: no such list'):
+    with pytest.raises(FileNotFoundError, match=r'val\.txt: no such file'):
         build_vspw(vspw, split='val')
     (vspw / 'train.txt').write_text('10_abc\nnowhere\n')
-    with pytest.raises(FileNotFoundError, match=r'nowhere/origin: expected frames'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere/origin: no such folder'):
         build_vspw(vspw)
     (vspw / 'train.txt').write_text('10_abc\n')
     (vspw / 'data/10_abc/origin/00000002.jpg').unlink()

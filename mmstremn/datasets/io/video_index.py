@@ -1,0 +1,214 @@
+"""Which frames a video file holds, how to come back to each of them, and how players turn them."""
+
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+RELIABLE = ('mov', 'mp4', 'matroska', 'webm')  # containers that give each frame its time
+HIDDEN = ('vp8', 'gif')  # codecs with packets that show no frame, or that cannot be entered in between
+SLACK = 64  # frames that are searched beyond the place where one is expected
+
+
+@dataclass
+class FrameIndex:
+    """The frames of a video file that can be decoded.
+
+    Attributes:
+        size: (H, W) as players show it.
+        rate: Frames a second, or None where the file does not tell.
+        frames: What each frame is recognised by after a seek: its time, or where ``by_content`` a checksum of
+            its pixels.
+        keys: The place and the time of each key frame, ascending.
+        by_content: The times of the container are not to be relied on.
+    """
+
+    size: tuple[int, int]
+    rate: Fraction | None
+    frames: list[int]
+    keys: list[tuple[int, int]]
+    by_content: bool
+
+    def starts(self, index: int) -> list[tuple[int, int]]:
+        """The key frames from which a frame can be decoded, the nearest first."""
+        return self.keys[: bisect_right([place for place, _ in self.keys], index)][::-1]
+
+    def placed(
+        self, frames: Iterable[av.VideoFrame], index: int, start: tuple[int, int] | None
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their places.
+
+        Args:
+            frames: What the decoder gives after a seek to ``start``, or from the start of the file (None).
+            index: The frame that is wanted first.
+        """
+        if not self.by_content:
+            return ((self._places[frame.pts], frame) for frame in frames if frame.pts in self._places)
+        return enumerate(frames) if start is None else self._recognised(frames, index, start[0])
+
+    def _recognised(
+        self, frames: Iterable[av.VideoFrame], index: int, first: int
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames from the wanted one on, as long as they are what follows it."""
+        place = index
+        for searched, frame in enumerate(frames):
+            if place < len(self.frames) and _checksum(frame) == self.frames[place]:
+                yield place, frame
+                place += 1
+            elif place > index or searched > index - first + SLACK:
+                return
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {time: place for place, time in enumerate(self.frames)}
+
+
+def index_video(path: Path) -> FrameIndex:
+    """Find the frames of a video file: from its packets where the container is reliable and the file whole,
+    else by decoding all of it.
+
+    Raises:
+        ValueError: It is no video file, or no frame of it can be decoded.
+    """
+    try:
+        return _from_packets(path) or _from_frames(path)
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f'{path}: expected a video file, cannot read it ({error})') from error
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """An open file and its first video; cover pictures are none.
+
+    The path is made absolute, because FFmpeg takes what is before a colon for a protocol; no other protocol
+    is allowed, so a playlist that pretends to be a video cannot reach the network.
+    """
+    options = dict(protocol_whitelist='file')
+    with av.open(str(Path(path).absolute()), options=options, metadata_errors='replace') as container:
+        streams = [
+            stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
+        ]
+        if not streams:
+            raise ValueError(f'{path}: expected a video file, it has no video')
+        context = streams[0].codec_context
+        if context is None:
+            raise ValueError(f'{path}: expected a video file, its codec is unknown')
+        if context.width * context.height > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
+            raise ValueError(f'{path}: {context.width} x {context.height} pixels are too many to decode')
+        yield container, streams[0]
+
+
+def decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """All frames that can be decoded from here on; packets that cannot are left out."""
+    for packet in _packets(container, stream):
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError:
+            continue
+        yield from frames
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
+    """All packets, the last one empty (or None where the file breaks off): it makes the decoder give what it
+    holds."""
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError:
+        yield None
+
+
+def upright(frame: av.VideoFrame, path: Path, reformatter: VideoReformatter) -> np.ndarray:
+    """A frame (H, W, 3) uint8 RGB, turned and mirrored as its display matrix says.
+
+    The matrix maps the pixel (x, y) to (a x + c y, b x + d y). ``reformatter`` converts all frames of a file:
+    it is costly to make, and its threads cost more than they save.
+
+    Raises:
+        ValueError: The matrix turns by a part of a quarter.
+    """
+    picture = reformatter.reformat(frame, format='rgb24', threads=1).to_ndarray()
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return picture
+    (a, b, _), (c, d, _), _ = np.frombuffer(bytes(data), np.int32).reshape(3, 3).tolist()
+    if a and d and abs(b) + abs(c) < 0.01 * (abs(a) + abs(d)):
+        return np.ascontiguousarray(picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1])
+    if b and c and abs(a) + abs(d) < 0.01 * (abs(b) + abs(c)):
+        turned = picture.transpose(1, 0, 2)
+        return np.ascontiguousarray(turned[:: 1 if b > 0 else -1, :: 1 if c > 0 else -1])
+    if not (a or b or c or d):
+        return picture
+    raise ValueError(f'{path}: turned by a part of a quarter (display matrix), expected quarter turns')
+
+
+def _from_packets(path: Path) -> FrameIndex | None:
+    """The index by times, or None where they cannot be relied on."""
+    with open_container(path) as (container, stream):
+        is_reliable = set(RELIABLE) & set(container.format.name.split(','))
+        if not is_reliable or stream.codec_context.name in HIDDEN:
+            return None
+        rate = stream.average_rate
+        packets = [packet for packet in _packets(container, stream) if packet is not None and packet.size]
+        shown = [packet.pts for packet in packets if not packet.is_discard]
+        if None in shown or len(set(shown)) < len(shown) or any(packet.is_corrupt for packet in packets):
+            return None
+        if not shown or not packets[0].is_keyframe:
+            return None
+        times = sorted(shown)
+        keys = sorted(
+            (bisect_left(times, packet.pts), packet.pts)
+            for packet in packets
+            if packet.is_keyframe and packet.pts is not None
+        )
+    size = _check_ends(path, times, keys[-1][1])
+    return size and FrameIndex(size, rate, times, keys, by_content=False)
+
+
+def _check_ends(path: Path, times: list[int], last_key: int) -> tuple[int, int] | None:
+    """(H, W) of the first frame if it and the frames from the last key frame on are those of ``times``."""
+    with open_container(path) as (container, stream):
+        first = next(decode(container, stream), None)
+        if first is None or first.pts != times[0]:
+            return None
+        size = upright(first, path, VideoReformatter()).shape[:2]
+        container.seek(last_key, stream=stream)
+        found = [frame.pts for frame in decode(container, stream)]
+    found = [time for time in found if time is not None and time >= last_key]
+    return size if found == times[bisect_left(times, last_key) :] else None
+
+
+def _from_frames(path: Path) -> FrameIndex:
+    """The index by content; decodes all."""
+    sums, keys, size = [], [], None
+    with open_container(path) as (container, stream):
+        rate = stream.average_rate
+        for place, frame in enumerate(decode(container, stream)):
+            size = size or upright(frame, path, VideoReformatter()).shape[:2]
+            if frame.key_frame and frame.pts is not None:
+                keys.append((place, frame.pts))
+            sums.append(_checksum(frame))
+    if size is None:
+        raise ValueError(f'{path}: expected a video file, it has no frames that can be decoded')
+    return FrameIndex(size, rate, sums, keys, by_content=True)
+
+
+def _checksum(frame: av.VideoFrame) -> int:
+    """A number by which a frame is recognised: of its pixels as they are stored, without what pads rows."""
+    total = 0
+    bits = max(component.bits for component in frame.format.components)
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size].reshape(plane.height, -1)
+        used = frame.format.padded_bits_per_pixel if len(frame.planes) == 1 else -(-bits // 8) * 8
+        total = zlib.crc32(np.ascontiguousarray(rows[:, : max(1, plane.width * used // 8)]), total)
+    return total
