@@ -47,7 +47,7 @@ class Memory(nn.Module, Generic[State]):
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
 
     def distance(self, state: State, query: Query) -> Tensor:
-        """(B, G, P): how far each of the query's keys is from the nearest stored one, |q - k|^2 / sqrt(Ck).
+        """(B, G, P): distance of each query key to the nearest stored one, ``|q - k|^2 / sqrt(Ck)``.
 
         Raises:
             TypeError: The memory keeps no keys of frames.
