@@ -33,7 +33,8 @@ def test_the_lists_of_parts_are_complete():
     """A new part must be added to its list, or nothing could name it in a config."""
     exported = [getattr(memory_package, name) for name in memory_package.__all__]
     modules = {c for c in exported if isinstance(c, type) and issubclass(c, nn.Module)}
-    assert modules == {*PARTS, memory_package.Memory, memory_package.Selector}
+    bases = {getattr(memory_package, name) for name in ('Memory', 'Selector', 'Gate', 'Affinity')}
+    assert modules == {*PARTS, *bases}
 
 
 def test_nested_configs_are_built():
