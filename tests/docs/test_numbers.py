@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from functools import cache
 
 import pytest
@@ -183,6 +184,39 @@ def test_tables_of_studies():
             wrong.append((page, name, measure, text, number))
     assert not wrong
     assert len(STUDY_CELLS) >= 20
+
+
+# What docs/questions.md calls a memory in front of its J&F with the spread over three seeds.
+SPREADS = {
+    r'learned': 'gumbel',
+    r'READMem': 'readmem',
+    r'random': 'random',
+    r'LRU': 'lru',
+    r'FIFO': 'fifo',
+    r'FIFO\s+offered every 5th frame': 'fifo_every_5th',
+    r'the first and the previous frame alone, as in AOT,': 'aot',
+    r'`BlendedMemory` \(the mean of all frames\) has': 'blended',
+}
+
+
+@pytest.mark.parametrize('name', SPREADS)
+def test_means_and_spreads_of_the_comparison_of_all_memories(name):
+    text = (ROOT / 'docs/questions.md').read_text()
+    rows = load(f'{BOARDS}/long_memories/leaderboard.json')['rows']
+    figures = [row['J&F'] for row in rows if row['memory'] == SPREADS[name]]
+    found = re.findall(rf'{name}\s+(\.\d+) ± (\.\d+)', text)
+    assert found
+    for mean, spread in found:
+        assert rounded(mean, statistics.mean(figures)) and rounded(spread, statistics.stdev(figures)), name
+
+
+def test_gradients_of_a_choice():
+    text = (ROOT / 'docs/questions.md').read_text()
+    methods = load('studies/selector_gradient/result.json')['summary']['methods']
+    found = re.findall(r'(\.\d+) ± (\.\d+)', text[text.index('The gradient was noise') :])[:2]
+    for (mean, error), method in zip(found, ('blending', 'history'), strict=True):
+        figures = methods[method]['correlation']
+        assert rounded(mean, figures['mean']) and rounded(error, figures['error']), method
 
 
 def test_a_wrong_number_is_seen():
