@@ -180,11 +180,13 @@ PUBLIC = dict(stm=STM, stcn=STCN, xmem=XMEM)
 
 def run(name: str, argv: list[str] | None = None) -> None:
     """The command line of ``tools/model_converters/<name>_to_mmstremn.py``."""
-    architecture, default = PUBLIC[name], f'vos/{name}_official.py'
+    architecture, default = PUBLIC[name], Path('vos', f'{name}_official.py')
     parser = argparse.ArgumentParser(description=f'Convert the public weights of {architecture.name}')
     parser.add_argument('src', type=Path, help='file of the public weights')
     parser.add_argument('dst', type=Path, help='file to write, .pth or .safetensors')
-    parser.add_argument('--config', default=default, help='config of the model (default: %(default)s)')
+    parser.add_argument(
+        '--config', type=Path, default=default, help='config of the model (default: %(default)s)'
+    )
     args = parser.parse_args(argv)
     try:
         print(convert_file(args.src, args.dst, architecture, args.config))

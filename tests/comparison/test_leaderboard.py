@@ -191,7 +191,7 @@ REMOVED = object()
         ),
         (('Models', 0, 'Results', 0, 'Task'), REMOVED, 'model: Results[0].Task: expected a text'),
         (('Models', 0, 'Results', 0, 'Dataset'), '', 'model: Results[0].Dataset: expected a text'),
-        (('Models', 0, 'Results', 0, 'Metrics'), {}, 'model: Results[0].Metrics: expected figures'),
+        (('Models', 0, 'Results', 0, 'Metrics'), {}, 'model: Results[0].Metrics: expected scores'),
         (
             ('Models', 0, 'Results', 0, 'Metrics', 'J'),
             'good',
