@@ -44,6 +44,7 @@ MOVED = {
     'memory.growing': 'memory.published.stm_stcn',
     'memory.gumbel': 'memory.slots.gumbel',
     'memory.history': 'memory.slots.history',
+    'memory.local_reader': 'memory.readers',
     'memory.merging': 'memory.published.afb_urr',
     'memory.recent_prompted': 'memory.published.sam2',
     'memory.selectors': 'memory.slots.selectors',
