@@ -1,7 +1,7 @@
 """A sampler that can start at any iteration: a sample depends on (seed, iteration, place in the batch)
 alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ class IterationSampler(Sampler):
         skip_schedule: Pairs of first iteration and largest skip, ascending by iteration.
     """
 
-    def __init__(self, dataset, seed: int | None = None, batch_size: int = 1):
+    def __init__(self, dataset: Sized, seed: int | None = None, batch_size: int = 1):
         self.rank, self.world = get_dist_info()
         self.length = len(dataset)
         if self.length == 0:

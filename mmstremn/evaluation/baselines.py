@@ -25,7 +25,7 @@ def copy_first_mask(video: Video) -> list[bytes]:
     return predictions
 
 
-def _overlay(current, prompt):
+def _overlay(current: np.ndarray, prompt: np.ndarray):
     prompt = np.where(prompt == VOID, 0, prompt)
     kept = np.where(np.isin(current, np.unique(prompt)), 0, current)
     return np.where(prompt > 0, prompt, kept).astype(np.uint8)

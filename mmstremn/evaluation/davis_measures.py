@@ -106,12 +106,12 @@ def davis_statistics(values: np.ndarray) -> Statistics:
     return Statistics(_nanmean(values), float(np.mean(values > 0.5)), decay)
 
 
-def _nanmean(values):
+def _nanmean(values: np.ndarray):
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else math.nan
 
 
-def _frame_f(gt, pred, radius):
+def _frame_f(gt: np.ndarray, pred: np.ndarray, radius: float):
     """F of one pair of (H, W) uint8 masks, computed on the box that holds both of them."""
     box = _bounding_box(gt | pred)
     gt_boundary, pred_boundary = _boundary(gt[box]), _boundary(pred[box])
@@ -123,29 +123,29 @@ def _frame_f(gt, pred, radius):
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _bounding_box(mask):
+def _bounding_box(mask: np.ndarray):
     """Slices of the set pixels of a (H, W) mask with a margin of one pixel, where the image has one."""
     x, y, width, height = cv2.boundingRect(mask)
     return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
 
 
-def _boundary(mask):
+def _boundary(mask: np.ndarray):
     """Boundary of a (H, W) uint8 mask: pixels that differ from their right, lower or lower right
     neighbour."""
     return cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, PIXEL_AND_NEXT, anchor=(0, 0))
 
 
-def _dilate(boundary, radius):
+def _dilate(boundary: np.ndarray, radius: float):
     return cv2.dilate(boundary, _disk(radius))
 
 
 @lru_cache(maxsize=64)
-def _disk(radius):
+def _disk(radius: float):
     offsets = np.arange(-math.floor(radius), math.floor(radius) + 1)
     return (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
 
 
-def _check_masks(gt, pred, void):
+def _check_masks(gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None):
     for name, mask in (('gt', gt), ('pred', pred), ('void', void)):
         if mask is None and name == 'void':
             continue

@@ -160,5 +160,5 @@ def _caption(metrics: dict[str, float]) -> str:
     return ', '.join(text.format(metrics[name]) for name, text in figures.items() if name in metrics)
 
 
-def _percent(scores):
+def _percent(scores: dict[str, float]):
     return [f'{100 * scores[name]:.1f}' for name in MEASURES]

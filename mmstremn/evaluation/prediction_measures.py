@@ -145,36 +145,41 @@ def mean_over_frames(name: str, values: np.ndarray, protocol: str) -> np.ndarray
     return values.sum(axis=-1) if summed else values.mean(axis=-1)
 
 
-def _mse(pred, true, rules):
+def _mse(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     return _pool(_errors(pred, true, rules) ** 2, rules)
 
 
-def _mae(pred, true, rules):
+def _mae(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     return _pool(np.abs(_errors(pred, true, rules)), rules)
 
 
-def _errors(pred, true, rules):
+def _errors(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     return (pred.clip(0, 1) if rules.clip_errors else pred) - true / 255
 
 
-def _pool(errors, rules):
+def _pool(errors: np.ndarray, rules: Protocol):
     return errors.sum(axis=(1, 2, 3)) if rules.sum_pixels else errors.mean(axis=(1, 2, 3))
 
 
-def _psnr(pred, true, rules):
+def _psnr(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     pred, true = _pictures(pred, true, rules)
     peak = 255 if rules.eight_bits else 1
     error = ((pred - true) ** 2).mean(axis=(1, 2, 3)) / peak**2
     return -10 * np.log10(np.maximum(error, 10 ** (-MAX_PSNR / 10)))
 
 
-def _ssim(pred, true, rules):
+def _ssim(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     settings = dict(channel_axis=0, data_range=rules.ssim_range, **rules.ssim)
     pairs = zip(*_pictures(pred, true, rules), strict=True)
     return np.array([structural_similarity(*pair, **settings) for pair in pairs])
 
 
-def _lpips(pred, true, rules, lpips):
+def _lpips(
+    pred: np.ndarray,
+    true: np.ndarray,
+    rules: Protocol,
+    lpips: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+):
     if lpips is None:
         raise ValueError('LPIPS: expected the function that computes it')
     low, high = rules.lpips_range
@@ -182,7 +187,7 @@ def _lpips(pred, true, rules, lpips):
     return np.asarray(lpips(*pair), dtype=np.float64)
 
 
-def _pictures(pred, true, rules):
+def _pictures(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     """Clipped predictions and true frames in float64, as 0..1 or as the whole numbers of 8 bits.
 
     These are rounded down in float32, in which k / 255 * 255 is k for all k.
@@ -193,7 +198,7 @@ def _pictures(pred, true, rules):
     return pred, true / 255
 
 
-def _check_frames(pred, true):
+def _check_frames(pred: np.ndarray, true: np.ndarray):
     if true.dtype != np.uint8 or pred.dtype.kind != 'f':
         raise ValueError(
             f'expected float predictions and uint8 true frames, got {pred.dtype} and {true.dtype}'

@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from mmstremn.evaluation.prediction_lpips import LPIPSDistance
 from mmstremn.evaluation.prediction_measures import MEASURES, find_protocol, mean_over_frames, measure_frames
@@ -79,7 +80,7 @@ class VideoPredictionMetric(BaseMetric):
         for frames, sample in zip(data_batch['inputs'], data_samples, strict=True):
             self.results.append(self._measure_clip(frames, sample) | _costs(sample))
 
-    def _measure_clip(self, frames, sample) -> dict:
+    def _measure_clip(self, frames: Tensor | np.ndarray, sample: dict) -> dict:
         name = sample['clip_name']
         missing = {'pred_frames', 'true_frames'} - set(sample)
         if missing:
@@ -102,7 +103,7 @@ class VideoPredictionMetric(BaseMetric):
         copy_last = {f'{COPY_LAST}/{key}': values for key, values in result[1].items()}
         return dict(name=name, frames=result[0] | copy_last)
 
-    def _measure(self, pred, true) -> dict[str, list[float]]:
+    def _measure(self, pred: np.ndarray, true: np.ndarray) -> dict[str, list[float]]:
         values = measure_frames(pred, true, self.protocol, self.measures, self.lpips)
         return {key: some.tolist() for key, some in values.items()}
 
@@ -169,7 +170,7 @@ def horizon_table(per_frame: dict[str, np.ndarray], metrics: dict[str, float], t
     return capture.get()
 
 
-def _costs(sample) -> dict:
+def _costs(sample: dict) -> dict:
     """Frames a second and the size of the memory, where a data sample tells."""
     costs = {}
     if sample.get('frame_seconds'):
@@ -179,6 +180,6 @@ def _costs(sample) -> dict:
     return costs
 
 
-def _as_array(frames) -> np.ndarray:
+def _as_array(frames: Tensor | np.ndarray) -> np.ndarray:
     """numpy of a tensor on any device, or of an array."""
     return frames.detach().cpu().numpy() if hasattr(frames, 'detach') else np.asarray(frames)

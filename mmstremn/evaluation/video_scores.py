@@ -1,7 +1,7 @@
 """J and F of the objects of whole videos, decoded one frame at a time."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -103,7 +103,7 @@ def global_measures(videos: Sequence[dict]) -> dict[str, float]:
     return mean_measures(scores for video in videos for scores in video['objects'].values())
 
 
-def mean_measures(objects) -> dict[str, float]:
+def mean_measures(objects: Iterable[dict[str, float]]) -> dict[str, float]:
     """The mean of each of ``MEASURES`` over the given objects' measures."""
     objects = list(objects)
     return {name: float(np.mean([scores[name] for scores in objects])) for name in MEASURES}
@@ -118,7 +118,9 @@ def _first_frames(video: Video) -> dict[int, int]:
     return {object_id: first_frames[object_id] for object_id in video.object_ids}
 
 
-def _scored_frames(video, pred_masks, frames) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _scored_frames(
+    video: Video, pred_masks: Sequence[bytes], frames: Iterable[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Index, true and predicted (H, W) ids of those of ``frames`` that are annotated."""
     for index in frames:
         gt = _true_mask(video, index)
@@ -139,7 +141,7 @@ def _true_mask(video: Video, index: int) -> np.ndarray | None:
     return mask
 
 
-def _decode(video, index, png, shape):
+def _decode(video: Video, index: int, png: bytes, shape: tuple[int, int]):
     try:
         pred = decode_palette_png(png)
     except ValueError as error:
@@ -153,7 +155,7 @@ def _decode(video, index, png, shape):
     return pred
 
 
-def _score_frame(gt, pred, ids) -> np.ndarray:
+def _score_frame(gt: np.ndarray, pred: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     """(O, 2) J and F of the objects ``ids`` in one frame of (H, W) ids."""
     ids = np.array(ids, dtype=np.uint8)[:, None, None]
     gt_objects, pred_objects = gt == ids, pred == ids
@@ -162,7 +164,7 @@ def _score_frame(gt, pred, ids) -> np.ndarray:
     return np.stack([j, boundary_f_measure(gt_objects, pred_objects, void=void)], axis=1)
 
 
-def _object_measures(j_and_f) -> dict[str, float]:
+def _object_measures(j_and_f: np.ndarray) -> dict[str, float]:
     """Measures of one object from its (T, 2) J and F per scored frame."""
     j, f = davis_statistics(j_and_f[:, 0]), davis_statistics(j_and_f[:, 1])
     measures = {'J&F': (j.mean + f.mean) / 2}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.logging import print_log
@@ -142,7 +142,7 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         raise ValueError(f'{path}: expected {expected} ({error})') from error
 
 
-def as_points(points, source: str, least: int) -> np.ndarray:
+def as_points(points: Any, source: str, least: int) -> np.ndarray:
     """(N, 2) float64 (x, y) of a list of pairs of numbers.
 
     Raises:
@@ -161,7 +161,7 @@ def as_points(points, source: str, least: int) -> np.ndarray:
     return array
 
 
-def keys_of(data) -> str:
+def keys_of(data: Any) -> str:
     """What is at the top of a JSON file, for messages."""
     return f'the keys {sorted(data)[:8]}' if isinstance(data, dict) else f'a {type(data).__name__}'
 

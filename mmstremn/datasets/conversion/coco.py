@@ -7,6 +7,7 @@ the polygons.
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def read_coco(
         return _read(path, data, videos, labels)
 
 
-def _read(path, data, videos, labels):
+def _read(path: Path, data: dict, videos: dict[str, FrameFolder], labels: Sequence[str] | None):
     categories = _unique(
         ((entry['id'], entry['name']) for entry in data['categories']), f'{path}: categories'
     )
@@ -79,7 +80,7 @@ def _read(path, data, videos, labels):
     return found
 
 
-def _coco_regions(path, data, frames):
+def _coco_regions(path: Path, data: dict, frames: dict):
     """(frame, annotation, where, segmentation) of each."""
     for annotation in data['annotations']:
         source = f'{path}: annotation {_checked(annotation, path).get("id")}'
@@ -90,7 +91,7 @@ def _coco_regions(path, data, frames):
         yield annotation['image_id'], annotation, source, annotation.get('segmentation')
 
 
-def _vis_frames(path, data, videos):
+def _vis_frames(path: Path, data: dict, videos: dict[str, FrameFolder]):
     """(video, place, size) by (video_id, number of the frame)."""
     frames = []
     for video in data['videos']:
@@ -100,7 +101,7 @@ def _vis_frames(path, data, videos):
     return _unique(frames, f'{path}: videos')
 
 
-def _vis_regions(path, data, frames):
+def _vis_regions(path: Path, data: dict, frames: dict):
     """(frame, annotation, where, segmentation) of each frame in which an annotation shows its object."""
     for annotation in data['annotations']:
         source = f'{path}: annotation {_checked(annotation, path).get("id")}'
@@ -121,7 +122,7 @@ def _vis_track(annotation: dict) -> dict:
     return dict(track_id=track, instance_id=None, attributes=None)
 
 
-def _checked(annotation, path: Path) -> dict:
+def _checked(annotation: Any, path: Path) -> dict:
     if not isinstance(annotation, dict):
         raise ValueError(f'{path}: expected {FORM}, found {annotation!r:.60} among the annotations')
     return annotation
@@ -164,7 +165,9 @@ def _size(entry: dict) -> tuple[int, int] | None:
     return (height, width) if height and width else None
 
 
-def _region(annotation, segmentation, categories, source, labels) -> Region:
+def _region(
+    annotation: Any, segmentation: Any, categories: dict, source: str, labels: Sequence[str] | None
+) -> Region:
     if annotation.get('category_id') not in categories:
         known = ', '.join(map(str, categories))
         raise ValueError(
@@ -177,7 +180,7 @@ def _region(annotation, segmentation, categories, source, labels) -> Region:
     return Region(None if is_void else category, _drawing(segmentation, source), None if is_void else track)
 
 
-def _drawing(segmentation, source: str) -> Callable[[tuple[int, int]], np.ndarray]:
+def _drawing(segmentation: Any, source: str) -> Callable[[tuple[int, int]], np.ndarray]:
     if not segmentation:
         raise ValueError(
             f'{source}: no segmentation, expected polygons or run lengths (a box alone is no mask)'
@@ -239,7 +242,7 @@ def _checked_run_lengths(rle: dict, source: str) -> tuple[str | list, tuple[int,
     return counts, tuple(size), source
 
 
-def _draw_run_lengths(counts, coded: tuple[int, int], source: str, size: tuple[int, int]) -> np.ndarray:
+def _draw_run_lengths(counts: Any, coded: tuple[int, int], source: str, size: tuple[int, int]) -> np.ndarray:
     if coded != size:
         raise ValueError(
             f'{source}: run lengths of size {list(coded)}, expected {list(size)} (H, W) like the frame'

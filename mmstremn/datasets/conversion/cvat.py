@@ -110,7 +110,9 @@ def _video(task: str | None, videos: dict[str, FrameFolder], source: str) -> Fra
     raise FileNotFoundError(f"{source}: task '{task}', expected one of the videos {', '.join(videos)}")
 
 
-def _frames(path, video: FrameFolder, shapes: dict[int, list], size) -> dict[int, AnnotatedFrame]:
+def _frames(
+    path: Path, video: FrameFolder, shapes: dict[int, list], size: tuple[int, int] | None
+) -> dict[int, AnnotatedFrame]:
     last = max(shapes)
     if min(shapes) < 0 or last >= len(video.frames):
         raise FileNotFoundError(

@@ -5,7 +5,7 @@ page of its data (vision.rwth-aachen.de/page/mots). A line is ``frame id class h
 a PNG is the id of its object, which is 1000 times the class plus a number; 10000 is to be ignored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def _place(video: FrameFolder, number: str, source: str) -> int:
     return places[int(number)]
 
 
-def _read_text(path: Path, video: FrameFolder, labels) -> dict[int, AnnotatedFrame]:
+def _read_text(path: Path, video: FrameFolder, labels: Sequence[str] | None) -> dict[int, AnnotatedFrame]:
     frames = {}
     for number, line in enumerate(path.read_text(encoding='utf-8-sig', errors='replace').splitlines(), 1):
         source = f'{path}: line {number}'
@@ -99,7 +99,7 @@ def _draw_text(text: str, coded: tuple[int, int], source: str, size: tuple[int, 
     return decode_run_lengths(text, coded, source)
 
 
-def _read_png(path: Path, labels) -> AnnotatedFrame:
+def _read_png(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
     ids = load_mask(path).values
     regions = [
         _region(k, k // PER_CLASS, partial(_draw_png, path, k), labels, str(path))
@@ -112,7 +112,13 @@ def _draw_png(path: Path, k: int, size: tuple[int, int]) -> np.ndarray:
     return load_mask(path).values == k
 
 
-def _region(identity: int, kind: int, draw, labels, source: str) -> Region:
+def _region(
+    identity: int,
+    kind: int,
+    draw: Callable[[tuple[int, int]], np.ndarray],
+    labels: Sequence[str] | None,
+    source: str,
+) -> Region:
     if identity == IGNORED:
         return Region(None, draw)
     label = CLASSES.get(kind, f'class{kind}')

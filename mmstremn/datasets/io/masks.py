@@ -114,7 +114,7 @@ class MaskFiles:
             return self._from_colours(stored, path)
         return self._from_grey(_grey(stored), path)
 
-    def _from_grey(self, stored: Stored, path) -> np.ndarray:
+    def _from_grey(self, stored: Stored, path: str | Path) -> np.ndarray:
         values = stored.values
         levels = mask_ids(values)
         one = _white(stored) if max(levels) >= WHITE else None
@@ -137,7 +137,7 @@ class MaskFiles:
             )
         return values
 
-    def _from_deep(self, stored: Stored, path) -> np.ndarray:
+    def _from_deep(self, stored: Stored, path: str | Path) -> np.ndarray:
         rule = self._rule_of_deep
         if isinstance(rule, int):
             return self._from_grey(Stored((stored.values // rule).astype(np.uint8), 'grey'), path)
@@ -158,7 +158,7 @@ class MaskFiles:
             )
         return numbers
 
-    def _from_colours(self, stored: Stored, path) -> np.ndarray:
+    def _from_colours(self, stored: Stored, path: str | Path) -> np.ndarray:
         colours, places = np.unique(stored.colours(), return_inverse=True)
         table = self._ids_of_colours or {}
         unknown = [colour for colour in colours.tolist() if colour not in table]
@@ -265,12 +265,12 @@ def load_mask(path: str | Path) -> Stored:
     return decode_picture(path, lambda image: _stored(image, path))
 
 
-def _check_mode(mode: str, path) -> None:
+def _check_mode(mode: str, path: str | Path) -> None:
     if mode not in MODES:
         raise ValueError(f'{path}: wrong palette/mode: {WANTED}, found mode {mode}')
 
 
-def _stored(image: Image.Image, path) -> Stored:
+def _stored(image: Image.Image, path: str | Path) -> Stored:
     _check_mode(image.mode, path)
     if image.mode == 'P':
         return _indexed(np.array(image), np.array(image.getpalette() or [], np.uint8).reshape(-1, 3))
@@ -297,7 +297,7 @@ def _indexed(indices: np.ndarray, palette: np.ndarray) -> Stored:
     return Stored(indices, 'index', palette)
 
 
-def _coloured(image: Image.Image, is_lossy: bool, path) -> Stored:
+def _coloured(image: Image.Image, is_lossy: bool, path: str | Path) -> Stored:
     if image.mode == 'RGB' and is_lossy:
         rgb = np.array(image)
         if np.ptp(rgb.astype(np.int16), axis=2).max() > FIRST_SHADE:
@@ -320,7 +320,7 @@ def _packed(rgb: np.ndarray) -> np.ndarray:
 DAVIS_IDS = {int(colour): k for k, colour in reversed(list(enumerate(_packed(DAVIS_PALETTE))))}
 
 
-def _check_not_mixed(colours: np.ndarray, stored: Stored, path) -> None:
+def _check_not_mixed(colours: np.ndarray, stored: Stored, path: str | Path) -> None:
     """Raise a ValueError where there are too many colours for objects, and the picture is not grey."""
     if len(colours) <= FEW or _is_grey(colours):
         return
@@ -376,7 +376,7 @@ def _flat_values(values: np.ndarray) -> np.ndarray:
     return centre[same]
 
 
-def _one_object(stored: Stored, path) -> np.ndarray:
+def _one_object(stored: Stored, path: str | Path) -> np.ndarray:
     """Object 1 wherever there is one; grey pictures with white from 128 up."""
     values = stored.values
     if stored.kind == 'deep':

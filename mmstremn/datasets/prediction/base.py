@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class PredictionDataset(BaseDataset):
         output_frames: int = 10,
         size: int | Sequence[int] = 64,
         max_clips: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if split not in SPLITS:
             raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")

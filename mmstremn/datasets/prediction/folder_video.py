@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -57,7 +58,7 @@ class FolderVideoDataset(PredictionDataset):
         step: int = 1,
         crop: bool = True,
         skip_short: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         if len(fractions) != 2 or min(fractions) < 0 or sum(fractions) > 1:
             raise ValueError(f"fractions must be the shares of 'dev' and 'test', got {fractions}")

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -63,7 +64,7 @@ class Human36MDataset(PredictionDataset):
         step: int = 5,
         subjects: Sequence[int] | None = None,
         openstl_lists: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.step = step
         self.subjects = subjects

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -56,7 +57,7 @@ class KTHDataset(PredictionDataset):
         split: str = 'train',
         ann_file: str = '00sequences.txt',
         persons: Sequence[int] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.persons = persons
         super().__init__(data_root=str(data_root), split=split, ann_file=ann_file, **kwargs)

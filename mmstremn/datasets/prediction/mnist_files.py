@@ -4,6 +4,7 @@ import gzip
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def read_npz_frames(path: Path, name: str) -> np.ndarray:
     return result.reshape(shape)
 
 
-def _read_exactly(member, count: int) -> bytes:
+def _read_exactly(member: IO[bytes], count: int) -> bytes:
     data = member.read(count)
     if len(data) != count:
         raise ValueError('it ends too early')

@@ -1,7 +1,7 @@
 """Real handwritten digits that move and bounce, without any download."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ class MovingDigitsDataset(PredictionDataset):
         num_digits: int = 2,
         seed: int = 0,
         version: int = 1,
-        **kwargs,
+        **kwargs: Any,
     ):
         for name, value in dict(num_clips=num_clips, num_digits=num_digits).items():
             if value is not None and value < 1:

@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -53,7 +54,7 @@ class MovingMNISTDataset(PredictionDataset):
         clips: Sequence[int] | None = None,
         num_digits: int = 2,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.sequence_file = sequence_file
         self.part = clips

@@ -126,7 +126,7 @@ class Pictures(FrameSource):
                 raise self._wrong_size(number, frame.shape[:2], shape[:2])
             yield frame
 
-    def _wrong_size(self, number, size, expected) -> ValueError:
+    def _wrong_size(self, number: int, size: tuple[int, int], expected: tuple[int, int]) -> ValueError:
         return ValueError(
             f'{self.files[int(number)]}: {size[1]} x {size[0]} pixels, expected {expected[1]} x '
             f'{expected[0]} '

@@ -1,5 +1,7 @@
 """Embedded clips of actions: a shape rests, moves or changes its size, and rests again. No download."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -66,7 +68,7 @@ class SyntheticActionDataset(BaseDataset):
         size: int = 32,
         seed: int = 0,
         test_mode: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if split not in SPLITS:
             raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")

@@ -185,27 +185,35 @@ def visits(rng: np.random.Generator, body: Body, num_frames: int) -> Plan:
         )
 
 
-def _first_looks(rng, count):
+def _first_looks(rng: np.random.Generator, count: int):
     """All looks, one way round the ring."""
     looks = rng.integers(count) + rng.choice((-1, 1)) * np.arange(count)
     return list(looks.astype(float))
 
 
-def _next_looks(rng, count, shown):
+def _next_looks(rng: np.random.Generator, count: int, shown: list[float]):
     """One look that is not among the last two shown, and perhaps one of its neighbours."""
     last = {int(look) % count for look in (shown[-2:] if count > 2 else shown[-1:])}
     look = float(rng.choice([look for look in range(count) if look not in last]))
     return [look] if rng.random() < 0.4 else [look, look + rng.choice((-1, 1))]
 
 
-def _visit_pose(rng, body, time):
+def _visit_pose(rng: np.random.Generator, body: Body, time: float):
     """A pose for the visit that begins at a time; only its scale and angle matter."""
     if body.size_and_turn:
         return np.array([0.5, 0.5, *body.size_and_turn(time)])
     return np.array([0.5, 0.5, rng.uniform(-0.25, 0.35), rng.uniform(-np.pi, np.pi)])
 
 
-def _show(rng, plan, body, looks, now, entry, pose):
+def _show(
+    rng: np.random.Generator,
+    plan: Plan,
+    body: Body,
+    looks: list[float],
+    now: float,
+    entry: np.ndarray | None,
+    pose: np.ndarray,
+):
     """Plan one visit from ``now`` on: come in, show the looks one after the other, wander; returns its end,
     the looks."""
     if entry is None:
@@ -231,7 +239,7 @@ def _show(rng, plan, body, looks, now, entry, pose):
     return now, looks
 
 
-def _inside(rng, body, pose, time):
+def _inside(rng: np.random.Generator, body: Body, pose: np.ndarray, time: float):
     """A pose well inside the picture, near ``pose`` in scale and angle, or as slow drift has it."""
     size, turn = pose[2:] + rng.uniform(-1, 1, 2) * (0.12, 0.5)
     if body.size_and_turn:
@@ -239,7 +247,7 @@ def _inside(rng, body, pose, time):
     return np.array([*rng.uniform(0.2, 0.8, 2), size, turn])
 
 
-def _threshold(rng, body, pose, side, by_door):
+def _threshold(rng: np.random.Generator, body: Body, pose: np.ndarray, side: int, by_door: bool):
     """A pose where the layer is just out of the picture on one of four sides, or behind the panel."""
     if by_door:
         return np.array([body.door.x, body.door.y, min(pose[2], body.door.log_scale), pose[3]])
@@ -249,7 +257,7 @@ def _threshold(rng, body, pose, side, by_door):
     return np.array([*place, *pose[2:]])
 
 
-def _leg(rng, start, end):
+def _leg(rng: np.random.Generator, start: np.ndarray, end: np.ndarray):
     """Frames for the way between two poses."""
     return int(np.linalg.norm(end[:2] - start[:2]) * rng.uniform(16, 28)) + 4
 

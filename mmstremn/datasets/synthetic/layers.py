@@ -164,7 +164,14 @@ class Layer:
         shrink = (1 / stretch).astype(np.float32)[bins]
         return Geometry(window, alpha, local_x * shrink, local_y * shrink)
 
-    def _window(self, contour, bend, centre, to_pixels, size):
+    def _window(
+        self,
+        contour: np.ndarray,
+        bend: float,
+        centre: np.ndarray,
+        to_pixels: np.ndarray,
+        size: tuple[int, int],
+    ):
         points = contour * DIRECTIONS
         points[0] += bend * points[1] ** 2
         points = to_pixels @ points + centre[:, None]
@@ -175,7 +182,7 @@ class Layer:
         return slice(top, bottom), slice(left, right)
 
 
-def _own_coordinates(window, centre, inverse):
+def _own_coordinates(window: tuple[slice, slice], centre: np.ndarray, inverse: np.ndarray):
     """Layer coordinates of a window's pixels: two (h, w) float32 arrays."""
     rows = (np.arange(window[0].start, window[0].stop) - centre[1]).astype(np.float32)[:, None]
     columns = (np.arange(window[1].start, window[1].stop) - centre[0]).astype(np.float32)

@@ -1,11 +1,11 @@
 """Long synthetic videos in which what a memory keeps decides: objects leave for long and return in an earlier
 look."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from mmstremn.datasets.synthetic.journeys import (
     Body,
     Door,
+    Plan,
     Track,
     blurs,
     drift,
@@ -127,7 +128,7 @@ class LongScene(Scene):
         areas = np.bincount(self.mask(time).ravel(), minlength=256) / (self.size[0] * self.size[1])
         return {layer.object_id: self._truth(layer, time, areas) for layer in self.layers if layer.object_id}
 
-    def _truth(self, layer, time, areas):
+    def _truth(self, layer: Layer, time: int, areas: np.ndarray):
         values = layer.waves(time)
         appearance = np.zeros(len(layer.textures))
         first, second, share = ring_position(values[ROW['blend']], len(layer.textures))
@@ -162,7 +163,7 @@ def build_long_scene(spec: LongSceneSpec) -> LongScene:
     return LongScene(spec.size, layers, camera, backdrop, blur)
 
 
-def _sample_layers(spec, attempt):
+def _sample_layers(spec: LongSceneSpec, attempt: int):
     """Layers from back to front: look-alikes and objects in any order, then what is in front of everything.
 
     Until they have textures, objects have a list of as many None as they have looks, and look-alikes a pair
@@ -198,12 +199,19 @@ def _sample_layers(spec, attempt):
     return layers + [panel] * (panel is not None)
 
 
-def _sample_shape(rng, object_id):
+def _sample_shape(rng: np.random.Generator, object_id: int):
     angles = rng.uniform(0, 2 * np.pi, 4)
     return Layer(object_id, blob(rng), angles, rng.uniform(0.12, 0.165), rng.uniform(1, 1.4), waves=None)
 
 
-def _scheduled(layer, body, planner, spec, attempt, stream=None):
+def _scheduled(
+    layer: Layer,
+    body: Body,
+    planner: Callable[..., Plan],
+    spec: LongSceneSpec,
+    attempt: int,
+    stream: int | None = None,
+):
     """Give a layer its journey and its blur, from a random stream of its own; returns the plan."""
     stream = layer.object_id if stream is None else stream
     waves, schedule, blur = np.random.default_rng((spec.seed, attempt, 3, stream)).spawn(3)
@@ -213,13 +221,13 @@ def _scheduled(layer, body, planner, spec, attempt, stream=None):
     return plan
 
 
-def _extent(layer, size):
+def _extent(layer: Layer, size: tuple[int, int]):
     """(2,) half sides in shares of W and H that hold the layer at scale 1, however it turns and bends."""
     extent = layer.radius * np.sqrt(layer.aspect) * layer.rest.max() * 1.25
     return extent * np.sqrt(size[0] * size[1]) / np.array([size[1], size[0]])
 
 
-def _sample_panel(rng, spec, objects):
+def _sample_panel(rng: np.random.Generator, spec: LongSceneSpec, objects: list[Layer]):
     """A panel in a corner, and the door it makes: objects shrink until they fit behind it."""
     half = rng.uniform(0.15, 0.19)
     shortest = min(spec.size) / np.sqrt(spec.size[0] * spec.size[1])
@@ -233,7 +241,7 @@ def _sample_panel(rng, spec, objects):
     return panel, Door(*place, float(np.log(half / extent)))
 
 
-def _add_textures(rng, spec, layers):
+def _add_textures(rng: np.random.Generator, spec: LongSceneSpec, layers: list[Layer]):
     """Give all layers their textures; returns the backdrop."""
     names = PHOTOGRAPHS[spec.split]
     backdrop_size = tuple(round(MARGIN * side) for side in spec.size)
@@ -252,7 +260,13 @@ def _add_textures(rng, spec, layers):
     return backdrop
 
 
-def _look(rng, names, layer, size, taken):
+def _look(
+    rng: np.random.Generator,
+    names: Sequence[str],
+    layer: Layer,
+    size: tuple[int, int],
+    taken: list[np.ndarray],
+):
     """A texture whose mean colour is far from those ``taken``; it joins them."""
     texture, _, _ = sample_texture(rng, names, texture_size(layer, size), [], share=(0.2, 0.5))
     texture = texture.astype(np.float32)
@@ -264,7 +278,7 @@ def _look(rng, names, layer, size, taken):
     return shaded(np.clip((texture - mean) * contrast + colour, 0, 255), layer, rng.uniform(0, 2 * np.pi))
 
 
-def _twin_look(rng, model, kind, taken):
+def _twin_look(rng: np.random.Generator, model: Layer, kind: str, taken: list[np.ndarray]):
     """A look close to an object's: the mean of all its looks, or one of them in another colour.
 
     It is repainted too where the mean can hardly be told from one of the looks.
@@ -355,7 +369,7 @@ class LongSyntheticVOSDataset(SyntheticVOSDataset):
         seed: int = 0,
         version: int = 1,
         test_mode: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if not scenarios or set(scenarios) - set(RECIPES):
             raise ValueError(
@@ -387,7 +401,7 @@ class LongSyntheticVOSDataset(SyntheticVOSDataset):
         """The fixed videos of ``test_mode``."""
         return [dict(video=self._fixed_video(index, length)) for index, length in enumerate(self.lengths)]
 
-    def _fixed_video(self, index, length):
+    def _fixed_video(self, index: int, length: int):
         scenario = self.scenarios[index % len(self.scenarios)]
         seed = scene_seed(self.split, self.version, self.seed, index)
         spec = LongSceneSpec(self.split, seed, self.size, self.max_objects, scenario, length)

@@ -1,5 +1,6 @@
 """Textures for synthetic videos: crops of the real photographs that scikit-image and scikit-learn install."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,7 +73,13 @@ def load_photograph(name: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def colour_matrix(contrast=1.0, brightness=0.0, saturation=1.0, hue=0.0, tint=(0.0, 0.0)) -> np.ndarray:
+def colour_matrix(
+    contrast: float = 1.0,
+    brightness: float = 0.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+    tint: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
     """A linear change of colour on RGB in 0..255, for ``cv2.transform``.
 
     Args:
@@ -105,7 +112,14 @@ def random_colours(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def sample_texture(rng, names, size, avoid, share=(0.25, 0.6), candidates=5):
+def sample_texture(
+    rng: np.random.Generator,
+    names: Sequence[str],
+    size: tuple[int, int],
+    avoid: Sequence[np.ndarray],
+    share: tuple[float, float] = (0.25, 0.6),
+    candidates: int = 5,
+):
     """The repainted crop, of a few random ones, that is richest in contrast and tells itself from the colours
     ``avoid``.
 
@@ -133,7 +147,13 @@ def sample_texture(rng, names, size, avoid, share=(0.25, 0.6), candidates=5):
     return cv2.transform(texture, colours), mean, name
 
 
-def _candidate(rng, names, size, avoid, share):
+def _candidate(
+    rng: np.random.Generator,
+    names: Sequence[str],
+    size: tuple[int, int],
+    avoid: Sequence[np.ndarray],
+    share: tuple[float, float],
+):
     name = names[rng.integers(len(names))]
     photograph = load_photograph(name)
     largest = min(photograph.shape[0] / size[0], photograph.shape[1] / size[1])

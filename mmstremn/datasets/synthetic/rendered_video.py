@@ -32,11 +32,11 @@ class SyntheticVideo(Video):
         """Exact ids of frame ``index``, (H, W) uint8: 0 is background, occluders and look-alikes included."""
         return self._rendered(index)[1].copy()
 
-    def _rendered(self, index):
+    def _rendered(self, index: int):
         self._check(index)
         return _render(self.spec, int(index))
 
-    def _check(self, index):
+    def _check(self, index: int):
         if not 0 <= index < self.num_frames:
             raise IndexError(f"Video '{self.name}' has frames 0 to {self.num_frames - 1}, not {index}.")
 
@@ -58,5 +58,5 @@ class SyntheticVideo(Video):
 
 
 @lru_cache(maxsize=4)
-def _render(spec, index):
+def _render(spec: SceneSpec, index: int):
     return spec.build().render(index)

@@ -1,6 +1,7 @@
 """A synthetic scene: layers in front of a moving backdrop, and its picture and exact mask at any time."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -93,7 +94,7 @@ class Scene:
                 _label(ids, layer, geometry, time)
         return cv2.transform(picture, _drift(light)), ids
 
-    def _view(self, values):
+    def _view(self, values: np.ndarray):
         """The part of the backdrop that the camera sees."""
         height, width = self.size
         zoom, angle = np.exp(values[ROW['log_scale']]), values[ROW['angle']]
@@ -106,7 +107,7 @@ class Scene:
         )
 
 
-def _drift(values):
+def _drift(values: np.ndarray):
     tint = values[ROW['tint_i']], values[ROW['tint_q']]
     return colour_matrix(1 + values[ROW['contrast']], values[ROW['brightness']], tint=tint)
 
@@ -135,7 +136,7 @@ def _paint(picture: np.ndarray, layer: Layer, geometry: Geometry, values: np.nda
     picture[geometry.window] = cv2.blendLinear(patch, region, alpha, 1 - alpha)
 
 
-def _texture(layer, blend):
+def _texture(layer: Layer, blend: float):
     if len(layer.textures) == 1:
         return layer.textures[0]
     first, second, share = ring_position(blend, len(layer.textures))
@@ -174,7 +175,7 @@ def proxy_size(size: tuple[int, int]) -> tuple[int, int]:
     return tuple(max(8, round(side * scale)) for side in size)
 
 
-def _sample_layers(rng, count, late_objects):
+def _sample_layers(rng: np.random.Generator, count: int, late_objects: float):
     """Layers from back to front: objects and perhaps a look-alike in any order, then perhaps occluders.
 
     Late objects have the highest ids; ``first_labelled`` marks them with -1.
@@ -193,7 +194,7 @@ def _sample_layers(rng, count, late_objects):
     return layers + [sample_occluder(rng) for _ in range(rng.choice(3, p=(0.4, 0.45, 0.15)))]
 
 
-def _accepted(layers, size):
+def _accepted(layers: list[Layer], size: tuple[int, int]):
     """The layers, with the frame from which late objects are labelled; None if an object is not well visible
     then."""
     scene = Scene(size, layers, camera=None)
@@ -222,7 +223,7 @@ def visible_area(scene: Scene, layer: Layer, time: int) -> float:
     return (scene.mask(time) == layer.object_id).mean()
 
 
-def _textured(rng, spec, layers, camera):
+def _textured(rng: np.random.Generator, spec: 'SceneSpec', layers: list[Layer], camera: Waves):
     names = PHOTOGRAPHS[spec.split]
     backdrop_size = tuple(round(MARGIN * side) for side in spec.size)
     backdrop, mean, used = sample_texture(rng, names, backdrop_size, [], share=(0.55, 1.0))
@@ -234,7 +235,13 @@ def _textured(rng, spec, layers, camera):
     return Scene(spec.size, layers, camera, backdrop)
 
 
-def _add_textures(rng, layer, names, size, avoid):
+def _add_textures(
+    rng: np.random.Generator,
+    layer: Layer,
+    names: Sequence[str],
+    size: tuple[int, int],
+    avoid: Sequence[np.ndarray],
+):
     """Give a layer its texture, and another to blend into if it does; returns the mean colour."""
     size = texture_size(layer, size)
     texture, mean, _ = sample_texture(rng, names, size, avoid)

@@ -1,6 +1,7 @@
 """The embedded data: endless synthetic videos with exact masks, without any download."""
 
 from hashlib import blake2b
+from typing import Any
 
 from mmstremn.datasets.samplers import SampleRequest
 from mmstremn.datasets.synthetic.photos import PHOTOGRAPHS
@@ -60,7 +61,7 @@ class SyntheticVOSDataset(VOSDataset):
         version: int = 1,
         late_objects: float = 0.0,
         test_mode: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if split not in SPLITS:
             raise ValueError(f"split '{split}' is none of {', '.join(SPLITS)}")
@@ -116,6 +117,6 @@ class SyntheticVOSDataset(VOSDataset):
         return SyntheticVideo(spec, self.num_frames, name)
 
 
-def _check_range(name, value, low, high=float('inf')):
+def _check_range(name: str, value: float, low: float, high: float = float('inf')):
     if not low <= value <= high:
         raise ValueError(f'{name} must be in {low}..{high}, got {value}')

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class VOSDataset(BaseDataset):
         frame_step: int = 1,
         void_before_first: bool = False,
         foreign_shots: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.clip_length = clip_length
         self.max_skip = max_skip

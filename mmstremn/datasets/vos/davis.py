@@ -7,6 +7,7 @@ Pont-Tuset et al., The 2017 DAVIS Challenge on Video Object Segmentation, arXiv 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class DAVISDataset(VOSDataset):
         resolution: str = '480p',
         consecutive: bool = True,
         short_side: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.year = int(year)
         self.split = split

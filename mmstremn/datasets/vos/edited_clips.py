@@ -1,5 +1,7 @@
 """Training clips in which objects go and come back."""
 
+from typing import Any
+
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -27,7 +29,9 @@ class EditedClips(Dataset):
         ValueError: An unknown edit, clips of different sizes, or a data set of one video.
     """
 
-    def __init__(self, dataset: dict, edits: dict[str, float] | None = None, max_edits: int = 2, **common):
+    def __init__(
+        self, dataset: dict, edits: dict[str, float] | None = None, max_edits: int = 2, **common: Any
+    ):
         edits = dict.fromkeys([*EDITS, 'none'], 1) if edits is None else dict(edits)
         if unknown := edits.keys() - EDITS.keys() - {'none'}:
             raise ValueError(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class StaticClipDataset(VOSDataset):
         clip_length: int = 3,
         max_objects: int = 1,
         on_corrupt: str = 'raise',
-        **kwargs,
+        **kwargs: Any,
     ):
         if on_corrupt not in ('raise', 'skip'):
             raise ValueError(f"StaticClipDataset.on_corrupt: expected 'raise' or 'skip', got '{on_corrupt}'")

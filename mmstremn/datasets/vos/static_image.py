@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class StaticImageDataset(VOSDataset):
         mask_dir: str = 'masks',
         image_suffix: str = '.jpg',
         mask_suffix: str = '.png',
-        **kwargs,
+        **kwargs: Any,
     ):
         self.suffixes = dict(image=image_suffix, mask=mask_suffix)
         super().__init__(

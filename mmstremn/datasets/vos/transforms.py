@@ -6,6 +6,7 @@ A step takes and returns ``results`` with ``frames`` (``tv_tensors.Video``, (T, 
 
 import difflib
 import inspect
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ class ClipTransform:
         ValueError: torchvision has no such transform.
     """
 
-    def __init__(self, name: str, per_frame: bool = False, p: float = 1.0, **kwargs):
+    def __init__(self, name: str, per_frame: bool = False, p: float = 1.0, **kwargs: Any):
         transform = getattr(v2, name, None)
         if not (inspect.isclass(transform) and issubclass(transform, v2.Transform)):
             close = difflib.get_close_matches(name, dir(v2)) or [

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -61,7 +62,7 @@ class WeightedVOSDataset(Dataset):
         ValueError: There are no data sets, or not as many weights as data sets.
     """
 
-    def __init__(self, datasets: Sequence[dict], weights: Sequence[float] | None = None, **common):
+    def __init__(self, datasets: Sequence[dict], weights: Sequence[float] | None = None, **common: Any):
         if not datasets:
             raise ValueError('WeightedVOSDataset.datasets: expected at least one data set')
         weights = [1] * len(datasets) if weights is None else weights

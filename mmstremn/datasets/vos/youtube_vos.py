@@ -9,10 +9,11 @@ rely on was read in public ones (hkchengrex/XMem inference/data/test_datasets.py
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,10 +45,10 @@ class YouTubeVOSVideo(DAVISVideo):
 
     def __init__(
         self,
-        name,
-        frame_files,
-        mask_files,
-        size,
+        name: str,
+        frame_files: Sequence[str],
+        mask_files: dict[int, str],
+        size: tuple[int, int],
         objects: dict[int, VideoObject],
         short_side: int | None = None,
     ):
@@ -139,7 +140,7 @@ class YouTubeVOSDataset(VOSDataset):
         short_side: int | None = None,
         frame_step: int = FRAME_STEP,
         void_before_first: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.split_root = Path(data_root, split)
         self.frame_root = Path(data_root, all_frames_root) if all_frames_root else self.split_root
