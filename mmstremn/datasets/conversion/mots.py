@@ -19,6 +19,7 @@ from mmstremn.datasets.conversion.annotation import (
     check_label,
 )
 from mmstremn.datasets.conversion.run_lengths import decode_run_lengths
+from mmstremn.datasets.io.folders import list_files
 from mmstremn.datasets.io.masks import load_mask
 
 FORM = 'lines of MOTS (frame id class height width rle)'
@@ -54,7 +55,7 @@ def read_mots(
         if text.is_file():
             found[name] = _read_text(text, video, labels)
     for name, folder in annotation_folders(path, videos).items():
-        pngs = sorted(folder.glob('*.png'))
+        pngs = list_files(folder, ('.png',))
         if pngs and name not in found:
             found[name] = {_place(videos[name], png.stem, str(png)): _read_png(png, labels) for png in pngs}
     return found

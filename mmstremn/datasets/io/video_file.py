@@ -20,8 +20,9 @@ MAX_SEEKS = 3  # key frames that are tried before the file is decoded from its s
 
 
 def open_video(path: str | Path, first_mask: np.ndarray | str | Path | None = None) -> Video:
-    """``ImageFolder`` of a folder, ``VideoFile`` of anything else."""
-    return (ImageFolder if Path(path).is_dir() else VideoFile)(path, first_mask)
+    """``ImageFolder`` of a folder, ``VideoFile`` of anything else, decoded once to find damage before work is
+    lost."""
+    return ImageFolder(path, first_mask) if Path(path).is_dir() else VideoFile(path, first_mask, check=True)
 
 
 class _UnlabelledVideo(Video):
@@ -83,6 +84,8 @@ class VideoFile(_UnlabelledVideo):
     Args:
         path: The file.
         first_mask: (H, W) uint8 ids of frame 0, or the path of a palette PNG.
+        check: Decode all of it once, also where the container is reliable, and leave out damaged frames in
+            the middle, with a warning. Otherwise they raise when they are asked for.
 
     Attributes:
         rate: Frames a second, or None where the file does not tell.
@@ -94,10 +97,16 @@ class VideoFile(_UnlabelledVideo):
 
     rate: Fraction | None
 
+    def __init__(
+        self, path: str | Path, first_mask: np.ndarray | str | Path | None = None, check: bool = False
+    ):
+        self._check = check
+        super().__init__(path, first_mask)
+
     def _probe(self) -> tuple[tuple[int, int], int]:
         if not self.path.is_file():
             raise FileNotFoundError(f'{self.path}: no such file, expected a video')
-        self._index: FrameIndex = index_video(self.path)
+        self._index: FrameIndex = index_video(self.path, self._check)
         self.rate = self._index.rate
         self._restart()
         return self._index.size, len(self._index.frames)

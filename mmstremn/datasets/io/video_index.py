@@ -1,10 +1,11 @@
 """Which frames a video file holds, how to come back to each of them, and how players turn them."""
 
+import logging
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
+from mmengine.logging import print_log
 from PIL import Image
 
 RELIABLE = ('mov', 'mp4', 'matroska', 'webm')  # containers that give each frame its time
@@ -74,15 +76,23 @@ class FrameIndex:
         return {time: place for place, time in enumerate(self.frames)}
 
 
-def index_video(path: Path) -> FrameIndex:
+def index_video(path: Path, check: bool = False) -> FrameIndex:
     """Find the frames of a video file: from its packets where the container is reliable and the file whole,
     else by decoding all of it.
+
+    Args:
+        path: The file.
+        check: Decode all of it in any case, and leave out frames in the middle that cannot be decoded, with a
+            warning.
 
     Raises:
         ValueError: It is no video file, or no frame of it can be decoded.
     """
     try:
-        return _from_packets(path) or _from_frames(path)
+        index = _from_packets(path)
+        if index is None:
+            return _from_frames(path)
+        return _without_damage(path, index) if check else index
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f'{path}: expected a video file, cannot read it ({error})') from error
 
@@ -186,6 +196,24 @@ def _check_ends(path: Path, times: list[int], last_key: int) -> tuple[int, int] 
         found = [frame.pts for frame in decode(container, stream)]
     found = [time for time in found if time is not None and time >= last_key]
     return size if found == times[bisect_left(times, last_key) :] else None
+
+
+def _without_damage(path: Path, index: FrameIndex) -> FrameIndex:
+    """The index by times with only those frames that can be decoded, in the order in which the decoder gives
+    them: behind damage that may differ from the order of their times."""
+    known = set(index.frames)
+    with open_container(path) as (container, stream):
+        times = [frame.pts for frame in decode(container, stream) if frame.pts in known]
+    if len(times) < len(index.frames):
+        print_log(
+            f'{path}: {len(index.frames) - len(times)} of {len(index.frames)} frames cannot be decoded and '
+            'are left out: the file is damaged',
+            logger='current',
+            level=logging.WARNING,
+        )
+    places = {time: place for place, time in enumerate(times)}
+    keys = sorted((places[time], time) for _, time in index.keys if time in places)
+    return replace(index, frames=times, keys=keys)
 
 
 def _from_frames(path: Path) -> FrameIndex:

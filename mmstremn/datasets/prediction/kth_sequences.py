@@ -25,7 +25,9 @@ def read_sequence_list(path: str | Path) -> dict[str, list[tuple[int, int]]]:
             f"{path}: no such file, expected KTH's 00sequences.txt (ann_file='' takes whole videos)"
         )
     sequences = {}
-    for place, line in enumerate(path.read_text(errors='replace').splitlines(), start=1):
+    for place, line in enumerate(
+        path.read_text(encoding='utf-8-sig', errors='replace').splitlines(), start=1
+    ):
         video = VIDEO.match(line.strip())
         if video:
             sequences[video[0].lower()] = _read_ranges(line.strip()[video.end() :], f'{path}, line {place}')

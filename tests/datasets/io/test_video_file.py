@@ -1,5 +1,6 @@
 """Frames of video files: any order gives what reading from the start gives, for every container and codec."""
 
+import contextlib
 import pickle
 import random
 
@@ -131,6 +132,36 @@ def test_a_file_that_breaks_off(tmp_path, name, codec, b_frames, share):
         assert np.array_equal(frames[index], truth[index]), index
     for index in random.Random(1).sample(range(video.num_frames - 1), 8):
         assert np.array_equal(video.frame(index), frames[index])
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv'])
+def test_damage_in_the_middle_is_left_out_or_named(tmp_path, name, capsys):
+    path = write(tmp_path / name, 'libx264', b_frames=2)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        for packet in packets[14:17]:
+            place = data.find(bytes(packet)[4:])
+            data[place : place + packet.size - 4] = b'\xff' * (packet.size - 4)
+    path.write_bytes(data)
+    truth = {frame.pts: frame for frame in decoded_frames(path)}
+    video = open_video(path)
+    assert 10 < video.num_frames == len(truth) < 40
+    assert f'{40 - len(truth)} of 40 frames cannot be decoded' in ''.join(capsys.readouterr())
+    pictures = [frame.to_ndarray(format='rgb24') for frame in truth.values()]
+    for index in [*range(len(pictures)), 20, 3, 30]:
+        assert np.array_equal(video.frame(index), pictures[index]), index
+    unchecked = VideoFile(path)
+    with pytest.raises(ValueError, match=r'cannot decode frame .*damaged'):
+        [unchecked.frame(index) for index in range(unchecked.num_frames)]
+
+
+def decoded_frames(path):
+    """The frames of all packets that decode."""
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            with contextlib.suppress(av.FFmpegError):
+                yield from packet.decode()
 
 
 def test_edit_lists_hide_frames(tmp_path):
