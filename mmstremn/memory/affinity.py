@@ -62,7 +62,7 @@ class CosineAffinity(Affinity):
 
 
 class L2Affinity(Affinity):
-    """-|k - q|^2 / sqrt(C): STCN (Cheng et al., NeurIPS 2021).
+    """Computes ``-|k - q|^2 / sqrt(C)``: STCN (Cheng et al., NeurIPS 2021).
 
     Checked against hkchengrex/STCN model/network.py.
 

@@ -318,7 +318,7 @@ def test_what_is_missing_in_vspw_is_named(vspw):
     ):
         build_vspw(vspw)
     (vspw / 'train.txt').write_text('')
-    with pytest.raises(ValueError, match=r'train\.txt: expected the name of at least one video'):
+    with pytest.raises(ValueError, match=r'train\.txt: expected at least one line'):
         build_vspw(vspw)
 
 

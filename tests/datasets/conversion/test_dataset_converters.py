@@ -258,7 +258,7 @@ LABELME_ERRORS = {
     ),
     'two points': (
         dict(shapes=[shape(0, 1, points=[[1, 1], [5, 5]])]),
-        ['at least 3 points of a polygon, found 2'],
+        ['a polygon: expected at least 3 points, found 2'],
     ),
     'no object': (dict(shapes=[]), ["video 'a'", 'none of its 1 masks shows an object']),
     'outside': (
