@@ -84,6 +84,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.out is None:
         name = args.video.name if args.video.is_dir() else args.video.stem
         args.out = Path('work_dirs/vos_demo') / (name or args.video.absolute().name)
+    replaced = (args.out / 'masks').resolve()
+    for path in (args.video, args.mask, *(path for _, path in args.mask_at)):
+        if replaced in (path.resolve(), *path.resolve().parents):
+            parser.error(
+                f'{path} lies in {args.out / "masks"}, whose pictures are replaced: take another --out'
+            )
     return args
 
 

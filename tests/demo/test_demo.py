@@ -284,3 +284,13 @@ def test_baseline_tool_gives_the_figures_of_the_demo(demo, tmp_path):
     )
     assert metrics == results(demo[0])['copy_first_mask']
     assert len(json.loads((tmp_path / 'a/b.json').read_text())['videos']) == 3
+
+
+def test_vos_demo_does_not_replace_what_it_reads(segment, tmp_path, capsys):
+    mask = tmp_path / 'masks/00000.png'
+    mask.parent.mkdir()
+    mask.write_bytes(encode_palette_png(np.eye(8, dtype=np.uint8)))
+    with pytest.raises(SystemExit):
+        segment('video.mp4', mask)
+    assert 'masks, whose pictures are replaced: take another --out' in capsys.readouterr().err
+    assert mask.is_file()
