@@ -219,5 +219,20 @@ def test_gradients_of_a_choice():
         assert rounded(mean, figures['mean']) and rounded(error, figures['error']), method
 
 
+@pytest.mark.parametrize(
+    'title, file',
+    [
+        ('`stremn_r18`, without', 'absence_without_head_val10_240'),
+        ('`stremn_r18_presence`', 'absence_foreign_val10_240'),
+    ],
+)
+def test_absence(title, file):
+    page, result = (ROOT / 'docs/benchmarks.md').read_text(), load(f'{LOGS}/{file}.json')
+    _, _, videos, alarms, score, _ = re.search(rf'^\| {title}.*$', page, re.M)[0].split('|')
+    assert int(videos) == len(result['videos'])
+    assert rounded(alarms.strip(), result['metrics']['false_alarms'])
+    assert rounded(score.strip(), result['metrics']['J&F'])
+
+
 def test_a_wrong_number_is_seen():
     assert rounded('.781', 0.7814757) and not rounded('.782', 0.7814757) and not rounded('.78', 0.7899)
