@@ -9,6 +9,8 @@ from mmengine.registry import DefaultScope
 from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 
+from mmstremn.structures import Video, iterate_frames
+
 LOADERS = (
     'LoadImageFromFile',
     'LoadImageFromNDArray',
@@ -45,7 +47,7 @@ def segment_video(
             which.
     """
     pipeline = _pipeline(model)
-    for index, frame in enumerate(_frames(frames)):
+    for index, frame in enumerate(iterate_frames(frames) if isinstance(frames, Video) else frames):
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(
@@ -57,13 +59,6 @@ def segment_video(
         packed = pipeline(dict(img=image, img_shape=size, ori_shape=size, seg_fields=[]))
         packed['data_samples'].set_metainfo(dict(video_name=name, frame_index=index))
         yield model.test_step(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))[0]
-
-
-def _frames(frames) -> Iterable[np.ndarray]:
-    """The frames of a Video, or of whatever can be iterated."""
-    if hasattr(frames, 'num_frames'):
-        return (frames.frame(index) for index in range(frames.num_frames))
-    return frames
 
 
 def _pipeline(model: BaseSegmentor) -> Compose:
