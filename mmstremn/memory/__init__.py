@@ -30,15 +30,27 @@ from mmstremn.memory.recurrent.predrnn import STLSTMMemory
 from mmstremn.memory.slots.align import DeformableAlign
 from mmstremn.memory.slots.diversity import DiversitySelector
 from mmstremn.memory.slots.fusion import SlotFusion
-from mmstremn.memory.slots.gates import EmptyFirst, EveryN, Gate, KeepFirst, MinNovelty, MinPresence, Skip
+from mmstremn.memory.slots.gates import (
+    EmptyFirst,
+    EveryN,
+    Gate,
+    KeepFirst,
+    KeepPrompted,
+    MinConfidence,
+    MinNovelty,
+    MinPresence,
+    Skip,
+)
 from mmstremn.memory.slots.gumbel import GumbelSelector, gumbel_softmax
 from mmstremn.memory.slots.selectors import (
     FIFOSelector,
     LFUSelector,
     LIFOSelector,
+    LogarithmicSelector,
     LRUSelector,
     MostSimilarSelector,
     RandomSelector,
+    ReservoirSelector,
     Selector,
     UCBSelector,
 )
@@ -58,8 +70,10 @@ SELECTORS = (
     MostSimilarSelector,
     DiversitySelector,
     UCBSelector,
+    ReservoirSelector,
+    LogarithmicSelector,
 )
-GATES = (EmptyFirst, KeepFirst, EveryN, MinNovelty, MinPresence, Skip)
+GATES = (EmptyFirst, KeepFirst, KeepPrompted, EveryN, MinNovelty, MinPresence, MinConfidence, Skip)
 SLOT_OPTIONS = (DeformableAlign, SlotFusion)
 MEMORIES = (
     SlotMemory,
@@ -118,14 +132,17 @@ __all__ = [
     'GrowingState',
     'GumbelSelector',
     'KeepFirst',
+    'KeepPrompted',
     'L2Affinity',
     'LFUSelector',
     'LIFOSelector',
     'LRUSelector',
     'LocalWindowReader',
+    'LogarithmicSelector',
     'Memory',
     'MemoryState',
     'MergingMemory',
+    'MinConfidence',
     'MinNovelty',
     'MinPresence',
     'MostSimilarSelector',
@@ -134,6 +151,7 @@ __all__ = [
     'RandomSelector',
     'RecentPromptedMemory',
     'RecurrentEmbeddingMemory',
+    'ReservoirSelector',
     'STLSTMMemory',
     'Selector',
     'Skip',

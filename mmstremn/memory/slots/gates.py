@@ -13,10 +13,17 @@ from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry
 
 BARRED = float('-inf')
+EPSILON = 1e-6
 
 
 class Gate(nn.Module):
-    """Base of all gates: it changes the scores of a selector."""
+    """Base of all gates: it changes the scores of a selector.
+
+    Attributes:
+        needs_prompted: The memory must keep ``SlotState.prompted``.
+    """
+
+    needs_prompted = False
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits; the last is that of skipping, -inf bars a choice."""
@@ -50,6 +57,45 @@ class KeepFirst(Gate):
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
         return logits.masked_fill(F.pad(state.written_at == 0, (0, 1)), BARRED)
+
+
+class KeepPrompted(Gate):
+    """The slots of prompted frames are never overwritten: their masks are the user's.
+
+    Bounded: one slot at least stays free for other frames. Where more frames were prompted than may be kept
+    the oldest give way, but the very first stays.
+
+    Args:
+        most: Prompted frames that are kept, at least 1; None: all but one slot.
+
+    Raises:
+        ValueError: ``most`` is below 1.
+    """
+
+    needs_prompted = True
+
+    def __init__(self, most: int | None = None):
+        super().__init__()
+        if most is not None and most < 1:
+            raise ValueError(f'KeepPrompted.most must be at least 1 or None, got {most}')
+        self.most = most
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits.
+
+        Raises:
+            ValueError: The state was made by a memory without this gate.
+        """
+        if state.prompted is None:
+            raise ValueError(
+                'KeepPrompted needs SlotState.prompted (B, G, S), which only a memory with it keeps, got None'
+            )
+        most = min(self.most or state.num_slots, state.num_slots - 1)
+        newest = state.written_at.masked_fill(~state.prompted, -1)
+        oldest = newest.masked_fill(~state.prompted, state.step).amin(-1, keepdim=True)
+        importance = newest.masked_fill(newest == oldest, state.step)
+        rank = importance.argsort(-1, descending=True).argsort(-1)
+        return logits.masked_fill(F.pad(state.prompted & (rank < most), (0, 1)), BARRED)
 
 
 class EveryN(Gate):
@@ -118,6 +164,41 @@ class MinPresence(Gate):
         if logits.shape[1] == 1:
             presence = presence.amax(1, keepdim=True)
         return torch.where(presence.unsqueeze(-1) >= self.probability, logits, _only_skip(logits))
+
+
+class MinConfidence(Gate):
+    """A frame is stored only if its masks are probably right (``extras['confidence']``).
+
+    Of a confidence per position (B, O, P) it takes the mean over what the masks cover (``extras['mask']``;
+    over all positions where there is no such mask or it is empty), of one per object (B, O) the mean over
+    objects; where each object has its own key, of the object itself. Without that score every frame passes.
+
+    Args:
+        probability: Least confidence, 0..1.
+    """
+
+    def __init__(self, probability: float = 0.8):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
+        """Gate (B, G, S + 1) logits."""
+        if entry.extras.get('confidence') is None or entry.prompted:
+            return logits
+        confidence = mask_confidence(entry, per_object=logits.shape[1] > 1)
+        return torch.where(confidence.unsqueeze(-1) >= self.probability, logits, _only_skip(logits))
+
+
+def mask_confidence(entry: Entry, per_object: bool = False) -> Tensor:
+    """Mean of ``extras['confidence']`` over what the masks cover: (B, 1), or (B, O) if ``per_object``."""
+    confidence, mask = entry.extras['confidence'], entry.extras.get('mask')
+    if confidence.dim() == 2:
+        return confidence if per_object else confidence.mean(1, keepdim=True)
+    weight = torch.ones_like(confidence) if mask is None else mask.to(confidence.dtype)
+    weight = weight.clamp(min=EPSILON)  # an empty mask: all positions alike
+    if not per_object:
+        confidence, weight = confidence.flatten(1)[:, None], weight.flatten(1)[:, None]
+    return (confidence * weight).sum(-1) / weight.sum(-1)
 
 
 class Skip(Gate):

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.memory.slots.noise import uniform
+from mmstremn.memory.slots.noise import uniform, uniform_of
 from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry
 
 LAST_RESORT = -1e9
 UCB_PRIOR = 8
+OLDEST = 1e30  # an age that no frame reaches
 
 
 class Selector(nn.Module):
@@ -64,6 +65,38 @@ class RandomSelector(Selector):
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Uniform numbers."""
         return uniform(state, tuple(state.written_at.shape[1:]))
+
+
+class ReservoirSelector(Selector):
+    """Holds a uniform sample of the past: each frame offered so far is held with the same probability.
+
+    Reservoir sampling (Vitter, ACM TOMS 1985) by priorities: each frame has a random number, a function of
+    the stream's seed and its step, and the frames with the largest stay. Unlike most rules it leaves frames
+    out, the more of them the longer the video.
+    """
+
+    def forward(self, state: SlotState, entry: Entry) -> Tensor:
+        """Minus the frames' numbers (B, G, S + 1), -1..0."""
+        now = torch.full_like(state.written_at[..., :1], state.step)
+        return -uniform_of(state, torch.cat([state.written_at, now], -1))
+
+
+class LogarithmicSelector(Selector):
+    """Holds frames whose ages are in geometric progression: many recent ones, few old ones, and the oldest.
+
+    Drops the slot between whose neighbours in time the smallest ratio of ages remains. Ages are counted from
+    the next frame on in units of the newest slot's age, so the cadence of the frames offered does not
+    matter.
+    """
+
+    def score(self, state: SlotState, entry: Entry) -> Tensor:
+        """Minus the logarithm of the ratio that its removal leaves; of the oldest slot less than of any."""
+        age = (state.step - state.written_at).float()
+        age = age / age.amin(-1, keepdim=True).clamp(min=1) + 1
+        ascending, order = age.sort(-1)
+        newer = F.pad(ascending[..., :-1], (1, 0), value=1.0)
+        older = F.pad(ascending[..., 1:], (0, 1), value=OLDEST)
+        return torch.empty_like(age).scatter_(-1, order, (newer / older).log())
 
 
 class LRUSelector(Selector):

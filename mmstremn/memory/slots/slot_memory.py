@@ -75,6 +75,8 @@ class SlotMemory(Memory[SlotState]):
         state = SlotState.empty(entry, self._slots_of(entry), seeds)
         if self.selector.needs_relevance:
             state.relevance = torch.full_like(state.hits, -1)
+        if any(gate.needs_prompted for gate in self.gates):
+            state.prompted = torch.zeros_like(state.hits, dtype=torch.bool)
         if self._learns():
             state.history = History.empty(entry)
         return state
@@ -204,7 +206,7 @@ def _write_into_copies(
         weight = slope[..., :-1].reshape(*written.shape, *[1] * (old.dim() - 3)).to(old.dtype)
         return stored + weight * (new.unsqueeze(2).to(old.dtype) - old)
 
-    shrinkage, relevance = state.shrinkage, state.relevance
+    shrinkage, relevance, prompted = state.shrinkage, state.relevance, state.prompted
     if shrinkage is not None:
         shrinkage = blend(shrinkage, entry.required_shrinkage())
     return dataclasses.replace(
@@ -216,6 +218,7 @@ def _write_into_copies(
         read_at=put(state.read_at, -1),
         hits=put(state.hits, 0.0),
         relevance=None if relevance is None else put(relevance, -1.0),
+        prompted=None if prompted is None else put(prompted, entry.prompted),
         step=state.step + 1,
     )
 
@@ -243,5 +246,7 @@ def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState
     put(state.hits, 0.0)
     if state.relevance is not None:
         put(state.relevance, -1.0)
+    if state.prompted is not None:
+        put(state.prompted, entry.prompted)
     state.step += 1
     return state

@@ -27,11 +27,21 @@ class SlotState(MemoryState):
         hits: (B, G, S): the shares of the attention that the slot has drawn since it was written, summed.
         relevance: (B, G, S): the moving average of the shares of the attention that the slot has drawn since
             it was written, -1 before the first; None unless the selector needs it.
+        prompted: (B, G, S) bool: the slot holds a frame with masks given by the user; None unless a gate
+            needs it.
         history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and
             from the moment on that an object is added or removed.
     """
 
-    group_fields = {'key': 0, 'shrinkage': 0, 'written_at': -1, 'read_at': -1, 'hits': 0, 'relevance': -1}
+    group_fields = {
+        'key': 0,
+        'shrinkage': 0,
+        'written_at': -1,
+        'read_at': -1,
+        'hits': 0,
+        'relevance': -1,
+        'prompted': 0,
+    }
 
     key: Tensor
     value: Tensor
@@ -40,6 +50,7 @@ class SlotState(MemoryState):
     read_at: Tensor
     hits: Tensor
     relevance: Tensor | None = None
+    prompted: Tensor | None = None
     history: History | None = None
 
     @classmethod

@@ -1,6 +1,7 @@
 """Each hand-made selector evicts what it says; each gate lets through what it says."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -15,13 +16,17 @@ from mmstremn.memory import (
     Gate,
     GumbelSelector,
     KeepFirst,
+    KeepPrompted,
     LFUSelector,
     LIFOSelector,
+    LogarithmicSelector,
     LRUSelector,
+    MinConfidence,
     MinNovelty,
     MinPresence,
     MostSimilarSelector,
     RandomSelector,
+    ReservoirSelector,
     Selector,
     Skip,
     SlotMemory,
@@ -213,6 +218,38 @@ def test_random_without_seed_draws_from_the_global_generator():
     torch.testing.assert_close(RandomSelector()(state, make_entry()), first, rtol=0, atol=0)
 
 
+def test_a_reservoir_holds_each_past_frame_with_the_same_probability():
+    memory, number, length = SlotMemory(3, ReservoirSelector()).eval(), 400, 12
+    entries = [make_entry(i, batch=number) for i in range(length)]
+    state, _ = run(memory, entries, seeds=tuple(range(number)))
+    counts = torch.bincount(state.written_at.flatten(), minlength=length).double()
+    expected = number * 3 / length
+    assert counts.sum() == 3 * number
+    assert ((counts - expected).square() / expected).sum() < 35  # 11 degrees of freedom: 1 in 4,000
+
+
+def test_a_reservoir_is_a_function_of_the_seed():
+    def kept(seeds):
+        entries = [make_entry(i, batch=len(seeds)) for i in range(30)]
+        return run(SlotMemory(3, ReservoirSelector()).eval(), entries, seeds=seeds)[0].written_at.tolist()
+
+    together = kept((0, 1, 2, 3))
+    assert together == [kept((seed,))[0] for seed in range(4)]
+    assert len({str(frames) for frames in together}) > 1
+
+
+@pytest.mark.parametrize('every', [1, 5])
+def test_logarithmic_ages_are_in_geometric_progression(every):
+    memory = SlotMemory(6, LogarithmicSelector(), gates=[EmptyFirst(), EveryN(every)])
+    length = 200
+    frames = held(memory, length * every)[-1]
+    ages = [(length * every - frame) / every for frame in reversed(frames)]
+    ratios = [older / newer for newer, older in itertools.pairwise(ages)]
+    assert frames[0] == 0
+    assert ages[0] == 1
+    assert all(1.2 < ratio < 8 for ratio in ratios), ages  # 200 ** (1 / 5) is 2.9
+
+
 @pytest.mark.parametrize('selector', RULES)
 def test_rules_never_prefer_to_skip(selector):
     for seed in range(30):
@@ -227,7 +264,7 @@ def test_rules_never_prefer_to_skip(selector):
         state.seeds = (seed,)
         logits = selector()(state, make_entry(seed))
         assert logits.isfinite().all()
-        assert chosen(selector(), state) < 4 or selector is DiversitySelector
+        assert chosen(selector(), state) < 4 or selector in (DiversitySelector, ReservoirSelector)
 
 
 @pytest.mark.parametrize('selector', SELECTORS)
@@ -286,6 +323,79 @@ def test_keep_first_never_loses_frame_0(selector):
 
 def test_without_keep_first_frame_0_is_lost():
     assert 0 not in held(SlotMemory(3, FIFOSelector()), 60)[-1]
+
+
+def test_prompted_frames_are_kept_and_the_oldest_but_the_first_give_way():
+    entries = [make_entry(i, prompted=i in (0, 3, 5)) for i in range(12)]
+    assert held(SlotMemory(4, FIFOSelector(), gates=[EmptyFirst(), KeepPrompted()]), entries=entries)[-1] == [
+        0,
+        3,
+        5,
+        11,
+    ]
+    for slots_, gate in ((3, KeepPrompted()), (5, KeepPrompted(most=2))):
+        frames = held(SlotMemory(slots_, FIFOSelector(), gates=[EmptyFirst(), gate]), entries=entries)[-1]
+        assert {0, 5, 11} <= set(frames)
+        assert 3 not in frames
+
+
+@pytest.mark.parametrize('selector', RULES)
+def test_more_prompts_than_slots_leave_one_slot_for_other_frames(selector):
+    entries = [make_entry(i, prompted=i % 3 == 0) for i in range(40)]
+    memory = SlotMemory(3, selector(), gates=[EmptyFirst(), KeepPrompted()])
+    history = held(memory, entries=entries)
+    for now, frames in enumerate(history[10:], 10):
+        assert 0 in frames
+        assert now // 3 * 3 in frames  # the newest prompt
+
+
+def test_prompts_are_known_of_each_key_group_and_with_gradients():
+    memory = SlotMemory(3, FIFOSelector(), gates=[EmptyFirst(), KeepPrompted()]).eval()
+    entries = [make_entry(i, objects=2, groups=2, prompted=i == 1) for i in range(6)]
+    state, _ = run(memory, entries)
+    with torch.enable_grad():
+        other, _ = run(memory, entries)
+    assert (state.prompted == (state.written_at == 1)).all()
+    assert (other.prompted == state.prompted).all()
+    assert state.prompted.any(-1).all()
+
+
+def test_keep_prompted_refuses_nonsense():
+    with pytest.raises(ValueError, match=r'KeepPrompted\.most must be at least 1 or None, got 0'):
+        KeepPrompted(0)
+    with pytest.raises(ValueError, match='which only a memory with it keeps'):
+        KeepPrompted()(torch.zeros(1, 1, 3), slots([0, 1]), make_entry())
+
+
+def with_confidence(confidence, mask=None, prompted=False):
+    entry = make_entry(9, objects=len(confidence), prompted=prompted)
+    entry.extras['confidence'] = torch.tensor([confidence])
+    if mask is not None:
+        entry.extras['mask'] = torch.tensor([mask])
+    return entry
+
+
+def test_minimum_confidence_looks_where_the_masks_are():
+    memory = SlotMemory(2, FIFOSelector(), gates=[MinConfidence(0.7)])
+    state = slots([0, 1])
+    sure, unsure = [0.9, 0.9, 0.5, 0.5], [0.5, 0.5, 0.9, 0.9]
+    covered = [1.0, 1.0, 0.0, 0.0]
+    assert chosen(memory, state, with_confidence([sure], [covered])) == 0
+    assert chosen(memory, state, with_confidence([unsure], [covered])) == 2
+    assert chosen(memory, state, with_confidence([unsure], [covered], prompted=True)) == 0
+    assert chosen(memory, state, with_confidence([unsure], [[0.0] * 4])) == 0  # on average .7
+    assert chosen(memory, state, with_confidence([unsure])) == 0
+    assert chosen(memory, state, with_confidence([0.9, 0.6])) == 0  # one number an object
+    assert chosen(memory, state, with_confidence([0.7, 0.6])) == 2
+    assert chosen(memory, state) == 0  # no score
+
+
+def test_minimum_confidence_of_an_object_with_its_own_key():
+    memory = SlotMemory(2, FIFOSelector(), gates=[MinConfidence(0.7)]).eval()
+    state, _ = run(memory, [make_entry(i, objects=2, groups=2) for i in range(2)])
+    entry = make_entry(5, objects=2, groups=2)
+    entry.extras['confidence'] = torch.tensor([[0.9, 0.3]])
+    assert memory.select(state, entry).argmax(-1).tolist() == [[0, 2]]
 
 
 def test_every_n_stores_every_nth_frame_in_evaluation():
