@@ -41,10 +41,23 @@ class Memory(nn.Module, Generic[State]):
     def read(self, state: State, query: Query) -> tuple[Tensor, State]:
         """The readout (B, O, P, Cv), and the state, in which reading may have left a trace.
 
-        What else a decoder gets, such as tokens of objects, is a field of the state (B, O, N, C), which its
-        class names in ``object_fields``.
+        What is not read per position goes to the decoder by :meth:`object_tokens`.
         """
         raise NotImplementedError(f'{type(self).__name__} must implement read(state, query)')
+
+    def object_tokens(self, state: State) -> Tensor:
+        """(B, O, N, C): tokens of the objects, for decoders that read them beside the readout.
+
+        They are a field of the state, which its class names in ``object_fields``; zero where there is none
+        yet.
+
+        Raises:
+            TypeError: The memory keeps no tokens.
+        """
+        raise TypeError(
+            f'{type(self).__name__} keeps no tokens of objects: this decoder needs a memory that does, '
+            'such as RecentPromptedMemory'
+        )
 
     def distance(self, state: State, query: Query) -> Tensor:
         """(B, G, P): distance of each query key to the nearest stored one, ``|q - k|^2 / sqrt(Ck)``.

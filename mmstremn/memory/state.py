@@ -48,8 +48,9 @@ class Entry:
             - ``decoded``: (B, O, P, C) features of the decoder, of the objects that were decoded.
             - ``mask``: (B, O, P) share of each position that the object covers, 0..1.
             - ``presence``: (B, O) probability that the object is in the frame.
-            - ``confidence``: (B, O, P), or (B, O) for the whole mask: the probability that the mask is right;
-              1 where the user gave it. Trackers that score their masks fill it in; no memory here reads it.
+            - ``confidence``: (B, O, P), or (B, O) for the whole mask: the probability that the mask is right,
+              inside and outside; 1 where the user gave it. ``VOSegmentor`` gives max(p, 1 - p) of the mask's
+              probability p, averaged over each position.
             - ``clip_length``: on the first entry of a training clip, the number of its frames.
     """
 

@@ -25,6 +25,7 @@ class FrameFeatures:
             None: the decoder's masks count there too.
         distance: (B, G, P) of ``Memory.distance``, for models that have a presence head.
         visible: (B, O) bool, which objects the frame shows, where that is known (in training).
+        tokens: (B, O, N, C) of ``Memory.object_tokens``, for decoders that read tokens.
     """
 
     image: Tensor
@@ -35,6 +36,7 @@ class FrameFeatures:
     blank: tuple[int, int, int, int] | None = None
     distance: Tensor | None = None
     visible: Tensor | None = None
+    tokens: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -75,6 +75,8 @@ def advance(
         if getattr(model, 'presence', None) is not None:
             features = replace(features, distance=model.memory.distance(state, features.query))
         readout, state = model.memory.read(state, features.query)
+        if getattr(model, 'reads_tokens', False):
+            features = replace(features, tokens=model.memory.object_tokens(state))
         output = model.decode(readout, features)
         if new_objects:
             state = model.memory.add_objects(state, new_objects)

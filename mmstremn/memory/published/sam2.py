@@ -135,6 +135,10 @@ class RecentPromptedMemory(Memory[RecentPromptedState]):
             )
         return torch.cat(readouts, 1), state
 
+    def object_tokens(self, state: RecentPromptedState) -> Tensor:
+        """The pointers (B, O, R, Cv)."""
+        return state.pointers
+
     def timeline(self, state: RecentPromptedState) -> Tensor:
         """The recent slots first, then the prompted ones."""
         return state.written_at[0, 0]

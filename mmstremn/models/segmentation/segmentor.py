@@ -110,6 +110,7 @@ class VOSegmentor(ClipModel):
         self.decoder = build(
             decoder, value_channels=value_channels, feature_channels=channels, strides=strides
         )
+        self.reads_tokens = getattr(self.decoder, 'reads_tokens', False)
         self.presence = build(presence)
         backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
         divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
@@ -147,7 +148,10 @@ class VOSegmentor(ClipModel):
 
     def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
         """What the frame shows of the objects that were read."""
-        logits, decoded = self.in_object_chunks(lambda some: self.decoder(some, features.maps), readout)
+        read = (readout, features.tokens) if features.tokens is not None else (readout,)
+        logits, decoded = self.in_object_chunks(
+            lambda some, *tokens: self.decoder(some, features.maps, *tokens), *read
+        )
         probabilities = logits.sigmoid()
         if features.present is not None:
             probabilities = probabilities * features.present[:, :, None, None]
@@ -171,9 +175,14 @@ class VOSegmentor(ClipModel):
     def encode_value(self, features: FrameFeatures, output: Segmentation, prompted: bool) -> Entry:
         """What the frame and its masks offer to the memory.
 
-        The entry's extras: ``mask`` (B, O, P), the objects' probabilities averaged over each position, and
-        ``decoded`` (B, O, P, C), the decoder's features, where something was decoded, and ``presence`` (B,
-        O), the probabilities that any of the objects is visible, where the model has a ``PresenceHead``.
+        The entry's extras:
+
+        - ``mask`` (B, O, P): the objects' probabilities p averaged over the pixels of each position.
+        - ``confidence`` (B, O, P): max(p, 1 - p) averaged likewise, in .5..1, without a gradient: how sure
+          the mask is of these pixels, whether they show the object or not; 1 where the user gave it.
+        - ``decoded`` (B, O, P, C): the decoder's features, where something was decoded.
+        - ``presence`` (B, O): the probabilities that any of the objects is visible, where the model has a
+          ``PresenceHead``.
         """
         masks = output.logits.softmax(1)[:, 1:]
         if features.blank is not None:
@@ -191,7 +200,11 @@ class VOSegmentor(ClipModel):
         shrinkage = features.shrinkage
         if shrinkage is not None:
             shrinkage = shrinkage[:, None].expand(-1, key.shape[1], -1)
-        extras = dict(mask=F.adaptive_avg_pool2d(masks, features.grid).flatten(2))
+        sure = torch.maximum(masks, 1 - masks).detach()
+        extras = dict(
+            mask=F.adaptive_avg_pool2d(masks, features.grid).flatten(2),
+            confidence=F.adaptive_avg_pool2d(sure, features.grid).flatten(2),
+        )
         if output.decoded is not None:
             extras.update(decoded=output.decoded)
         if output.presence is not None:
