@@ -16,6 +16,7 @@ from mmstremn.datasets.synthetic.short_videos import SyntheticVOSDataset
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.davis import DAVISDataset, DAVISVideo
 from mmstremn.datasets.vos.edited_clips import EditedClips
+from mmstremn.datasets.vos.edited_videos import EditedVideoDataset
 from mmstremn.datasets.vos.foreign_shots import VideoWithForeignShots
 from mmstremn.datasets.vos.static_clips import StaticClipDataset
 from mmstremn.datasets.vos.static_image import StaticImageDataset
@@ -30,6 +31,7 @@ __all__ = [
     'DAVISDataset',
     'DAVISVideo',
     'EditedClips',
+    'EditedVideoDataset',
     'FolderVideoDataset',
     'Human36MDataset',
     'ImageFolder',
