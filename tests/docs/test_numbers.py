@@ -1,11 +1,9 @@
 """The numbers of the pages are those of the committed result files."""
 
-import json
 import re
-import statistics
-from functools import cache
 
 import pytest
+from helpers.pages import load, rounded
 from helpers.runs import ROOT
 
 LOGS, BOARDS = 'results/logs', 'results/leaderboards'
@@ -57,41 +55,15 @@ SENTENCES = [
         r'schoolgirls: 7 who look alike at 240 rows, \.\d+\) J&F is (\.\d+)',
         [(f'{LOGS}/shipped_stremn_multi.json', 'metrics', 'J&F')],
     ),
-    (
-        'docs/questions.md',
-        r'learned (\.\d+) ± \.\d+, READMem (\.\d+) ± \.\d+, random (\.\d+)',
-        [('mean', 'gumbel')],
-        [('mean', 'readmem')],
-        [('mean', 'random')],
-    ),
 ]
 
 
-@cache
-def load(path: str):
-    return json.loads((ROOT / path).read_text())
-
-
 def value(path: str, *keys):
-    """A number of a result file; ``mean`` stands for the mean over seeds of a memory in the comparison of
-    all."""
-    if path == 'mean':
-        rows = [
-            row
-            for row in load(f'{BOARDS}/long_memories/leaderboard.json')['rows']
-            if row['memory'] == keys[0]
-        ]
-        return sum(row['J&F'] for row in rows) / len(rows)
+    """A number of a result file."""
     found = load(path)
     for key in keys:
         found = found[key]
     return found
-
-
-def rounded(text: str, number: float) -> bool:
-    """Whether a number is written with the decimals that a page gives."""
-    decimals = len(text.rpartition('.')[2])
-    return float(text) == pytest.approx(round(number, decimals), abs=1e-9)
 
 
 def tables(page: str) -> list[tuple[str, dict[str, str]]]:
@@ -153,70 +125,6 @@ def test_predicted_video(title):
     cells = re.search(rf'^\| {title}.*$', page, re.M)[0].split('|')
     for column, measure in {3: 'PSNR', 5: 'SSIM', 6: 'MAE'}.items():
         assert rounded(cells[column].strip(), means(board, PREDICTORS[title], measure)), (title, measure)
-
-
-def study_cells() -> list[tuple[str, str, str, str]]:
-    """Page, memory, measure and text of the cells of studies whose row begins with a memory of their
-    leaderboard."""
-    found = []
-    for page in sorted((ROOT / 'studies').glob('*/README.md')):
-        if not (page.parent / 'leaderboard.json').is_file():
-            continue
-        header: list[str] = []
-        for line in page.read_text().splitlines():
-            cells = [cell.strip() for cell in line.strip('|').split('|')] if line.startswith('|') else []
-            if header and cells and (name := re.match(r'`([\w+.-]+)`', cells[0])):
-                pairs = zip(header, cells, strict=False)
-                found += [(str(page.relative_to(ROOT)), name[1], measure, text) for measure, text in pairs]
-            header = (header or cells) if cells else []
-    return [row for row in found if row[2] in MEASURES and re.fullmatch(r'\d*\.\d+', row[3])]
-
-
-MEASURES = ('J', 'F', 'J&F', 'PSNR', 'SSIM', 'MAE', 'MSE')
-STUDY_CELLS = study_cells()
-
-
-def test_tables_of_studies():
-    wrong = []
-    for page, name, measure, text in STUDY_CELLS:
-        number = means(str((ROOT / page).with_name('leaderboard.json').relative_to(ROOT)), name, measure)
-        if number is not None and not rounded(text, number):
-            wrong.append((page, name, measure, text, number))
-    assert not wrong
-    assert len(STUDY_CELLS) >= 20
-
-
-# What docs/questions.md calls a memory in front of its J&F with the spread over three seeds.
-SPREADS = {
-    r'learned': 'gumbel',
-    r'READMem': 'readmem',
-    r'random': 'random',
-    r'LRU': 'lru',
-    r'FIFO': 'fifo',
-    r'FIFO\s+offered every 5th frame': 'fifo_every_5th',
-    r'the first and the previous frame alone, as in AOT,': 'aot',
-    r'`BlendedMemory` \(the mean of all frames\) has': 'blended',
-}
-
-
-@pytest.mark.parametrize('name', SPREADS)
-def test_means_and_spreads_of_the_comparison_of_all_memories(name):
-    text = (ROOT / 'docs/questions.md').read_text()
-    rows = load(f'{BOARDS}/long_memories/leaderboard.json')['rows']
-    figures = [row['J&F'] for row in rows if row['memory'] == SPREADS[name]]
-    found = re.findall(rf'{name}\s+(\.\d+) ± (\.\d+)', text)
-    assert found
-    for mean, spread in found:
-        assert rounded(mean, statistics.mean(figures)) and rounded(spread, statistics.stdev(figures)), name
-
-
-def test_gradients_of_a_choice():
-    text = (ROOT / 'docs/questions.md').read_text()
-    methods = load('studies/selector_gradient/result.json')['summary']['methods']
-    found = re.findall(r'(\.\d+) ± (\.\d+)', text[text.index('The gradient was noise') :])[:2]
-    for (mean, error), method in zip(found, ('blending', 'history'), strict=True):
-        figures = methods[method]['correlation']
-        assert rounded(mean, figures['mean']) and rounded(error, figures['error']), method
 
 
 @pytest.mark.parametrize(

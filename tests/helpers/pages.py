@@ -1,0 +1,122 @@
+"""The numbers that a page states, against committed result files; and those that nothing accounts for."""
+
+import json
+import re
+import statistics
+from collections.abc import Iterable
+from functools import cache
+
+from helpers.runs import ROOT
+
+NUMBER = r'[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)'
+ALONE = re.compile(rf'(?<![\w.])(?<![A-Za-z]-){NUMBER}')  # no part of a name such as ResNet-18 or VC8
+LEFT_OUT = r'```.*?```|<!--.*?-->|!?\[[^]]*\]\([^)]*\.(?:png|jpg)\)|(?<=\])\([^)]*\)|\*\*'
+UNRECORDED = 'no result file'
+
+
+@cache
+def load(path: str):
+    """A JSON file of the repository."""
+    return json.loads((ROOT / path).read_text())
+
+
+def rounded(text: str, number: float) -> bool:
+    """Whether ``text`` is the number to the decimals that it has."""
+    decimals = len(text.partition('.')[2])
+    return abs(float(text.replace(',', '')) - number) <= 0.5 * 10**-decimals + 1e-9
+
+
+class Page:
+    """A page, its numbers, and which of them were accounted for.
+
+    Code blocks, comments, targets of links and bold type are left out, and white space is one space.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        text = re.sub(LEFT_OUT, '', (ROOT / path).read_text(), flags=re.S)
+        self.text = ' '.join(text.split())
+        self.accounted = [span for code in re.finditer('`[^`]*`', self.text) for span in [code.span()]]
+
+    def says(self, sentence: str, *values: float | Iterable[float]) -> None:
+        """The page has a sentence once, in which each ``#`` stands for the next of ``values``.
+
+        Raises:
+            AssertionError: It has no such sentence, or several, or a number that does not round to its value.
+        """
+        wanted = [value for some in values for value in (some if isinstance(some, Iterable) else [some])]
+        found = self._find(sentence, f'({NUMBER})')
+        assert len(found) == 1, f'{self.path}: expected once, found {len(found)} times: {sentence}'
+        groups = found[0].groups()
+        assert len(groups) == len(wanted), f'{self.path}: {len(wanted)} values for {sentence}'
+        wrong = {text: value for text, value in zip(groups, wanted, strict=True) if not rounded(text, value)}
+        assert not wrong, f'{self.path}: {sentence}: expected {wrong}'
+        self.accounted += [found[0].span(index + 1) for index in range(len(groups))]
+
+    def settings(self, *texts: str) -> None:
+        """Words of the page whose numbers are no results: they say what was done."""
+        for text in texts:
+            found = self._find(text, '#')
+            assert found, f'{self.path}: not found: {text}'
+            self.accounted += [match.span() for match in found]
+
+    def unrecorded(self, *texts: str) -> None:
+        """Words with numbers of which the page itself says that no file holds them."""
+        for text in texts:
+            assert UNRECORDED in text, f'{self.path}: expected "{UNRECORDED}" in: {text}'
+        self.settings(*texts)
+
+    def unaccounted(self) -> list[str]:
+        """The numbers that neither a sentence nor a setting accounts for, with the words before them."""
+        inside = {index for start, end in self.accounted for index in range(start, end)}
+        return [
+            self.text[max(0, number.start() - 30) : number.end()]
+            for number in ALONE.finditer(self.text)
+            if number.end() - 1 not in inside
+        ]
+
+    def _find(self, words: str, number: str) -> list[re.Match]:
+        pattern = number.join(re.escape(part) for part in ' '.join(words.split()).split('#'))
+        return list(re.finditer(rf'(?<![\w.]){pattern}(?!\w)', self.text))
+
+
+class Board:
+    """The rows of a leaderboard.
+
+    Args:
+        folder: Of the repository; it has a ``leaderboard.json``.
+    """
+
+    def __init__(self, folder: str):
+        self.rows = load(f'{folder}/leaderboard.json')['rows']
+
+    def of(self, memory: str) -> list[dict]:
+        """The rows of a memory, one a seed."""
+        rows = [row for row in self.rows if row['memory'] == memory]
+        assert rows, f'no row of {memory}'
+        return rows
+
+    def __call__(self, memory: str, measure: str = 'J&F') -> float:
+        """The mean over seeds."""
+        return statistics.mean(row[measure] for row in self.of(memory))
+
+    def spread(self, memory: str, measure: str = 'J&F') -> tuple[float, float]:
+        """Mean and standard deviation over seeds."""
+        figures = [row[measure] for row in self.of(memory)]
+        return statistics.mean(figures), statistics.stdev(figures)
+
+    def video(self, memory: str, words: str, seed: int | None = None) -> float:
+        """J&F of the videos whose name holds ``words``, the mean over them and over the seeds."""
+        rows = [row for row in self.of(memory) if seed in (None, row['seed'])]
+        figures = [figure for row in rows for name, figure in row['videos'].items() if words in name]
+        return statistics.mean(figures)
+
+    def megabytes(self, memory: str) -> float:
+        """Bytes of the state at the end, in MB."""
+        return self(memory, 'state_bytes') / 1e6
+
+    def frames(self, memory: str, first: int, last: int) -> float:
+        """PSNR in dB of predicted frames ``first`` to ``last``, counted from 1."""
+        return statistics.mean(
+            figure for row in self.of(memory) for figure in row['per_frame']['PSNR'][first - 1 : last]
+        )
