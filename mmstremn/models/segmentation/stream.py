@@ -71,8 +71,8 @@ class VOSStream:
 
         Args:
             frame: (H, W, 3) uint8 RGB array or tensor.
-            masks: None, or an array or tensor, see :func:`~mmstremn.structures.read_masks`. The objects that
-                it speaks of are returned exactly where it says:
+            masks: None, or an array or tensor, see :func:`~mmstremn.structures.read_masks`, or what that
+                returns. The objects that it speaks of are returned exactly where it says:
 
                 - (H, W) integer ids, 255 where void. A new id adds an object, a known id replaces what the
                   model says of that object, and ids that are absent leave their objects alone. An array
@@ -113,8 +113,8 @@ class VOSStream:
         """The next frame, (H, W, 3) on the model's device, and what its masks mean; raises what :meth:`step`
         does of them."""
         frame = self._checked_frame(frame)
-        if masks is None:
-            return frame, None
+        if masks is None or isinstance(masks, GivenIds):
+            return frame, masks
         name = f'masks of frame {self.index}'
         return frame, read_masks(masks, tuple(frame.shape[:2]), self.object_ids, name)
 

@@ -1,0 +1,293 @@
+"""A video with masks that may be added and corrected: what is known is kept, what changes is computed."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmstremn.apis.plan import Plan
+from mmstremn.apis.result_store import ResultStore, StoredResult
+from mmstremn.apis.results import FrameResult, confidences
+from mmstremn.datasets.io.frame_sources import iterate_run
+from mmstremn.models import VOSegmentor
+from mmstremn.models.segmentation.inference import slot_stamps
+from mmstremn.structures import GivenIds, read_masks
+from mmstremn.structures.video import Video
+
+STATE_INTERVAL = 50  # frames between states of a stream that are kept
+
+
+class VOSSession:
+    """Segments a video from masks at any of its frames, in both directions, and again after corrections.
+
+    Results are kept in a folder; a few decoded frames and the memories of one stream are all that is held.
+    :meth:`run` computes what has no result yet or whose masks have changed. Which that is, see :class:`Plan`.
+
+    Args:
+        model: Segments.
+        video: Its frames.
+        masks: By frame; each in any form of :func:`~mmstremn.structures.read_masks`.
+        direction: ``'both'`` or ``'forward'``.
+        merge: Where masks of two frames meet: ``'nearer'`` or ``'blend'``.
+        folder: For the results, to go on with them later; None: a temporary one, removed by :meth:`close`.
+        about: What the results depend on beside masks and video (the model's weights, ...), see
+            :class:`ResultStore`.
+        seed: For memories that draw at random.
+
+    Attributes:
+        plan: Which masks each frame comes from; None while no masks are given.
+
+    Raises:
+        ValueError: Masks of another size than the video, of a frame that is not in it, or without an object;
+            or the folder holds results of something else.
+    """
+
+    def __init__(
+        self,
+        model: VOSegmentor,
+        video: Video,
+        masks: Mapping[int, object] | None = None,
+        direction: str = 'both',
+        merge: str = 'nearer',
+        folder: str | Path | None = None,
+        about: dict | None = None,
+        seed: int = 0,
+    ):
+        self.model, self.video, self.seed = model, video, seed
+        self.direction, self.merge = direction, merge
+        self.plan: Plan | None = None
+        self._given: dict[int, GivenIds] = {}
+        for frame in sorted(masks or {}):
+            self._take(frame, (masks or {})[frame])
+        self._replan()
+        self._temporary = tempfile.TemporaryDirectory(prefix='mmstremn-') if folder is None else None
+        about = dict(frames=video.num_frames, size=list(video.size), seed=seed) | (about or {})
+        self._store = ResultStore(folder or self._temporary.name, about)  # type: ignore[union-attr]
+
+    def __enter__(self) -> 'VOSSession':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the results if their folder is a temporary one."""
+        self._store.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    # What is given.
+
+    @property
+    def object_ids(self) -> list[int]:
+        """The ids of all masks, ascending."""
+        return [] if self.plan is None else self.plan.object_ids
+
+    @property
+    def keyframes(self) -> list[int]:
+        """The frames with masks, ascending."""
+        return sorted(self._given)
+
+    def given(self, frame: int) -> GivenIds:
+        """The masks given at a frame."""
+        return self._given[frame]
+
+    def correct(self, frame: int, masks) -> None:
+        """Give masks of a frame; of the objects they speak of they replace those given at this frame before.
+
+        Args:
+            frame: Its number.
+            masks: Any form of :func:`~mmstremn.structures.read_masks`. Masks of all objects change the fewest
+                other frames.
+
+        Raises:
+            ValueError: As of the class; what was given before stays.
+        """
+        self._take(frame, masks)
+        self._replan()
+
+    def forget(self, frame: int) -> None:
+        """Take back the masks of a frame."""
+        self._given.pop(frame)
+        self._replan()
+
+    def remove(self, k: int) -> None:
+        """Remove an object from all frames.
+
+        Raises:
+            ValueError: There is no such object.
+        """
+        if k not in self.object_ids:
+            raise ValueError(f'no object {k}: there are {self.object_ids}')
+        left = {}
+        for frame, masks in self._given.items():
+            others = [other for other in masks.objects if other != k]
+            if others:
+                left[frame] = GivenIds(np.where(masks.ids == k, 0, masks.ids).astype(np.uint8), others)
+        self._given = left
+        self._replan()
+
+    def _take(self, frame: int, masks) -> None:
+        name = f'masks of frame {frame} of {self.video.name}'
+        if not 0 <= frame < self.video.num_frames:
+            raise ValueError(f'{name}: expected a frame in 0..{self.video.num_frames - 1}')
+        if not isinstance(masks, GivenIds):
+            known = sorted({k for given in self._given.values() for k in given.objects})
+            masks = read_masks(masks, self.video.size, known, name)
+        before = self._given.get(frame)
+        if before is not None:
+            masks = _joined(before, masks)
+        self._given[frame] = masks
+
+    def _replan(self) -> None:
+        self.plan = (
+            Plan(self._given, self.video.num_frames, self.direction, self.merge) if self._given else None
+        )
+
+    # Results.
+
+    def is_done(self, frame: int) -> bool:
+        """Whether the result of a frame is known, and still that of the masks that are given."""
+        found = self._store.get(frame)
+        recipe = None if self.plan is None else self.plan.recipe(frame)
+        return found is not None and found.recipe == recipe
+
+    def pending(self) -> list[int]:
+        """The frames that :meth:`run` is to give, ascending."""
+        if self.plan is None:
+            return []
+        frames = range(self.video.num_frames)
+        return [frame for frame in frames if self.plan.sources(frame) and not self.is_done(frame)]
+
+    def result(self, frame: int) -> FrameResult:
+        """The result of a frame as it is known; nothing but background where it is not known yet."""
+        return self._result(frame, self.video.frame(frame))
+
+    def results(self, frames: range | None = None) -> Iterator[FrameResult]:
+        """Results of frames (None: of all) in their order, as they are known; decoded ahead."""
+        frames = range(self.video.num_frames) if frames is None else frames
+        for index, frame in zip(frames, iterate_run(self.video, frames), strict=True):
+            yield self._result(index, frame)
+
+    def _result(self, index: int, frame: np.ndarray) -> FrameResult:
+        found = self._store.get(index)
+        if found is None:
+            return FrameResult(self.video.name, index, frame, np.zeros(self.video.size, np.uint8))
+        slots = None if found.slots is None else np.array(found.slots)
+        ids = self._store.ids(index)
+        return FrameResult(self.video.name, index, frame, ids, dict(found.confidence), slots)
+
+    def run(self) -> Iterator[FrameResult]:
+        """Compute what is pending; results come in the order in which they are found.
+
+        The generator may be closed at any time: what it gave is kept.
+        """
+        if self.plan is None:
+            return
+        pending = set(self.pending())
+        for number in range(len(self.plan.spans)):
+            yield from self._run_span(self.plan, number, pending)
+
+    def run_in_order(self) -> Iterator[FrameResult]:
+        """Compute what is pending and give the results of all frames in their order.
+
+        They come as they are found where all masks are propagated forwards. Otherwise all are computed before
+        the first is given, and frames are decoded again.
+        """
+        after, length = 0, self.video.num_frames
+        for result in self.run():
+            if self.plan is not None and self.plan.is_ascending:
+                yield from self.results(range(after, result.index))
+                yield result
+                after = result.index + 1
+        yield from self.results(range(after, length))
+
+    def _run_span(self, plan: Plan, number: int, pending: set[int]) -> Iterator[FrameResult]:
+        span = plan.spans[number]
+        wanted = [frame for frame in span.frames if self._is_wanted(plan, number, frame, pending)]
+        if not wanted:
+            return
+        place, stream = self._resumed(plan, number, span.place(wanted[0]))
+        run = span.frames[place : span.place(wanted[-1]) + 1]
+        needed = set(wanted)
+        for index, frame in zip(run, iterate_run(self.video, run), strict=True):
+            given = plan.given[index] if index in span.keyframes else None
+            probabilities = stream.probabilities(frame, given)
+            if index in needed:
+                yield from self._finish(plan, number, index, frame, stream, probabilities)
+            if span.place(index) % STATE_INTERVAL == STATE_INTERVAL - 1:
+                self._store.put_state(stream, plan.state_key(number, index), span.place(index))
+
+    def _is_wanted(self, plan: Plan, number: int, frame: int, pending: set[int]) -> bool:
+        if frame not in pending:
+            return False
+        spans = _spans_of(plan, frame)
+        if number not in spans:
+            return False
+        return len(spans) == 1 or not self._store.has_part(plan.state_key(number, frame), frame)
+
+    def _resumed(self, plan: Plan, number: int, place: int) -> tuple[int, object]:
+        """A stream of the span that is to go on at a place up to ``place``, and that place."""
+        span = plan.spans[number]
+        keys = dict.fromkeys(plan.state_key(number, frame) for frame in span.frames[: place + 1])
+        kept = [(there, key) for key in keys for there in self._store.state_places(key) if there < place]
+        for there, key in sorted(kept, reverse=True):
+            if plan.state_key(number, span.frames[there]) == key:
+                return there + 1, self.model.load_stream(self._store.state_path(key, there))
+        return 0, self.model.new_stream(self.seed)
+
+    def _finish(
+        self, plan: Plan, number: int, index: int, frame: np.ndarray, stream, probabilities: Tensor
+    ) -> Iterator[FrameResult]:
+        """Keep the result of a frame, or a part of it; give it if all parts are there."""
+        ids, sure = stream.ids_of(probabilities), confidences(probabilities, stream.object_ids)
+        sources = plan.sources(index)
+        spans = _spans_of(plan, index)
+        slots = self._slots(plan.spans[number].frames, stream)
+        if len(spans) > 1:
+            planes = dict(zip(stream.object_ids, probabilities[1:].cpu().numpy(), strict=True))
+            self._store.put_part(plan.state_key(number, index), index, planes)
+            parts = {n: self._store.get_part(plan.state_key(n, index), index) for n in spans}
+            if None in parts.values():
+                return
+            merged = merge_parts(parts, sources)  # type: ignore[arg-type]
+            table = torch.tensor([0, *sources], dtype=torch.uint8)
+            ids, sure = table[merged.argmax(0)], confidences(merged, list(sources))
+        array = ids.cpu().numpy()
+        self._store.put(index, array, StoredResult(plan.recipe(index), sure, slots))
+        yield FrameResult(
+            self.video.name, index, frame, array, sure, None if slots is None else np.array(slots)
+        )
+
+    def _slots(self, frames: range, stream) -> list[int] | None:
+        stamps = slot_stamps(stream)
+        return None if stamps is None else [frames[k] if k >= 0 else -1 for k in stamps.tolist()]
+
+
+def _spans_of(plan: Plan, frame: int) -> set[int]:
+    return {source.span for sources in plan.sources(frame).values() for source in sources}
+
+
+def merge_parts(parts: dict[int, dict[int, np.ndarray]], sources: dict) -> Tensor:
+    """(1 + O, H, W) probabilities of objects that come from several spans: the background is where none is.
+
+    Args:
+        parts: Planes (H, W) by span and object.
+        sources: Of each object, see :meth:`Plan.sources`.
+    """
+    planes = [
+        sum(source.weight * torch.from_numpy(parts[source.span][k]) for source in own)
+        for k, own in sources.items()
+    ]
+    objects = torch.stack(planes)
+    return torch.cat([(1 - objects).prod(0, keepdim=True), objects])
+
+
+def _joined(before: GivenIds, masks: GivenIds) -> GivenIds:
+    """Masks in which new ones replace those of the same objects."""
+    stays = np.where(np.isin(before.ids, masks.objects), 0, before.ids)
+    ids = np.where(masks.ids > 0, masks.ids, stays).astype(np.uint8)
+    return GivenIds(ids, sorted({*before.objects, *masks.objects}))

@@ -1,0 +1,232 @@
+"""Masks of videos in a few lines."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mmstremn.apis.inference import init_segmentor
+from mmstremn.apis.named_models import DEFAULT_MODEL, resolve_model, terms_of
+from mmstremn.apis.results import FrameResult, confidences
+from mmstremn.apis.session import VOSSession
+from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
+from mmstremn.datasets.io.masks import MaskFiles
+from mmstremn.models import VOSegmentor
+from mmstremn.models.segmentation.inference import slot_stamps
+from mmstremn.structures.video import Video
+from mmstremn.utils.atomic import write_atomically
+from mmstremn.utils.palette import encode_palette_png
+from mmstremn.visualization import overlay
+
+Masks: TypeAlias = np.ndarray | str | Path | Mapping[int, np.ndarray | str | Path] | Callable | None
+
+
+class VOSInferencer:
+    """Segments videos from masks of some of their frames.
+
+    The arguments are named as those of mmengine's ``BaseInferencer``; as in MMPose's inferencers a call gives
+    a generator, of one result a frame, so that memory does not grow with the video.
+
+    Args:
+        model: The name of a model that comes with weights (``'stremn_r18'``, see
+            :func:`~mmstremn.apis.named_models`), a config or its path, or a model that is built already.
+        weights: A checkpoint; None: those that belong to the model.
+        device: The first GPU if there is one, else the CPU, by default.
+        short_side: Rows (or columns, if fewer) at which videos are computed; None: as the config says.
+
+    Raises:
+        FileNotFoundError: There is no such model, config or checkpoint.
+        ValueError: No weights are known for the config, or it is not of a segmentor.
+
+    Example:
+        >>> inferencer = VOSInferencer('stremn_r18')
+        >>> for result in inferencer('video.mp4', masks={0: 'first.png'}):
+        ...     result.index, result.ids  # (H, W) object ids
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | VOSegmentor = DEFAULT_MODEL,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        short_side: int | None = None,
+    ):
+        if not isinstance(model, VOSegmentor):
+            config, weights = resolve_model(model, weights)
+            if terms := terms_of(weights):
+                print_log(terms, 'current')
+            model = init_segmentor(config, weights, device)
+        self.model, self.weights = model, weights
+        if short_side is not None:
+            if (model.test_time or {}).get('short_sides'):
+                raise ValueError(
+                    'short_side: the config has model.test_time.short_sides, expected one of the two'
+                )
+            if short_side < 1:
+                raise ValueError(f'short_side: expected at least 1, got {short_side}')
+            model.short_side = short_side
+
+    def __call__(
+        self,
+        inputs: object,
+        masks: Masks | list = None,
+        direction: str = 'both',
+        merge: str = 'nearer',
+        return_vis: bool = False,
+        out_dir: str | Path | None = None,
+        seed: int = 0,
+    ) -> Iterator[FrameResult]:
+        """Segment a video, or several one after the other.
+
+        Args:
+            inputs: Anything :func:`~mmstremn.datasets.io.frame_sources.open_source` takes, or a list of
+                paths, URLs and videos.
+            masks: Of the first frame, or by frame: arrays (see :func:`~mmstremn.structures.read_masks`) or
+                files of masks. For a list of inputs a list of such. Of a camera, a stream or an iterator also
+                a function ``(index, frame) -> masks or None``.
+            direction: ``'both'``: masks are propagated forwards and backwards; ``'forward'``. A camera, a
+                stream or an iterator goes forwards only.
+            merge: Where masks of two frames meet: the ``'nearer'`` wins, or ``'blend'``.
+            return_vis: Fill in ``visualization``, the frame with its masks.
+            out_dir: Folder that gets ``<video>/<frame>.png``, palette PNGs of the ids, each once its result
+                is given.
+            seed: For memories that draw at random.
+
+        Returns:
+            A generator of a result for each frame, in their order. Inputs and masks are checked before it is
+            returned.
+
+        Raises:
+            FileNotFoundError: There is no such video or mask.
+            ValueError: A video cannot be read, or its masks do not fit.
+        """
+        videos = [open_source(source) for source in (inputs if _is_list(inputs) else [inputs])]
+        given = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
+        if len(given) != len(videos):
+            raise ValueError(f'masks: expected one for each of the {len(videos)} inputs, got {len(given)}')
+        runs = [
+            self._live(video, own, seed)
+            if isinstance(video, LiveVideo)
+            else self._stored(self.session(video, own, direction, merge, seed=seed))
+            for video, own in zip(videos, given, strict=True)
+        ]
+        return self._finished(runs, return_vis, out_dir)
+
+    def session(
+        self,
+        video: object,
+        masks: Masks = None,
+        direction: str = 'both',
+        merge: str = 'nearer',
+        folder: str | Path | None = None,
+        seed: int = 0,
+    ) -> VOSSession:
+        """A video whose masks may be corrected, see :class:`VOSSession`.
+
+        Args:
+            video: Whose frames can be read in any order: no camera, no stream, no iterator.
+            masks, direction, merge, seed: As of a call; masks may be given later.
+            folder: For the results, to go on with them later; None: a temporary one.
+        """
+        opened = open_source(video)
+        if isinstance(opened, LiveVideo):
+            raise ValueError(f'{opened.name}: expected a video whose frames can be read in any order')
+        about = dict(video=opened.name, weights=str(self.weights), short_side=self.model.short_side)
+        given = {} if masks is None else read_given(opened, masks)
+        return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
+
+    def _stored(self, session: VOSSession) -> Iterator[FrameResult]:
+        if session.plan is None:
+            session.close()
+            raise ValueError(
+                f'{session.video.name}: no masks are given, expected those of at least one frame'
+            )
+        return _closing(session)
+
+    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Iterator[FrameResult]:
+        if masks is None:
+            raise ValueError(f'{video.name}: no masks are given, expected those of at least one frame')
+        return self._stream(video, masks if callable(masks) else _by_frame(masks), seed)
+
+    def _stream(self, video: LiveVideo, masks: Mapping | Callable, seed: int) -> Iterator[FrameResult]:
+        stream = self.model.new_stream(seed)
+        files = None if callable(masks) else MaskFiles(p for p in masks.values() if _is_path(p))
+        for index, frame in enumerate(video):
+            given = masks(index, frame) if callable(masks) else masks.get(index)
+            if files is not None and _is_path(given):
+                given = files.read(given)
+            probabilities = stream.probabilities(frame, given)
+            stamps = slot_stamps(stream)
+            yield FrameResult(
+                video.name,
+                index,
+                frame,
+                stream.ids_of(probabilities).cpu().numpy(),
+                confidences(probabilities, stream.object_ids),
+                None if stamps is None else stamps.cpu().numpy(),
+            )
+
+    def _finished(
+        self, runs: list[Iterator[FrameResult]], return_vis: bool, out_dir: str | Path | None
+    ) -> Iterator[FrameResult]:
+        for run in runs:
+            for result in run:
+                if return_vis:
+                    result.visualization = overlay(result.frame, result.ids)
+                if out_dir is not None:
+                    path = Path(out_dir) / result.video / f'{result.index:05d}.png'
+                    write_atomically(path, encode_palette_png(result.ids))
+                yield result
+
+
+def _closing(session: VOSSession) -> Iterator[FrameResult]:
+    with session:
+        yield from session.run_in_order()
+
+
+def _is_list(inputs: object) -> bool:
+    """Whether there are several videos: lists of arrays are one."""
+    return isinstance(inputs, (list, tuple)) and not any(isinstance(part, np.ndarray) for part in inputs)
+
+
+def _is_path(masks: object) -> bool:
+    return isinstance(masks, (str, Path))
+
+
+def _by_frame(masks: object) -> Mapping:
+    return masks if isinstance(masks, Mapping) else {0: masks}
+
+
+def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray]:
+    """The masks of a video by frame, files read by one rule (see :class:`MaskFiles`). Masks in files that are
+    empty are left out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A mask is of another size than the video, a frame is not in it, or no mask shows an
+            object.
+    """
+    given = _by_frame(masks)
+    files = MaskFiles(path for _, path in sorted(given.items()) if _is_path(path))
+    found = {}
+    for frame, mask in sorted(given.items()):
+        source = mask if _is_path(mask) else f'masks of frame {frame}'
+        if not 0 <= frame < video.num_frames:
+            raise ValueError(
+                f'{source}: frame {frame}, expected one of 0..{video.num_frames - 1} of {video.name}'
+            )
+        ids = files.read(mask) if _is_path(mask) else mask
+        if _is_path(mask) and ids.shape != video.size:
+            raise ValueError(
+                f'{source}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
+            )
+        if not _is_path(mask) or ((ids > 0) & (ids < 255)).any():
+            found[frame] = ids
+    if not found:
+        named = ', '.join(str(path) for path in given.values())
+        raise ValueError(f'{named}: the mask is empty, expected at least one object (an id in 1..254)')
+    return found

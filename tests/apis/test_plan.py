@@ -1,0 +1,101 @@
+"""Which masks each frame comes from."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mmstremn.apis.plan import Plan
+from mmstremn.structures import GivenIds
+
+
+def plan(speaks, length=20, **options):
+    """A plan of masks of these objects by frame."""
+    given = {
+        frame: GivenIds(np.full((2, 2), min(objects), np.uint8), sorted(objects))
+        for frame, objects in speaks.items()
+    }
+    return Plan(given, length, **options)
+
+
+def nearest_key(keys, frame):
+    """By hand: the nearest, the earlier where two are equally near."""
+    return min(keys, key=lambda key: (abs(key - frame), key))
+
+
+def random_cases():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        length = int(rng.integers(1, 16))
+        frames = rng.choice(length, size=int(rng.integers(1, min(length, 5) + 1)), replace=False)
+        yield (
+            length,
+            {
+                int(frame): set((1 + rng.choice(3, size=int(rng.integers(1, 4)), replace=False)).tolist())
+                for frame in frames
+            },
+        )
+
+
+@pytest.mark.parametrize('merge', ['nearer', 'blend'])
+def test_every_object_comes_from_its_nearest_masks(merge):
+    for length, speaks in random_cases():
+        made = plan(speaks, length, merge=merge)
+        for frame, k in itertools.product(range(length), made.object_ids):
+            keys = [key for key, objects in speaks.items() if k in objects]
+            sources = made.sources(frame)[k]
+            assert sum(source.weight for source in sources) == pytest.approx(1)
+            strongest = max(sources, key=lambda source: source.weight)
+            span = made.spans[strongest.span]
+            assert frame in span.frames and span.frames[0] in span.keyframes
+            sign = 1 if span.frames.step > 0 else -1
+            last = max(
+                (key for key in span.keyframes if k in speaks[key] and (frame - key) * sign >= 0),
+                key=lambda key: key * sign,
+            )
+            assert abs(last - frame) == abs(nearest_key(keys, frame) - frame)
+
+
+def test_one_mask_is_one_span_each_way_and_no_frame_is_computed_twice():
+    assert [span.frames for span in plan({7: {1}}).spans] == [range(7, 20), range(7, -1, -1)]
+    assert [span.frames for span in plan({0: {1}}).spans] == [range(20)]
+    spans = plan({2: {1, 2}, 9: {1, 2}}).spans
+    computed = [frame for span in spans for frame in span.frames if frame not in span.keyframes]
+    assert sorted(computed) == [frame for frame in range(20) if frame not in (2, 9)]
+
+
+def test_forwards_one_stream_takes_all_masks():
+    made = plan({3: {1}, 5: {1, 2}}, direction='forward')
+    assert [(span.frames, span.keyframes) for span in made.spans] == [(range(3, 20), (3, 5))]
+    assert made.sources(2) == {} and set(made.sources(4)) == {1}
+
+
+def test_a_correction_changes_nothing_beyond_the_middle():
+    before = plan({0: {1, 2}, 10: {1, 2}, 19: {1, 2}})
+    after = plan({0: {1, 2}, 10: {1, 2}, 14: {1, 2}, 19: {1, 2}})
+    changed = [frame for frame in range(20) if before.recipe(frame) != after.recipe(frame)]
+    assert changed == [13, 14, 15, 16]
+    partly = plan({0: {1, 2}, 14: {1}})
+    changed = [frame for frame in range(20) if plan({0: {1, 2}}).recipe(frame) != partly.recipe(frame)]
+    assert changed == list(range(8, 20))
+
+
+def test_the_middle_is_blended():
+    made = plan({0: {1}, 4: {1}}, 5, merge='blend')
+    assert [[round(s.weight, 2) for s in made.sources(t)[1]] for t in range(5)] == [
+        [1], [0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [1],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'speaks, options, message',
+    [
+        ({}, {}, 'no masks are given'),
+        ({20: {1}}, {}, r'frame 20: expected a frame in 0\.\.19'),
+        ({0: {1}}, dict(direction='up'), 'direction: expected one of both, forward'),
+        ({0: {1}}, dict(merge='mean'), 'merge: expected one of nearer, blend'),
+    ],
+)
+def test_what_is_no_plan(speaks, options, message):
+    with pytest.raises(ValueError, match=message):
+        plan(speaks, **options)

@@ -1,0 +1,139 @@
+"""VOSInferencer: what it takes, what it gives, what it refuses."""
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers.vos_cases import SquaresVideo, tiny_model
+from PIL import Image
+
+from mmstremn.apis import VOSInferencer, named_models
+from mmstremn.apis.named_models import resolve_model, terms_of
+from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_source
+from mmstremn.datasets.io.masks import read_mask
+from mmstremn.utils.palette import encode_palette_png
+from mmstremn.visualization import write_video
+
+T = 6
+VIDEO = SquaresVideo(T)
+FRAMES = [VIDEO.frame(t) for t in range(T)]
+
+
+@pytest.fixture(scope='module')
+def inferencer():
+    return VOSInferencer(tiny_model())
+
+
+@pytest.fixture(scope='module')
+def expected(inferencer):
+    stream = inferencer.model.start(FRAMES[0], VIDEO.mask(0))
+    return [VIDEO.mask(0), *(stream.step(frame).numpy() for frame in FRAMES[1:])]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('videos')
+    (folder / 'shots').mkdir()
+    for t, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(folder / f'shots/{t}.png')
+        (folder / f'mask{t}.png').write_bytes(encode_palette_png(VIDEO.mask(t)))
+    write_video(folder / 'clip.mp4', FRAMES)
+    return folder
+
+
+def same(results, expected):
+    found = [result.ids for result in results]
+    return len(found) == len(expected) and all(map(np.array_equal, found, expected))
+
+
+def test_folders_arrays_iterators_and_videos_give_the_same(inferencer, expected, folder):
+    mask = VIDEO.mask(0)
+    for source in (folder / 'shots', str(folder / 'shots'), FRAMES, np.stack(FRAMES), iter(FRAMES), VIDEO):
+        assert same(inferencer(source, mask), expected)
+    assert same(inferencer(VIDEO, {0: folder / 'mask0.png'}), expected)
+    results = list(inferencer(folder / 'clip.mp4', folder / 'mask0.png', return_vis=True))
+    assert [result.index for result in results] == list(range(T)) and results[0].video == 'clip'
+    assert results[0].visualization.shape == FRAMES[0].shape and results[0].visualization.std() > 0
+
+
+def test_several_videos_one_after_the_other(inferencer, expected, folder, tmp_path):
+    results = list(inferencer([folder / 'shots', VIDEO], [VIDEO.mask(0)] * 2, out_dir=tmp_path))
+    assert [result.video for result in results] == ['shots'] * T + ['squares0'] * T
+    assert same(results[:T], expected) and same(results[T:], expected)
+    assert np.array_equal(read_mask(tmp_path / 'shots/00003.png'), expected[3])
+    with pytest.raises(ValueError, match='expected one for each of the 2 inputs, got 1'):
+        inferencer([folder / 'shots', VIDEO], [VIDEO.mask(0)])
+
+
+def test_a_camera_is_asked_for_masks_as_it_goes(inferencer, expected):
+    endless = itertools.cycle(FRAMES)
+    results = inferencer(endless, lambda index, frame: VIDEO.mask(0) if index == 0 else None)
+    assert same(itertools.islice(results, T), expected)
+
+
+def test_the_call_checks_before_it_computes(inferencer, folder):
+    for source, masks, error, message in (
+        (folder / 'none.mp4', VIDEO.mask(0), FileNotFoundError, 'none.mp4: no such file'),
+        (VIDEO, None, ValueError, 'squares0: no masks are given'),
+        (iter(FRAMES), None, ValueError, 'live: no masks are given'),
+        (VIDEO, {9: folder / 'mask0.png'}, ValueError, r'mask0.png: frame 9, expected one of 0\.\.5'),
+        (VIDEO, {0: VIDEO.mask(0)[:9]}, ValueError, r'expected the size of the frame \(40, 56\)'),
+        (VIDEO, {0: VIDEO.mask(0) * 0}, ValueError, 'hold no object'),
+        ([FRAMES[0], FRAMES[1][:9]], VIDEO.mask(0), ValueError, 'frame 1 is'),
+        (3.5, VIDEO.mask(0), TypeError, 'expected a video file, a folder'),
+    ):
+        with pytest.raises(error, match=message):
+            inferencer(source, masks)
+    with pytest.raises(ValueError, match='expected a video whose frames can be read in any order'):
+        inferencer.session(iter(FRAMES))
+    with pytest.raises(OSError, match='camera 99: cannot be opened'):
+        open_source(99)
+
+
+def test_frames_backwards_are_decoded_in_windows(monkeypatch):
+    monkeypatch.setattr('mmstremn.datasets.io.frame_sources.LONGEST_WINDOW', 4)
+    asked = []
+    video = SquaresVideo(11)
+    monkeypatch.setattr(video, 'frame', lambda index: asked.append(index) or SquaresVideo.frame(video, index))
+    frames = list(iterate_run(video, range(9, 0, -1)))
+    assert all(
+        np.array_equal(a, SquaresVideo.frame(video, t)) for a, t in zip(frames, range(9, 0, -1), strict=True)
+    )
+    assert asked == [6, 7, 8, 9, 2, 3, 4, 5, 1]
+
+
+def test_live_frames_are_checked():
+    with pytest.raises(
+        ValueError, match=r'live: frame 0: expected \(H, W, 3\) uint8 RGB, got \(3, 3\) float64'
+    ):
+        list(LiveVideo([np.zeros((3, 3))]))
+
+
+def test_models_by_name_have_files():
+    names = named_models()
+    assert {'stremn_r18', 'stremn_r18_presence'} <= set(names)
+    assert names['stremn_r18'].config == 'configs/vos/stremn_r18.py'
+
+
+def test_a_model_without_weights_is_refused():
+    with pytest.raises(FileNotFoundError, match=r'expected a config, or a model with weights: .*stremn_r18'):
+        VOSInferencer('stremn_r99')
+    with pytest.raises(ValueError, match='no weights are known for it'):
+        VOSInferencer('configs/stm_davis.py')
+
+
+def test_the_terms_of_shipped_weights_are_given_once(monkeypatch, tmp_path):
+    monkeypatch.setattr('mmstremn.apis.named_models._said', set())
+    config, weights = resolve_model('configs/vos/stremn_r18.py')
+    assert config.endswith('configs/vos/stremn_r18.py') and weights.endswith('stremn_r18.safetensors')
+    assert 'stremn_r18.safetensors: research use only' in terms_of(weights)
+    assert terms_of(weights) is None
+    (tmp_path / 'own.safetensors').write_bytes(b'')
+    assert terms_of(str(tmp_path / 'own.safetensors')) is None
+
+
+def test_the_model_is_computed_at_the_size_that_is_asked_for(inferencer):
+    inferencer = VOSInferencer(tiny_model(), short_side=32)
+    assert inferencer.model.short_side == 32
+    with pytest.raises(ValueError, match='short_side: expected at least 1, got 0'):
+        VOSInferencer(tiny_model(), short_side=0)
