@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 
 from mmstremn.checkpoints.matching import checkpoint_weights, match, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
-from mmstremn.models import VideoPredictor, VOSegmentor
+from mmstremn.models import VideoPredictor, VOSegmentor, fuse_conv_bn
 from mmstremn.registry import MODELS, SCOPE
 from mmstremn.utils.shipped_files import find_config
 
@@ -21,6 +21,8 @@ def init_segmentor(
     config: str | Path | Config,
     checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
+    precision: str | None = None,
+    fuse: bool = False,
 ) -> VOSegmentor:
     """Build a model, load its weights and make it ready to segment.
 
@@ -30,6 +32,9 @@ def init_segmentor(
             model's; None leaves the model as it is initialised. With a checkpoint
             the backbones' own weights are not loaded first, so their files need not be there.
         device: The first GPU if there is one, else the CPU, by default.
+        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); the config's by default.
+        fuse: Fold batch norms into convolutions (see :func:`~mmstremn.models.fuse_conv_bn`), for inference
+            only: faster, equal but for rounding.
 
     Returns:
         The model in evaluation mode: ``start(frame, masks)`` begins a stream.
@@ -39,7 +44,13 @@ def init_segmentor(
         ValueError: The checkpoint is damaged or no checkpoint, or the config is of a video predictor.
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
-    return _init_model(config, checkpoint, device, VOSegmentor)
+    config = Config.fromfile(find_config(config)) if not isinstance(config, Config) else config.copy()
+    if precision is not None:
+        config.model.precision = precision
+    model = _init_model(config, checkpoint, device, VOSegmentor)
+    if fuse:
+        fuse_conv_bn(model)
+    return model
 
 
 def init_predictor(

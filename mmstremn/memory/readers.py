@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmstremn.memory.affinity import Affinity, L2Affinity
 from mmstremn.memory.state import Query
 
+BLOCK = 2**20  # affinities at a time: 4 MB, which stay in the cache of a CPU
 MASKED = -1e30  # exp of it is 0 beside any affinity, and unlike -inf it has gradients
 
 
@@ -124,8 +125,8 @@ class TopKReader(DenseReader):
         (batch, groups, slots, positions), width = key.shape[:4], value.shape[-1]
         q, k = self._augment(query, key, shrinkage, usable)
         with torch.autocast(k.device.type, enabled=False):
-            affinity = q @ k.transpose(-1, -2)
-            top, index = affinity.topk(min(self.k, affinity.shape[-1]), -1)
+            top, index = _most_similar(q, k, min(self.k, k.shape[2]))
+            query.found['nearest'] = top[..., 0]
             weight = top.softmax(-1)  # (B, G, P, k); softmax subtracts the maximum
             table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (
                 slots * positions
@@ -139,6 +140,17 @@ class TopKReader(DenseReader):
         share = weight.new_zeros(batch, groups, slots)
         share.scatter_add_(-1, (index // positions).flatten(2), weight.detach().flatten(2))
         return readout.to(value.dtype), share / index.shape[2]
+
+
+def _most_similar(q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The largest of (B, G, P, C') . (B, G, N, C') over N and their places, each (B, G, P, number).
+
+    A block of P at a time, so that their products never lie in memory as a whole.
+    """
+    block = max(1, BLOCK // (k.shape[0] * k.shape[1] * k.shape[2]))
+    keys = k.transpose(-1, -2)
+    parts = [(some @ keys).topk(number, -1) for some in q.split(block, 2)]
+    return torch.cat([part.values for part in parts], 2), torch.cat([part.indices for part in parts], 2)
 
 
 class LocalWindowReader(DenseReader):

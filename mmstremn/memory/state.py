@@ -22,11 +22,14 @@ class Query:
         key: (B, P, Ck).
         selection: (B, P, Ck) weights of the channels in 0..1 for the anisotropic L2 affinity, or None.
         extras: What only some memories need.
+        found: What a read of this query leaves for other calls with the same state: ``'nearest'``, (B, G, P)
+            the largest affinity of each position.
     """
 
     key: Tensor
     selection: Tensor | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Tensor] = field(default_factory=dict)
 
     def on(self, grid: tuple[int, int]) -> 'Query':
         """The query with ``extras['grid']``, the (h, w) of its positions, for readers that need places."""

@@ -3,6 +3,7 @@
 from mmstremn.memory import AFFINITIES, GATES, MEMORIES, READERS, SELECTORS, SLOT_OPTIONS
 from mmstremn.models.backbone import TimmBackbone
 from mmstremn.models.clip_model import ClipModel
+from mmstremn.models.fuse import fuse_conv_bn
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder
 from mmstremn.models.prediction.decoders import FrameDecoder, PatchDecoder
 from mmstremn.models.prediction.encoders import ConvBackbone, PatchBackbone
@@ -59,4 +60,5 @@ __all__ = [
     'VideoPredictor',
     'XMemDecoder',
     'aggregate',
+    'fuse_conv_bn',
 ]

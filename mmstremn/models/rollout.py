@@ -72,11 +72,11 @@ def advance(
     """
     output = None
     if state is not None:
-        if getattr(model, 'presence', None) is not None:
-            features = replace(features, distance=model.memory.distance(state, features.query))
         readout, state = model.memory.read(state, features.query)
         if getattr(model, 'reads_tokens', False):
             features = replace(features, tokens=model.memory.object_tokens(state))
+        if getattr(model, 'presence', None) is not None:  # the read has found most of the distance
+            features = replace(features, distance=model.memory.distance(state, features.query))
         output = model.decode(readout, features)
         if new_objects:
             state = model.memory.add_objects(state, new_objects)

@@ -83,7 +83,7 @@ class GrowingMemory(Memory[GrowingState]):
 
     def distance(self, state: GrowingState, query: Query) -> Tensor:
         """As in :class:`Memory`."""
-        return nearest_distance(state, query)
+        return nearest_distance(self.reader, state, query)
 
     def wants(self, state: GrowingState) -> bool:
         """False for frames that are neither kept nor readable once."""

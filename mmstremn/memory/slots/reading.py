@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from mmstremn.memory.affinity import L2Affinity
 from mmstremn.memory.buffers import birth_groups, by_object, side_by_side
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.slots.slot_state import SlotState
@@ -49,10 +50,24 @@ def count_usage(state: AnySlots, share: Tensor) -> AnySlots:
     return dataclasses.replace(state, read_at=read_at, hits=state.hits + share, relevance=relevance)
 
 
-def nearest_distance(state: SlotState, query: Query) -> Tensor:
-    """(B, G, P): |q - k|^2 / sqrt(Ck) of each of the query's positions to the nearest in any slot."""
-    groups, positions, width = state.key.shape[1], *state.key.shape[3:]
-    key = state.key.flatten(2, 3).float()
-    empty = (state.written_at < 0).repeat_interleave(positions, -1).unsqueeze(2)
-    q = query.key.float().unsqueeze(1).expand(-1, groups, -1, -1)
-    return torch.cdist(q, key).masked_fill(empty, float('inf')).amin(-1).square() / width**0.5
+def nearest_distance(reader: DenseReader, state: SlotState, query: Query) -> Tensor:
+    """(B, G, P): |q - k|^2 / sqrt(Ck) of each of the query's positions to the nearest in any slot.
+
+    The L2 affinity is 2 q . k - |k|^2, all but a constant of its negative. So where a read of this state has
+    found the nearest key of all slots, nothing is multiplied again.
+    """
+    q = query.key.float()
+    affinity = query.found.get('nearest') if _finds_the_nearest(reader, state) else None
+    if affinity is None:
+        k, empty = state.key.flatten(2, 3).float(), state.written_at < 0
+        with torch.autocast(k.device.type, enabled=False):
+            augmented, k = L2Affinity()(Query(q), k)
+            products = augmented @ k.transpose(-1, -2)
+        empty = empty.repeat_interleave(state.key.shape[3], -1).unsqueeze(2)
+        affinity = products.masked_fill_(empty, float('-inf')).amax(-1)
+    return (q.square().sum(-1).unsqueeze(1) / q.shape[-1] ** 0.5 - affinity).clamp(min=0)
+
+
+def _finds_the_nearest(reader: DenseReader, state: SlotState) -> bool:
+    """Whether one L2 read covers all that is stored: the key is shared, all objects are as old as it."""
+    return type(reader.affinity) is L2Affinity and state.key.shape[1] == 1 and set(state.births) == {0}

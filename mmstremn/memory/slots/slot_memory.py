@@ -104,7 +104,7 @@ class SlotMemory(Memory[SlotState]):
 
     def distance(self, state: SlotState, query: Query) -> Tensor:
         """As in :class:`Memory`."""
-        return nearest_distance(state, query)
+        return nearest_distance(self.reader, state, query)
 
     def timeline(self, state: SlotState) -> Tensor:
         """As in :class:`Memory`."""

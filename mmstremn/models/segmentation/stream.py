@@ -107,7 +107,8 @@ class VOSStream:
     def ids_of(self, probabilities: Tensor) -> Tensor:
         """(H, W) uint8 ids of the most probable of (1 + O, H, W)."""
         table = torch.tensor([0, *self.object_ids], dtype=torch.uint8)
-        return table.to(probabilities.device, non_blocking=True)[probabilities.argmax(0)]
+        most_probable = probabilities.max(0).indices  # ten times as fast on CPUs as argmax
+        return table.to(probabilities.device, non_blocking=True)[most_probable]
 
     def checked(self, frame, masks=None) -> tuple[Tensor, GivenIds | None]:
         """The next frame, (H, W, 3) on the model's device, and what its masks mean; raises what :meth:`step`
@@ -132,8 +133,9 @@ class VOSStream:
         began = self.index if self.state is None else self.began
         new = 0 if self.state is None else len(new_ids)
         blank = self.model.data_preprocessor.blank_margins(inner)
-        features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
-        output, self.state = advance(self.model, self.state, features, masks, new, seeds=(self.seed,))
+        with self.model.autocast():
+            features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
+            output, self.state = advance(self.model, self.state, features, masks, new, seeds=(self.seed,))
         self.object_ids, self.began, self.index = object_ids, began, self.index + 1
         probabilities = self._to_probabilities(output.logits, inner)
         return probabilities if given is None else impose(probabilities, given, object_ids)
@@ -295,7 +297,7 @@ class VOSStream:
     def _to_probabilities(self, logits: Tensor, inner: tuple[int, int]) -> Tensor:
         """(1 + O, H, W) at the size of the frame."""
         left, _, top, _ = self.model.data_preprocessor.margins(inner)
-        probabilities = logits.softmax(1)[..., top : top + inner[0], left : left + inner[1]]
+        probabilities = logits.float().softmax(1)[..., top : top + inner[0], left : left + inner[1]]
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
         return probabilities[0]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from helpers.memory_cases import make_entry, make_query
 from helpers.vos_cases import SquaresVideo, make_batch, make_clip, tiny_model
 
-from mmstremn.memory import FIFOSelector, GrowingMemory, MinPresence, SlotMemory
+from mmstremn.memory import FIFOSelector, GrowingMemory, MinPresence, SlotMemory, TopKReader
 from mmstremn.models import PresenceHead
 from mmstremn.models.segmentation.losses import presence_loss
 from mmstremn.structures import VOID
@@ -121,6 +121,22 @@ def test_distance_is_that_to_the_nearest_stored_key(growing):
     keys = torch.cat([entry.key[0, 0] for entry in entries])
     plain = (query.key[0, :, None] - keys).square().sum(-1).amin(-1) / keys.shape[-1] ** 0.5
     torch.testing.assert_close(memory.distance(state, query)[0, 0], plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('births', [(0, 0), (0, 2)])
+def test_distance_after_a_read_is_that_of_no_read(births):
+    memory = SlotMemory(num_slots=4, selector=FIFOSelector(), reader=TopKReader(k=3)).eval()
+    query = make_query(5)
+    with torch.no_grad():
+        state = memory.init(make_entry(0, objects=births.count(0)))
+        for step in range(3):
+            if step and births.count(step):
+                state = memory.add_objects(state, births.count(step))
+            state = memory.write(state, make_entry(step, objects=sum(birth <= step for birth in births)))
+        before = memory.distance(state, query)
+        _, state = memory.read(state, query)
+        assert query.found
+        torch.testing.assert_close(memory.distance(state, query), before, rtol=1e-5, atol=1e-5)
 
 
 def test_a_memory_without_keys_says_that_it_has_no_distances():
