@@ -24,8 +24,8 @@ PREDICTION = ['torchmetrics', 'lpips']
 CONVERSION = ['pycocotools']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
-# What the linters and the campaigns of tests need.
-CHECKS = ['hypothesis', 'import-linter', 'mypy']
+# What the linters, the campaigns of tests and mutation testing need.
+CHECKS = ['hypothesis', 'import-linter', 'mutmut', 'mypy']
 EXTRAS = {
     'mm': MM,
     'mmseg': MMSEG,

@@ -41,7 +41,8 @@ def init_segmentor(
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
-        ValueError: The checkpoint is damaged or no checkpoint, or the config is of a video predictor.
+        ValueError: There is no such device, the checkpoint is damaged or no checkpoint, or the config is of a
+            video predictor.
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
     config = Config.fromfile(find_config(config)) if not isinstance(config, Config) else config.copy()
@@ -68,7 +69,8 @@ def init_predictor(
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
-        ValueError: The checkpoint is damaged or no checkpoint, or the config is of a segmentor.
+        ValueError: There is no such device, the checkpoint is damaged or no checkpoint, or the config is of a
+            segmentor.
         RuntimeError: The checkpoint is of another model; the message says if it is a segmentor's and names
             the keys.
     """
@@ -81,6 +83,7 @@ def _init_model(
     device: str | torch.device | None,
     expected: type[Model],
 ) -> Model:
+    device = _usable(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     if not isinstance(config, Config):
         config = Config.fromfile(find_config(config))
     if checkpoint is not None:
@@ -94,8 +97,15 @@ def _init_model(
         )
     if checkpoint is not None:
         _load_strictly(model, str(checkpoint))
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ValueError(f"device {device!r}: expected 'cpu', 'cuda' or 'cuda:1' ({reason})") from error
 
 
 def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:

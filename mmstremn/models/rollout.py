@@ -7,13 +7,14 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmstremn.memory import Entry, Memory, MemoryState
+from mmstremn.models.gradient_watch import GradientWatch
 
 
 class MemoryModel(Protocol):
@@ -120,27 +121,53 @@ def run_clip(
         clip.take(output)
         if watch is not None and state is not None:
             watch(state)
-    return {} if state is None else finish_clip(model.memory, state, clip.length)
+    return {} if state is None else finish_clip(model, state, clip.length)
 
 
-def finish_clip(memory: Memory, state: MemoryState, length: int) -> dict[str, Tensor]:
+def finish_clip(model: MemoryModel, state: MemoryState, length: int) -> dict[str, Tensor]:
     """What the memory adds to the loss of a clip of ``length`` frames after its last one, by name.
 
-    The first training clip of a memory also logs which of its parts such clips do not train.
+    The first training clip of a memory also logs which of its parts such clips do not train, as the memory
+    knows; after ``WATCHED_PASSES`` backward passes the parameters that got no gradient are logged.
     """
-    if memory.training and torch.is_grad_enabled() and memory not in _checked:
-        _checked.add(memory)
+    if model.memory.training and torch.is_grad_enabled():
+        _look_for_untrained(model, state, length)
+    return model.memory.penalty(state)
+
+
+@torch.compiler.disable
+def _look_for_untrained(model: MemoryModel, state: MemoryState, length: int) -> None:
+    memory = model.memory
+    if memory not in _watches:
+        _watches[memory] = GradientWatch(cast(torch.nn.Module, model))
         for part, reason in memory.untrained_parts(state).items():
-            print_log(
+            _warn(
                 f'{type(memory).__name__}: clips of {length} frames give its {part} no gradient, it does not '
-                f'learn: {reason}. Train with longer clips or fewer slots, or freeze it.',
-                'current',
-                logging.WARNING,
+                f'learn: {reason}. Train with longer clips or fewer slots, or freeze it.'
             )
-    return memory.penalty(state)
+    watch = _watches[memory]
+    if watch is None or watch.passes < WATCHED_PASSES:
+        return
+    _watches[memory] = None
+    watch.close()
+    reached = watch.pop()
+    trained = [name for name, parameter in memory.named_parameters() if parameter.requires_grad]
+    dead = [name for name in trained if f'memory.{name}' not in reached]
+    if dead:
+        _warn(
+            f'{type(memory).__name__}: {len(dead)} of its {len(trained)} trainable parameters got no '
+            f'gradient in the first {watch.passes} backward passes (clips of {length} frames), they do not '
+            'learn: '
+            f'{", ".join(dead)}. Train with longer clips, or freeze them.'
+        )
 
 
-_checked: weakref.WeakSet[Memory] = weakref.WeakSet()
+def _warn(message: str) -> None:
+    print_log(message, 'current', logging.WARNING)
+
+
+WATCHED_PASSES = 3  # by then a gradient is past what begins at zero
+_watches: weakref.WeakKeyDictionary[Memory, GradientWatch | None] = weakref.WeakKeyDictionary()
 
 
 def seeds_of(data_samples: Iterable | None) -> tuple[int, ...] | None:

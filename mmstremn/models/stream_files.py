@@ -4,6 +4,7 @@ pickled."""
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,12 @@ def write_stream(path: str, file_format: str, kind: dict, saved: SavedStream) ->
         file_format: Name and version of what is written.
         kind: What the model that goes on with it must agree on.
         saved: The stream.
+
+    Raises:
+        TypeError: ``path`` is neither a string nor a path.
+        IsADirectoryError: ``path`` is a folder.
     """
+    path = _path(path)
     about = dict(format=file_format, kind=kind, **saved.about)
     about['sha256'] = _checksum(about, saved.tensors)
     tensors = {name: tensor.contiguous() for name, tensor in saved.tensors.items()}
@@ -76,9 +82,11 @@ def read_stream(path: str, file_format: str, kind: dict, device: torch.device) -
     """What :func:`write_stream` wrote, with its tensors on ``device``.
 
     Raises:
+        TypeError: ``path`` is neither a string nor a path.
         FileNotFoundError: No such file.
         ValueError: The file is no stream, is damaged, or is a stream of a model of another kind.
     """
+    path = _path(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"stream file '{path}' not found")
     about, tensors = _read(path, file_format)
@@ -92,6 +100,13 @@ def read_stream(path: str, file_format: str, kind: dict, device: torch.device) -
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"tensor '{name}' holds numbers that are not finite")
     return SavedStream(about, {name: tensor.to(device) for name, tensor in tensors.items()}, intact)
+
+
+def _path(path) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f'path of a stream: expected a string or a path, got {path!r}') from None
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """A video whose frames are decoded when asked for, and nothing else: what every data set gives to the
 model."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmstremn.structures.data_samples import VOID
 
@@ -43,11 +45,15 @@ class Video(ABC):
         """The masks given to the model: for each frame where objects appear for the first time, those objects
         alone.
 
-        Frame 0 is always among them where it is annotated.
+        Frame 0 is always among them where it is annotated. A mask that cannot be read, after one that shows
+        an object, is logged and passed over: objects that it alone would show first are not followed.
+
+        Raises:
+            OSError, ValueError: No mask that shows an object can be read before one that cannot.
         """
         prompts, seen = {}, {0, VOID}
         for index in self.annotated:
-            mask = self.mask(index)
+            mask = self.mask(index) if seen <= {0, VOID} else self._mask_if_readable(index)
             if mask is None:
                 continue
             new = sorted(mask_ids(mask) - seen)
@@ -55,6 +61,17 @@ class Video(ABC):
                 prompts[index] = np.where(np.isin(mask, new), mask, 0).astype(np.uint8)
                 seen.update(new)
         return prompts
+
+    def _mask_if_readable(self, index: int) -> np.ndarray | None:
+        try:
+            return self.mask(index)
+        except (OSError, ValueError) as error:
+            print_log(
+                f"video '{self.name}', frame {index}: its mask cannot be read and prompts nothing: {error}",
+                'current',
+                logging.WARNING,
+            )
+            return None
 
     @property
     def object_ids(self) -> list[int]:

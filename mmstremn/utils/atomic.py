@@ -1,6 +1,7 @@
 """Files that are either the old or the new version, whatever happens while they are written."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import print_log
 
 PARTIAL = '.partial'
 
@@ -36,8 +38,13 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: The folder is made if it does not exist.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder, expected the path of a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -54,34 +61,54 @@ def folder_written_aside(path: str | Path) -> Iterator[Path]:
     """An empty folder beside ``path`` to write to, which takes its place when the block ends.
 
     Of what ``path`` held, files with a suffix of the new ones go; all else is kept. Where the block raises,
-    ``path`` stays as it was.
+    ``path`` stays as it was. What a run that was killed left beside ``path`` is removed, and the log says so;
+    where it was killed between the two renames, ``path`` is what it was before that run.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (path.with_name(f'{path.name}{suffix}') for suffix in (PARTIAL, f'.old{PARTIAL}'))
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    if partial.exists():
+        print_log(f'{partial}: left by a run that was stopped, removed', 'current', logging.WARNING)
     for folder in (partial, old):
         shutil.rmtree(folder, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
-        suffixes = {file.suffix for file in partial.iterdir()}
+        if path.exists():
+            _link_others(path, partial)
         for file in partial.rglob('*'):
             _sync(file, os.O_RDONLY)
         if path.exists():
-            _move_others(path, partial, suffixes)
             os.replace(path, old)
         _sync(partial, os.O_RDONLY)
         os.replace(partial, path)
         _sync(path.parent, os.O_RDONLY)
     finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         for folder in (partial, old):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _move_others(source: Path, target: Path, suffixes: set[str]) -> None:
+def _link_others(source: Path, target: Path) -> None:
+    """Let ``target`` have what ``source`` holds beside files with suffixes of its own; both are whole."""
+    suffixes = {file.suffix for file in target.iterdir()}
     for file in source.iterdir():
-        if file.suffix not in suffixes:
-            os.replace(file, target / file.name)
+        if file.suffix in suffixes:
+            continue
+        if file.is_dir() and not file.is_symlink():
+            shutil.copytree(file, target / file.name, symlinks=True, copy_function=_link)
+        else:
+            _link(file, target / file.name)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -9,8 +9,15 @@ import torch
 from torch import nn
 
 from mmstremn.datasets.samplers import IterationSampler
-from mmstremn.engine import ClipSkipHook, FiniteLossHook, GumbelTemperatureHook, SelectorStatisticsHook
+from mmstremn.engine import (
+    ClipSkipHook,
+    FiniteLossHook,
+    GumbelTemperatureHook,
+    SelectorStatisticsHook,
+    SlotTimelineHook,
+)
 from mmstremn.memory import GumbelSelector
+from mmstremn.structures import VOSDataSample
 from mmstremn.utils.palette import DAVIS_PALETTE
 from mmstremn.visualization import draw_slot_timeline, overlay, write_overlay_video
 
@@ -130,6 +137,15 @@ def test_slot_timeline_shows_what_is_held():
     assert 0.1 < changed.mean() < 0.5  # one of three slots is filled
     with pytest.raises(ValueError, match=r'\(T, S\), got \(3,\)'):
         draw_slot_timeline(np.zeros(3, int))
+
+
+def test_timelines_of_videos_with_slashes_have_files_of_their_own():
+    names = ['a/b', 'a_b', 'a%2Fb']
+    samples = [VOSDataSample(metainfo=dict(video_name=n, slot_timeline=np.zeros((2, 1), int))) for n in names]
+    written = []
+    visualizer = SimpleNamespace(add_image=lambda name, image, step: written.append(name))
+    SlotTimelineHook().after_test_iter(SimpleNamespace(visualizer=visualizer), 0, outputs=samples)
+    assert written == ['slot_timeline_a%2Fb', 'slot_timeline_a_b', 'slot_timeline_a%252Fb']
 
 
 def test_overlay_blends_objects_and_leaves_background_and_void():

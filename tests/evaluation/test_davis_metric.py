@@ -166,11 +166,7 @@ def test_fps_are_all_frames_over_all_seconds():
 
 
 class BrokenVideo(ArrayVideo):
-    """Its mask 4 cannot be read; that the objects are in the first is known without it."""
-
-    @property
-    def prompts(self):
-        return {0: self.ids[0]}
+    """Its mask 4 cannot be read."""
 
     def mask(self, index):
         if index == 4:
@@ -200,6 +196,14 @@ def test_videos_that_cannot_be_scored_cost_no_masks_and_no_other_figures(tmp_pat
     assert set(written['unscored']) == {'short', 'first_only', 'broken', 'other_size'}
     assert '00004.png: broken' in written['unscored']['broken']
     assert '4 of 5 videos are not scored' in said[0] and '00004.png: broken' in said[0]
+
+
+def test_a_damaged_mask_prompts_nothing_and_a_damaged_first_one_is_an_error():
+    video = BrokenVideo(moving_squares(), 'broken')
+    assert list(video.prompts) == [0] and video.object_ids == ArrayVideo(moving_squares(), 'a').object_ids
+    late = BrokenVideo(moving_squares(), 'late', unannotated=range(4))
+    with pytest.raises(OSError, match='broken'):
+        late.prompts  # noqa: B018
 
 
 def test_without_any_ground_truth_there_are_masks_and_no_figures(tmp_path):

@@ -79,7 +79,7 @@ def test_a_selector_that_never_chooses_is_named_with_the_numbers_once(loop, warn
     assert '3 frames offered, 5 slots, 0 forced choices' in message
     sum(losses.values()).backward()
     assert not any(p.grad is not None and p.grad.any() for p in model.memory.selector.parameters())
-    rollout.finish_clip(model.memory, None, LENGTH)  # a further clip of the same memory
+    rollout.finish_clip(model, None, LENGTH)  # a further clip of the same memory
     assert len(warnings) == 1
 
 
@@ -88,6 +88,35 @@ def test_by_default_a_selector_learns(loop, warnings):
     model, losses = loop(dict(type='SlotMemory'))
     sum(losses.values()).backward()
     assert all(p.grad.any() for p in model.memory.selector.parameters())
+    assert not warnings
+
+
+@pytest.mark.parametrize('length', (2, 3, 6))
+@pytest.mark.parametrize('name', ('NTMMemory', 'ConvLSTMMemory', 'TwoLevelMemory', 'SlotMemory'))
+def test_parameters_without_a_gradient_are_named_with_numbers(name, length, warnings):
+    model = tiny_model(dict(type=name), seed=1).train()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    reached, trained = set(), dict(model.memory.named_parameters())
+    for seed in range(rollout.WATCHED_PASSES + 1):
+        optimizer.zero_grad()
+        losses = model(**make_batch(model, make_clip(seed, 1, length)), mode='loss')
+        sum(losses.values()).backward()
+        if seed < rollout.WATCHED_PASSES:
+            reached |= {key for key, p in trained.items() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+    dead = [key for key in trained if key not in reached]
+    named = [message for message in warnings if 'trainable parameters' in message]
+    numbers = (
+        f'{name}: {len(dead)} of its {len(trained)} trainable parameters got no gradient in the first 3 '
+    )
+    expected = f'{numbers}backward passes (clips of {length} frames), they do not learn: {", ".join(dead)}. '
+    assert [message.partition('Train')[0] for message in named] == ([expected] if dead else [])
+
+
+def test_clips_without_a_backward_pass_name_nothing(warnings):
+    model = tiny_model(dict(type='NTMMemory')).train()
+    for seed in range(6):
+        model(**make_batch(model, make_clip(seed, 1, 2)), mode='loss')
     assert not warnings
 
 

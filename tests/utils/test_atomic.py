@@ -1,5 +1,7 @@
 """Files and folders that are written aside."""
 
+import os
+
 import pytest
 
 from mmstremn.utils.atomic import folder_written_aside, write_json, written_aside
@@ -35,3 +37,38 @@ def test_what_a_killed_run_left_aside_does_not_get_in(tmp_path):
     with folder_written_aside(tmp_path / 'masks') as partial:
         (partial / 'a.png').write_text('new')
     assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['a.png']
+
+
+def test_a_folder_is_no_path_of_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match='is a folder'), written_aside(tmp_path):
+        pytest.fail('nothing is written')
+
+
+def killed(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('step', [1, 2])
+def test_no_kill_costs_what_a_folder_held(tmp_path, monkeypatch, step):
+    """At the first rename, and between the two; ``finally`` does not run in a process that is killed."""
+    folder = tmp_path / 'masks'
+    (folder / 'own').mkdir(parents=True)
+    for name in ('a.png', 'notes.txt', 'own/b.png'):
+        (folder / name).write_text('first')
+    renames, replace = [], os.replace
+
+    def until_killed(source, target):
+        renames.append(target)
+        killed() if len(renames) >= step else replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr('os.replace', until_killed)
+        patch.setattr('shutil.rmtree', lambda *args, **kwargs: None)
+        with pytest.raises(KeyboardInterrupt), folder_written_aside(folder) as partial:
+            (partial / 'a.png').write_text('second')
+    with folder_written_aside(folder) as partial:
+        (partial / 'c.png').write_text('third')
+    files = {
+        str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob('*') if path.is_file()
+    }
+    assert files == {'masks/c.png': 'third', 'masks/notes.txt': 'first', 'masks/own/b.png': 'first'}

@@ -101,7 +101,7 @@ class MemoryTrackHead(BaseModule):
                 continue
             state = self._rehearse(view)
             losses.append(self._image_loss(key, state, targets))
-            penalties.append(finish_clip(self.memory.memory, state, self.views))
+            penalties.append(finish_clip(self.memory, state, self.views))
         unused = sum(
             parameter.sum() for parameter in self.memory.parameters()
         )  # ranks without objects must agree in DDP

@@ -17,7 +17,7 @@ from mmstremn.visualization import draw_slot_timeline, write_overlay_video, writ
 @HOOKS.register_module()
 class SlotTimelineHook(Hook):
     """Show which frames the slots of the memory held over time, one picture a video, in every visualiser
-    backend.
+    backend: ``slot_timeline_<video>``, where a slash in the video's name is ``%2F``.
 
     Reads ``slot_timeline``, (T, S) int, from the metainfo of the predictions; a model without slots has none.
     With several processes the backends of the first show its own videos only.
@@ -34,8 +34,8 @@ class SlotTimelineHook(Hook):
             timeline = sample.get('slot_timeline')
             if timeline is not None:
                 image = draw_slot_timeline(np.asarray(timeline), sample.video_name)
-                name = f'slot_timeline_{sample.video_name}'.replace('/', '_')
-                visualizer.add_image(name, image, step=step)
+                name = sample.video_name.replace('%', '%25').replace('/', '%2F')  # as in a URL
+                visualizer.add_image(f'slot_timeline_{name}', image, step=step)
 
 
 @HOOKS.register_module()

@@ -160,7 +160,11 @@ class VOSStream:
 
     def places_of(self, ids: int | Iterable[int]) -> list[int]:
         """The places of ``ids`` in ``object_ids``, ascending; raises what :meth:`remove` does."""
-        ids = [operator.index(i) for i in (ids if isinstance(ids, Iterable) else [ids])]
+        given: list = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) else [ids]
+        try:
+            ids = [operator.index(i) for i in given]
+        except TypeError:
+            raise TypeError(f'remove: expected an integer id or several, got {ids!r}') from None
         unknown = sorted(set(ids) - set(self.object_ids))
         if unknown:
             raise ValueError(f'no object {unknown[0]} in the stream: it has {sorted(self.object_ids)}')
@@ -252,9 +256,9 @@ class VOSStream:
     def _checked_frame(self, frame) -> Tensor:
         """(H, W, 3) on the model's device."""
         if not isinstance(frame, Tensor):
-            frame = np.asarray(frame)
+            kind, frame = type(frame).__name__, np.asarray(frame)
             if frame.dtype.kind not in 'biuf':
-                raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')
+                raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype} ({kind})')
             frame = torch.as_tensor(np.ascontiguousarray(frame))
         if frame.dtype != torch.uint8:
             raise TypeError(f'frame {self.index} must be uint8 RGB in 0..255, got {frame.dtype}')

@@ -354,3 +354,20 @@ def test_a_stream_that_has_not_begun_cannot_be_saved(model, tmp_path):
         ValueError, match=r"nothing to save in '.*x.safetensors': the stream has seen no frame"
     ):
         VOSStream(model).save(str(tmp_path / 'x.safetensors'))
+
+
+def test_arguments_of_a_wrong_type_are_named(model, video, tmp_path):
+    stream = model.start(video.frame(0), video.mask(0))
+    with pytest.raises(TypeError, match=r'frame 0 must be uint8 RGB .*NoneType'):
+        model.start(None)
+    for ids in ('3', None, 3.0, ['3']):
+        with pytest.raises(TypeError, match='remove: expected an integer id or several'):
+            stream.remove(ids)
+    assert stream.object_ids == [3]
+    with pytest.raises(IsADirectoryError, match='is a folder'):
+        stream.save(tmp_path)
+    for call in (stream.save, model.load_stream):
+        with pytest.raises(TypeError, match='expected a string or a path, got None'):
+            call(None)
+    stream.save(tmp_path / 'a.safetensors')
+    assert model.load_stream(tmp_path / 'a.safetensors').object_ids == [3]
