@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from helpers.pages import load, rounded
+from helpers.pages import Page, load, rounded
 from helpers.runs import ROOT
 
 LOGS, BOARDS = 'results/logs', 'results/leaderboards'
@@ -140,6 +140,39 @@ def test_absence(title, file):
     assert int(videos) == len(result['videos'])
     assert rounded(alarms.strip(), result['metrics']['false_alarms'])
     assert rounded(score.strip(), result['metrics']['J&F'])
+
+
+@pytest.fixture
+def page(tmp_path):
+    file = tmp_path / 'page.md'
+    file.write_text(
+        '# ResNet-18\n\nIt has **.781** on\n5 videos, `k=20`, [10.5 MB](file_3.md).\n\n```bash\nrun 7\n```\n'
+    )
+    return Page(str(file))
+
+
+def test_a_page_whose_numbers_are_all_accounted_for(page):
+    page.says('It has # on', 0.7814757)
+    page.says('`k=20`, [# MB]', 10.46)
+    assert page.unaccounted() == ['# ResNet-18 It has .781 on 5']
+    page.settings('5 videos')
+    assert not page.unaccounted()
+
+
+@pytest.mark.parametrize(
+    'sentence, values',
+    [('It has # on', [0.7826]), ('It had # on', [0.7814]), ('#', [0.781]), ('It has # on', [0.781, 5])],
+)
+def test_what_a_page_does_not_say_is_seen(page, sentence, values):
+    with pytest.raises(AssertionError, match=r'page\.md'):
+        page.says(sentence, values)
+
+
+def test_what_no_file_holds_must_be_said(page):
+    with pytest.raises(AssertionError, match='no result file'):
+        page.unrecorded('5 videos')
+    with pytest.raises(AssertionError, match='not found: 6 videos'):
+        page.settings('6 videos')
 
 
 def test_a_wrong_number_is_seen():

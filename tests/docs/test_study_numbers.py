@@ -180,7 +180,7 @@ def prediction(page):
         return (board if name in {row['memory'] for row in board.rows} else others)(name, 'PSNR')
 
     plain, residual, carry = psnr('plain'), psnr('residual'), psnr('stremn_carry')
-    page.says('helps most**: # dB'.replace('**', ''), residual - plain)
+    page.says('helps most: # dB', residual - plain)
     page.says('which leaves # to ConvLSTM', psnr('convlstm') - residual)
     better = psnr('convlstm_residual')
     page.says('or # if that predicts differences too (#)', better - residual, better - psnr('convlstm'))
@@ -226,7 +226,7 @@ def selector_gradient(page):
     page.says('| chance | 0 | # | 0 |', summary['chance_of_best'])
     page.says('In # of the # decisions', summary['decisions'], len(result['each']))
     page.says('by # ± # on average, of # ± #', pair(summary['spread']), pair(summary['loss']))
-    page.says('#  training clips of 16 frames'.replace('  ', ' '), summary['clips'])
+    page.says('# training clips of 16 frames', summary['clips'])
     gain, best = summary['methods']['history']['gain']['mean'], best_gain(result)
     page.says('first choice gains # of the # that the best', gain, best)
     page.says(

@@ -60,10 +60,12 @@ class Page:
             assert found, f'{self.path}: not found: {text}'
             self.accounted += [match.span() for match in found]
 
-    def unrecorded(self, *texts: str) -> None:
-        """Words with numbers of which the page itself says that no file holds them."""
-        for text in texts:
-            assert UNRECORDED in text, f'{self.path}: expected "{UNRECORDED}" in: {text}'
+    def unrecorded(self, *texts: str, said: str | None = None) -> None:
+        """Words with numbers of which the page says that no file holds them: there, or where ``said`` is."""
+        for place in [said] if said else texts:
+            assert UNRECORDED in place and place in self.text, (
+                f'{self.path}: expected "{UNRECORDED}": {place}'
+            )
         self.settings(*texts)
 
     def unaccounted(self) -> list[str]:
