@@ -191,6 +191,32 @@ def test_a_prompt_is_read_long_after_fifo_has_forgotten_it():
     assert (fifo - 77).abs().min() > 10
 
 
+def read_at(memory, frames, prompted):
+    """For each frame the frames whose pointers it reads, and those whose recent slots it reads."""
+    entries, pointers, recent = stream(frames, prompted=prompted, extras=False)[0], [set()], [set()]
+    with torch.no_grad():
+        state = memory.init(entries[0])
+        for entry in entries[:-1]:
+            state = memory.write(state, entry)
+            pointers.append({step for step in state.pointed_at.tolist() if step >= 0})
+            recent.append({step for step in state.written_at[0, 0, :6].tolist() if step >= 0})
+    return pointers, recent
+
+
+def test_differences_from_the_public_code_are_those_of_the_docs():
+    """There a frame reads the pointers of the prompted frames and of the 15 before it, and of the 6 before it
+    the slots of those that were not prompted (facebookresearch/sam2, sam2_base.py)."""
+    sizes = dict(num_recent=6, num_prompted=2, num_pointers=16)
+    pointers, recent = read_at(build(**sizes), 60, (0,))
+    theirs = [{0, *range(max(0, t - 15), t)} for t in range(60)]
+    assert [t for t in range(1, 60) if pointers[t] != theirs[t]] == list(range(17, 60))
+    assert all(recent[t] == set(range(max(1, t - 6), t)) for t in range(1, 60))
+    _, recent = read_at(build(**sizes), 60, (0, 40))
+    theirs = [set(range(max(1, t - 6), t)) - {40} for t in range(60)]
+    more = {t: recent[t] - theirs[t] for t in range(60) if recent[t] != theirs[t]}
+    assert list(more) == list(range(41, 47)) and all(len(extra) == 1 for extra in more.values())
+
+
 def test_a_new_object_points_by_its_value_and_disturbs_nobody():
     memory, birth, length = build(), 3, 8
     entries, queries = stream(length, objects=2, prompted=(0, birth))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -205,6 +206,18 @@ def test_ucb_gives_a_new_slot_time():
     state.relevance = torch.tensor([[[0.3, 0.2, 0.5]]])
     assert UCBSelector()(state, make_entry()).argmax() == 0
     assert UCBSelector(exploration=0)(state, make_entry()).argmax() == 1
+
+
+def test_ucb_counts_frames_where_the_public_code_counts_memory_updates():
+    """What docs/memories.md states: n at frame 30 of slots that hold frames 20, 25, 15 (``EveryN(5)``)."""
+    state = SlotState.empty(make_entry(), 4)
+    state.written_at[:], state.step = torch.tensor([0, 20, 25, 15]), 30
+    state.relevance = torch.zeros(1, 1, 4)
+    bounds = -UCBSelector().score(state, make_entry())[0, 0].double()
+    ours, theirs = ([4.0, *counts] for counts in ([11, 6, 16], [3, 2, 4]))
+    for counts, equal in ((ours, True), (theirs, False)):
+        expected = torch.tensor([1.5 * (math.log(sum(counts)) / (n + 8)) ** 0.5 for n in counts])
+        assert torch.allclose(bounds, expected.double(), atol=1e-5) == equal
 
 
 def test_ucb_with_keep_first_never_drops_frame_0():
