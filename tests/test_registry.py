@@ -9,6 +9,7 @@ from torch import nn
 import mmstremn.memory as memory_package
 from mmstremn.memory import (
     AFFINITIES,
+    CUTIE_PARTS,
     GATES,
     MEMORIES,
     READERS,
@@ -20,7 +21,7 @@ from mmstremn.memory import (
 )
 from mmstremn.registry import DATASETS, HOOKS, METRICS, MODELS, SCOPE, Registry, build, find
 
-PARTS = (*AFFINITIES, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTIONS)
+PARTS = (*AFFINITIES, *CUTIE_PARTS, *GATES, *MEMORIES, *READERS, *SELECTORS, *SLOT_OPTIONS)
 
 
 @pytest.mark.parametrize('part', PARTS)

@@ -54,13 +54,21 @@ class Architecture:
         name: As people call it.
         rules: The first that fits a key of ours counts.
         mark: A key that no other public model here has.
+        configs: The config of weights that hold a key; the first that fits counts, None always does.
         constants: Buffers that the public code also saves, with the values that ours are built for.
+        training_only: The beginnings of keys that only a loss of the public code reads; they are left out.
     """
 
     name: str
     rules: tuple[Rule, ...]
     mark: str
+    configs: tuple[tuple[str | None, str], ...]
     constants: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    training_only: tuple[str, ...] = ()
+
+    def config_of(self, weights: dict[str, Tensor]) -> Path:
+        """The config whose model the weights are for."""
+        return Path(next(config for key, config in self.configs if key is None or key in weights))
 
 
 def convert(
@@ -73,7 +81,8 @@ def convert(
     Raises:
         ValueError: Keys are missing, left over or of another shape; the message names them.
     """
-    left, missing, wrong, out = dict(weights), [], [], {}
+    left = {key: value for key, value in weights.items() if not key.startswith(architecture.training_only)}
+    missing, wrong, out = [], [], {}
     for name, values in architecture.constants:
         given = left.pop(name, None)
         if given is None:
@@ -149,8 +158,14 @@ def build_model(config: str | Path) -> torch.nn.Module:
     return MODELS.build(without_backbone_weights(Config.fromfile(find_config(config)).model))
 
 
-def convert_file(source: Path, target: Path, architecture: Architecture, config: Path) -> str:
+def convert_file(source: Path, target: Path, architecture: Architecture, config: Path | None = None) -> str:
     """Convert a public checkpoint file.
+
+    Args:
+        source: Read.
+        target: Written.
+        architecture: Of the source.
+        config: Of our model; None: the one that fits the weights.
 
     Returns:
         What was written, in words.
@@ -164,6 +179,7 @@ def convert_file(source: Path, target: Path, architecture: Architecture, config:
     if target.exists():
         raise FileExistsError(f'{target}: the file exists')
     weights = read_public_weights(source)
+    config = config or architecture.config_of(weights)
     try:
         converted = convert(weights, architecture, build_model(config))
     except ValueError as error:

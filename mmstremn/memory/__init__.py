@@ -14,6 +14,7 @@ from mmstremn.memory.base import Memory
 from mmstremn.memory.published.afb_urr import MergingMemory
 from mmstremn.memory.published.blended import BlendedMemory
 from mmstremn.memory.published.compressive_transformer import CompressiveMemory
+from mmstremn.memory.published.cutie import CutieMemory, ObjectMemory, SensoryMemory
 from mmstremn.memory.published.egm import GraphMemory
 from mmstremn.memory.published.global_context import GlobalContextMemory
 from mmstremn.memory.published.livos import GatedLinearMemory
@@ -75,10 +76,12 @@ SELECTORS = (
 )
 GATES = (EmptyFirst, KeepFirst, KeepPrompted, EveryN, MinNovelty, MinPresence, MinConfidence, Skip)
 SLOT_OPTIONS = (DeformableAlign, SlotFusion)
+CUTIE_PARTS = (SensoryMemory, ObjectMemory)
 MEMORIES = (
     SlotMemory,
     GrowingMemory,
     TwoLevelMemory,
+    CutieMemory,
     RecentPromptedMemory,
     GlobalContextMemory,
     GatedLinearMemory,
@@ -103,6 +106,7 @@ for _data in (
 
 __all__ = [
     'AFFINITIES',
+    'CUTIE_PARTS',
     'GATES',
     'MEMORIES',
     'READERS',
@@ -114,6 +118,7 @@ __all__ = [
     'CompressiveMemory',
     'ConvLSTMMemory',
     'CosineAffinity',
+    'CutieMemory',
     'DeformableAlign',
     'DenseReader',
     'DiversitySelector',
@@ -147,6 +152,7 @@ __all__ = [
     'MinPresence',
     'MostSimilarSelector',
     'NTMMemory',
+    'ObjectMemory',
     'Query',
     'RandomSelector',
     'RecentPromptedMemory',
@@ -154,6 +160,7 @@ __all__ = [
     'ReservoirSelector',
     'STLSTMMemory',
     'Selector',
+    'SensoryMemory',
     'Skip',
     'SlotFusion',
     'SlotMemory',

@@ -18,11 +18,13 @@ class Memory(nn.Module, Generic[State]):
         per_object_key: Entries carry one key per object (G = O) instead of one for all (G = 1).
         state_class: The class of its states.
         bounded: Cost and memory stay the same however long the video is.
+        follows_masks: ``pass_over`` wants the objects' masks.
     """
 
     state_class: type[State]
     per_object_key = False
     bounded = True
+    follows_masks = False
 
     @property
     def needs_selection(self) -> bool:
@@ -107,6 +109,8 @@ class Memory(nn.Module, Generic[State]):
         Args:
             state: Before it.
             decoded: The decoder's features of the frame (B, O, P, C), for memories that follow them.
+
+        If ``follows_masks`` it also gets ``mask`` (B, O, P), as in the extras of an entry.
         """
         return dataclasses.replace(state, step=state.step + 1)
 

@@ -65,12 +65,23 @@ class KeyEncoder(nn.Module):
         key_channels: Ck; 0 for memories that use no keys.
         selection: Also give the selection and the shrinkage of XMem's anisotropic L2 (ECCV 2022, section
             3.4).
+        projection: If not 0, the width to which the first map is projected, once for the keys and once for
+            all that follows (Cutie).
+
+    Attributes:
+        channels: Of the maps that it gives.
     """
 
-    def __init__(self, backbone: Backbone, key_channels: int = 64, selection: bool = False):
+    def __init__(
+        self, backbone: Backbone, key_channels: int = 64, selection: bool = False, projection: int = 0
+    ):
         super().__init__()
         self.backbone = with_strides(backbone)
-        width = self.backbone.channels[0]
+        first, *others = self.backbone.channels
+        width = projection or first
+        self.channels = (width, *others)
+        self.project_key: nn.Module = nn.Conv2d(first, projection, 1) if projection else nn.Identity()
+        self.project_map: nn.Module = nn.Conv2d(first, projection, 1) if projection else nn.Identity()
         self.key = None
         if key_channels:
             self.key = nn.Conv2d(width, key_channels, 3, padding=1)
@@ -81,12 +92,13 @@ class KeyEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> FrameFeatures:
         """Encode (B, 3, H, W) frames."""
-        maps = self.backbone(image)
-        key = maps[0][:, :0] if self.key is None else self.key(maps[0])
+        first, *others = self.backbone(image)
+        maps, feature = (self.project_map(first), *others), self.project_key(first)
+        key = feature[:, :0] if self.key is None else self.key(feature)
         query, shrinkage = Query(to_positions(key)), None
         if self.selection is not None and self.shrinkage is not None:
-            query.selection = to_positions(self.selection(maps[0])).sigmoid()
-            shrinkage = to_positions(self.shrinkage(maps[0])).squeeze(-1).square() + 1
+            query.selection = to_positions(self.selection(feature)).sigmoid()
+            shrinkage = to_positions(self.shrinkage(feature)).squeeze(-1).square() + 1
         return FrameFeatures(image, maps, query, shrinkage)
 
 

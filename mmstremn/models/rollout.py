@@ -86,7 +86,8 @@ def advance(
     if not write:
         return output, state
     if given is None and state is not None and not model.memory.wants(state):
-        return output, model.memory.pass_over(state, getattr(output, 'decoded', None))
+        followed = dict(mask=model.covered(features, output)) if model.memory.follows_masks else {}
+        return output, model.memory.pass_over(state, getattr(output, 'decoded', None), **followed)
     entry = model.encode_value(features, output, prompted=given is not None)
     if state is None:
         if clip_length is not None:

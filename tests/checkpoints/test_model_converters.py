@@ -15,7 +15,7 @@ import sys
 
 import pytest
 import torch
-from helpers.official_cases import blank_weights, make_video, random_weights, shapes
+from helpers.official_cases import POINTS, SMALL_MEMORY, blank_weights, make_video, random_weights, shapes
 from helpers.runs import ROOT
 from mmengine.config import Config
 from safetensors import safe_open
@@ -33,12 +33,48 @@ from mmstremn.registry import MODELS
 from mmstremn.structures import VOSDataSample
 from mmstremn.utils import find_config
 
-NAMES = sorted(PUBLIC)
+CUTIE = ['cutie_base', 'cutie_small']
+NAMES = [*CUTIE, 'stcn', 'stm', 'xmem']
 SIZE = (75, 101)  # neither is a multiple of 16, and both margins are odd
-POINTS = ((0, 0), (20, 30), (37, 50), (50, 90), (74, 100))
-# XMem's memory so small that it consolidates four times, twice after dropping prototypes.
-SMALL_MEMORY = dict(min_frames=3, max_frames=4, every=2, num_prototypes=20, capacity=50)
 REFERENCE = dict(
+    cutie_base=(
+        [
+            [0.09895, 0.31063, 0.18993, 0.40049],
+            [0.11564, 0.28944, 0.12494, 0.46999],
+            [0.08608, 0.30922, 0.25052, 0.35418],
+        ],
+        [
+            [0.01777, 0.32472, 0.32863, 0.32888],
+            [0.01063, 0.32539, 0.2549, 0.40908],
+            [0.04318, 0.30816, 0.2801, 0.36856],
+            [0.00212, 0.3534, 0.28697, 0.35751],
+            [0.82959, 0.06354, 0.04516, 0.06171],
+        ],
+    ),
+    cutie_small=(
+        [
+            [0.01027, 0.32469, 0.2705, 0.39453],
+            [0.01266, 0.35855, 0.27329, 0.3555],
+            [0.00986, 0.32882, 0.30539, 0.35594],
+            [0.00925, 0.33726, 0.32277, 0.33072],
+            [0.01062, 0.33987, 0.30962, 0.33989],
+            [0.01259, 0.32888, 0.32445, 0.33407],
+            [0.01009, 0.31923, 0.33095, 0.33972],
+            [0.011, 0.33347, 0.31385, 0.34168],
+            [0.00871, 0.32639, 0.3295, 0.33541],
+            [0.01083, 0.30825, 0.34583, 0.3351],
+            [0.01012, 0.32078, 0.33584, 0.33327],
+            [0.01668, 0.32114, 0.32909, 0.33309],
+            [0.00668, 0.32228, 0.33388, 0.33717],
+        ],
+        [
+            [2e-05, 0.32397, 0.32951, 0.34649],
+            [0.0, 0.327, 0.34093, 0.33206],
+            [1e-05, 0.32531, 0.33382, 0.34086],
+            [2e-05, 0.32071, 0.33919, 0.34008],
+            [0.37724, 0.205, 0.20334, 0.21442],
+        ],
+    ),
     stm=(
         [
             [0.47838, 0.14696, 0.14053, 0.23413],
@@ -100,14 +136,21 @@ REFERENCE = dict(
 )
 
 
+def architecture_of(name):
+    """The public model whose weights, of whatever size, are called ``name`` here."""
+    return PUBLIC[name.partition('_')[0]]
+
+
 @functools.cache
 def converted(name):
     """The model of the official config with converted weights. Do not change it."""
     cfg = Config.fromfile(find_config(f'vos/{name}_official.py')).model
     if name == 'xmem':
         cfg.memory.update(SMALL_MEMORY)
+    elif name in CUTIE:
+        cfg.memory.pixel_memory.update(SMALL_MEMORY, buffer=10)
     model = MODELS.build(cfg)
-    model.load_state_dict(convert(random_weights(name), PUBLIC[name], model))
+    model.load_state_dict(convert(random_weights(name), architecture_of(name), model))
     return model.eval()
 
 
@@ -140,9 +183,11 @@ def test_padding_changes_the_predictions():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_key_is_used_exactly_once(name):
-    architecture, used = PUBLIC[name], collections.Counter(key for key, _ in PUBLIC[name].constants)
+    architecture = architecture_of(name)
+    used = collections.Counter(key for key, _ in architecture.constants)
     for key in converted(name).state_dict():
         used.update(next(found for rule in architecture.rules if (found := rule.resolve(key)) is not None))
+    used.update(key for key in shapes(name) if key.startswith(architecture.training_only))
     assert used == collections.Counter(shapes(name).keys())
 
 
@@ -154,9 +199,9 @@ def test_missing_unexpected_and_misshapen_keys_are_named(name):
     weights[misshapen] = weights[misshapen][:3]
     weights['surplus.weight'] = torch.zeros(2)
     with pytest.raises(ValueError, match='not the weights') as error:
-        convert(weights, PUBLIC[name], converted(name))
+        convert(weights, architecture_of(name), converted(name))
     text = str(error.value)
-    assert f'not the weights of {PUBLIC[name].name}: ' in text
+    assert f'not the weights of {architecture_of(name).name}: ' in text
     assert f'1 missing: {missing};' in text
     assert '1 unexpected: surplus.weight;' in text
     assert re.search(rf'1 misshapen: {re.escape(misshapen)} \(3, .*\) for our .* \(', text)
@@ -174,11 +219,12 @@ def test_a_joined_weight_of_another_shape_is_named():
 @pytest.mark.parametrize('given', NAMES)
 @pytest.mark.parametrize('name', NAMES)
 def test_weights_of_another_architecture(name, given):
-    if name != given:
+    if architecture_of(name) is not architecture_of(given):
         with pytest.raises(
-            ValueError, match=rf'not the weights of {PUBLIC[name].name}: \d+ missing: .* unexpected: '
+            ValueError,
+            match=rf'not the weights of {architecture_of(name).name}: \d+ missing: .* unexpected: ',
         ):
-            convert(blank_weights(given), PUBLIC[name], converted(name))
+            convert(blank_weights(given), architecture_of(name), converted(name))
 
 
 def test_other_colour_statistics():
@@ -203,11 +249,45 @@ def test_old_weights_without_batch_counts():
 def test_weights_of_static_images_see_no_other_objects(name):
     weights = blank_weights(name)
     weights['value_encoder.conv1.weight'] = torch.ones(64, 4, 7, 7)
-    kernel = convert(weights, PUBLIC[name], converted(name))['value_encoder.backbone.model.conv1.weight']
+    kernel = convert(weights, architecture_of(name), converted(name))[
+        'value_encoder.backbone.model.conv1.weight'
+    ]
     assert kernel.shape == (64, 5, 7, 7)
     assert not kernel[:, 4].any()
     assert (kernel[:, :4] == 1).all()
     assert (kernel[:, :4] == 1).all()
+
+
+def test_cutie_of_single_objects_sees_no_other_objects():
+    weights = blank_weights('cutie_small')
+    weights['mask_encoder.conv1.weight'] = torch.ones(64, 4, 7, 7)
+    weights['pixel_fuser.sensory_compress.weight'] = torch.ones(256, 257, 1, 1)
+    made = convert(weights, PUBLIC['cutie'], converted('cutie_small'))
+    for name in ('value_encoder.backbone.model.conv1.weight', 'pixel_fuser.compress.weight'):
+        assert (made[name][:, :-1] == 1).all()
+        assert not made[name][:, -1].any()
+
+
+def test_cutie_needs_no_heads_of_auxiliary_losses():
+    weights = {k: v for k, v in blank_weights('cutie_small').items() if not k.startswith('aux_computer')}
+    assert convert(weights, PUBLIC['cutie'], converted('cutie_small'))
+
+
+@pytest.mark.parametrize('name', CUTIE)
+def test_the_config_follows_from_the_size_of_cutie(name):
+    assert PUBLIC['cutie'].config_of(blank_weights(name)).stem == f'{name}_official'
+
+
+def test_cutie_of_another_size():
+    with pytest.raises(ValueError, match=r'not the weights of Cutie: \d+ missing: .*conv3.*misshapen'):
+        convert(blank_weights('cutie_small'), PUBLIC['cutie'], converted('cutie_base'))
+
+
+def test_other_frequencies_of_cutie():
+    weights = blank_weights('cutie_small')
+    weights['object_summarizer.pos_enc.inv_freq'] = torch.ones(64)
+    with pytest.raises(ValueError, match=r'pos_enc.inv_freq is \[1.0, 1.0, .* instead of \[1.0, 0.9269'):
+        convert(weights, PUBLIC['cutie'], converted('cutie_small'))
 
 
 def test_config_of_another_model():
@@ -452,5 +532,6 @@ def test_xmem_drops_all_prototypes_that_tie():
 
 
 def test_unknown_compat():
-    with pytest.raises(ValueError, match=r"TwoLevelMemory.compat must be None or 'xmem', got 'cutie'"):
-        xmem_memory(compat='cutie')
+    expected = r"TwoLevelMemory.compat must be None or 'xmem' or 'cutie', got 'stm'"
+    with pytest.raises(ValueError, match=expected):
+        xmem_memory(compat='stm')

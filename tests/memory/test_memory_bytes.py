@@ -9,10 +9,10 @@ import torch
 from helpers.memory_cases import KEY, VALUE, build_memory
 from helpers.runs import ROOT
 
-from mmstremn.memory import MEMORIES, SELECTORS, Entry, UCBSelector
+from mmstremn.memory import MEMORIES, SELECTORS, Entry, ObjectMemory, SensoryMemory, UCBSelector
 
 PAGE, DIFFERENCES = (ROOT / 'docs/memories.md').read_text().split('## What differs')
-LINES = [line.strip('|').split('|') for line in PAGE.splitlines() if line.startswith('| `')]
+LINES = [line.strip('|').split('|') for line in PAGE.splitlines() if re.match(r'\| `[A-Z]', line)]
 ROWS = {row[0].strip(' `'): row for row in LINES}
 BYTES = 3  # column
 LETTERS = dict(
@@ -34,6 +34,10 @@ SETTINGS = {
     'TwoLevelMemory': [
         dict(max_frames=6, capacity=200, sensory_channels=4),
         dict(max_frames=8, capacity=300, sensory_channels=7),
+    ],
+    'CutieMemory': [
+        dict(sensory_memory=SensoryMemory(3, VALUE, 6), object_memory=ObjectMemory(2, 4, VALUE)),
+        dict(sensory_memory=SensoryMemory(5, VALUE, 6), object_memory=ObjectMemory(6, 8, VALUE)),
     ],
     'RecentPromptedMemory': [
         dict(num_recent=2, num_prompted=1, num_pointers=3),
@@ -91,6 +95,11 @@ def stated_bytes(name, settings, memory, state, batch) -> int:
         letters['T'] = state.in_use
     if name == 'RecentPromptedMemory':
         letters['S'] = settings['num_recent'] + settings['num_prompted']
+    if name == 'CutieMemory':
+        pixels = memory.pixel_memory
+        letters |= dict(I=state_of(pixels, state.grid, batch, objects - 1).nbytes)
+        letters |= dict(Ch=memory.sensory_memory.channels, N=memory.object_memory.num_summaries)
+        letters |= dict(C=memory.object_memory.channels)
     if name == 'MergingMemory':
         letters['N'] = settings['capacity'] * h * w
     expression = re.search('`(.+?)`', ROWS[name][BYTES])[1]

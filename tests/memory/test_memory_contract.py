@@ -20,15 +20,26 @@ from helpers.memory_cases import (
     run,
 )
 
-from mmstremn.memory import MEMORIES, DotAffinity, Entry, FIFOSelector, MostSimilarSelector, Query, SlotMemory
+from mmstremn.memory import (
+    MEMORIES,
+    DotAffinity,
+    Entry,
+    FIFOSelector,
+    MostSimilarSelector,
+    Query,
+    SlotMemory,
+    TwoLevelMemory,
+)
 from mmstremn.memory.published.blended import BlendedMemory
 
 # Small enough to fill and to overflow within a clip; a memory that is not named has its defaults.
 SMALL_RECURRENT = dict(hidden_channels=4, kernel=3, layers=2)
 SMALL_TWO_LEVEL = dict(min_frames=2, max_frames=4, every=1, num_prototypes=3, capacity=7, sensory_channels=4)
+WIDTHLESS = dict(sensory_channels=0, value_channels=VALUE)
 SETTINGS = {
     'SlotMemory': [dict(num_slots=4, selector=MostSimilarSelector())],
     'TwoLevelMemory': [SMALL_TWO_LEVEL | dict(k=10**6), SMALL_TWO_LEVEL | dict(k=5)],
+    'CutieMemory': [dict(pixel_memory=TwoLevelMemory(**(SMALL_TWO_LEVEL | WIDTHLESS), k=10**6))],
     'RecentPromptedMemory': [dict(num_recent=3, num_prompted=2, num_pointers=4)],
     'GraphMemory': [dict(num_nodes=6, steps=3), dict(num_nodes=4, steps=1)],
     'MergingMemory': [

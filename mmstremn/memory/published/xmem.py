@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import birth_groups, put
+from mmstremn.memory.published.sensory import SensoryCell, follow_decoder
 from mmstremn.memory.published.xmem_consolidation import (
     attend,
     most_used,
@@ -70,30 +71,6 @@ class TwoLevelState(MemoryState):
     object_fields = {'value': 0, 'long_value': 0, 'sensory': 0}
 
 
-class SensoryCell(nn.Module):
-    """h' = f h (1 - u) + u v, with f, u, v from a 3 x 3 convolution of the input and h.
-
-    XMem, section 3.2; equal to hkchengrex/XMem model/modules.py.
-
-    Args:
-        in_channels: Of the input.
-        channels: Ch of the state.
-    """
-
-    def __init__(self, in_channels: int, channels: int):
-        super().__init__()
-        self.gates = nn.Conv2d(in_channels + channels, 3 * channels, 3, padding=1)
-        nn.init.xavier_normal_(self.gates.weight)
-
-    def forward(self, x: Tensor, h: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The next state (B, O, P, Ch) from an input (B, O, P, C) and a state (B, O, P, Ch)."""
-        both = torch.cat([x.to(h.dtype), h], -1).flatten(0, 1).transpose(1, 2).unflatten(2, grid)
-        gates = self.gates(both).flatten(2).transpose(1, 2).unflatten(0, h.shape[:2]).to(h.dtype)
-        forget, update, new = gates.chunk(3, -1)
-        update = update.sigmoid()
-        return forget.sigmoid() * h * (1 - update) + update * new.tanh()
-
-
 class TwoLevelMemory(Memory[TwoLevelState]):
     """Recent frames in full, older ones as prototypes: bounded, with a reach over thousands of frames.
 
@@ -124,13 +101,16 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         num_prototypes: Made by one consolidation, at most.
         capacity: Positions of long-term memory (L).
         k: Positions that a query position reads in evaluation; all in training.
-        sensory_channels: Ch.
+        sensory_channels: Ch; 0: there is no sensory state.
         value_channels: Cv.
         decoder_channels: Of ``extras['decoded']``.
         compat: ``'xmem'`` computes what the public code does, for its weights: the sensory state follows the
             readout as channels of its own, the decoder's update is left out on stored frames, a frame is
             stored ``every`` frames after the last stored one, a prototype's shrinkage is averaged as its
-            value is, and prototypes that tie with the best one dropped are dropped too.
+            value is, and prototypes that tie with the best one dropped are dropped too. ``'cutie'``: what
+            the public code of Cutie does, which has no such ties and whose sensory state is a part of its own
+            (:class:`CutieMemory`).
+        buffer: Prototypes dropped beyond those that must make room, so that it happens less often.
 
     Raises:
         ValueError: An argument is out of range, or ``compat`` unknown.
@@ -155,32 +135,38 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         value_channels: int = 256,
         decoder_channels: int = 256,
         compat: str | None = None,
+        buffer: int = 0,
     ):
         super().__init__()
         if compat not in RULES:
-            raise ValueError(f"TwoLevelMemory.compat must be None or 'xmem', got {compat!r}")
+            names = ' or '.join(map(repr, RULES))
+            raise ValueError(f'TwoLevelMemory.compat must be {names}, got {compat!r}')
         if min_frames < 2:
             raise ValueError(f'TwoLevelMemory.min_frames must be at least 2, got {min_frames}')
         if max_frames <= min_frames:
             raise ValueError(
                 f'TwoLevelMemory.max_frames must be more than min_frames ({min_frames}), got {max_frames}'
             )
-        for name, number in dict(
-            every=every, num_prototypes=num_prototypes, k=k, sensory_channels=sensory_channels
-        ).items():
+        for name, number in dict(every=every, num_prototypes=num_prototypes, k=k).items():
             if number < 1:
                 raise ValueError(f'TwoLevelMemory.{name} must be at least 1, got {number}')
-        if capacity < num_prototypes:
+        for name, number in dict(sensory_channels=sensory_channels, buffer=buffer).items():
+            if number < 0:
+                raise ValueError(f'TwoLevelMemory.{name} must be at least 0, got {number}')
+        if capacity < num_prototypes + buffer:
             raise ValueError(
-                f'TwoLevelMemory.capacity must be at least num_prototypes ({num_prototypes}), got {capacity}'
+                f'TwoLevelMemory.capacity must be at least num_prototypes ({num_prototypes}) and buffer '
+                f'({buffer}) together, got {capacity}'
             )
         self.min_frames, self.max_frames, self.every = min_frames, max_frames, every
-        self.num_prototypes, self.capacity, self.k = num_prototypes, capacity, k
-        self.from_decoded = SensoryCell(decoder_channels, sensory_channels)
-        self.from_value = SensoryCell(value_channels, sensory_channels)
+        self.num_prototypes, self.capacity, self.k, self.buffer = num_prototypes, capacity, k, buffer
         self.compat, self.sensory_channels = compat, sensory_channels
         self.rules = RULES[compat]
-        self.project = self.rules.projection(sensory_channels, value_channels)
+        self.from_decoded = self.from_value = self.project = None
+        if sensory_channels:
+            self.from_decoded = SensoryCell(decoder_channels, sensory_channels)
+            self.from_value = SensoryCell(value_channels, sensory_channels)
+            self.project = self.rules.projection(sensory_channels, value_channels)
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> TwoLevelState:
         """An empty state; ``seeds`` are not used.
@@ -198,7 +184,8 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         def stamps(number: int) -> Tensor:
             return torch.full((batch, 1, number), -1, dtype=torch.long, device=entry.key.device)
 
-        sensory = self.from_value.gates.weight.new_zeros(batch, objects, positions, self.sensory_channels)
+        like = entry.value if self.from_value is None else self.from_value.gates.weight
+        sensory = like.new_zeros(batch, objects, positions, self.sensory_channels)
         working, long = (self.max_frames, positions), (self.capacity,)
         return TwoLevelState.for_objects_of(
             entry,
@@ -278,20 +265,18 @@ class TwoLevelMemory(Memory[TwoLevelState]):
     def _sense(self, state: TwoLevelState, entry: Entry, due: bool) -> Tensor:
         """The sensory state after an entry."""
         sensory, decoded = state.sensory, entry.extras.get('decoded')
+        if self.from_value is None:
+            return sensory
         followed = self.training or not due or self.rules.decoder_moves_stored
         if decoded is not None and followed:
             sensory = self._follow(state, decoded)
         return self.from_value(entry.value, sensory, state.grid) if due or decoded is None else sensory
 
     def _follow(self, state: TwoLevelState, decoded: Tensor) -> Tensor:
-        """The sensory state after the decoder's features; objects that are new have not been decoded."""
-        old = sum(birth < state.step for birth in state.births)
-        updated = (
-            self.from_decoded(decoded[:, :old], state.sensory[:, :old], state.grid)
-            if old
-            else state.sensory[:, :0]
-        )
-        return torch.cat([updated, state.sensory[:, old:]], 1)
+        """The sensory state after the decoder's features."""
+        if self.from_decoded is None:
+            return state.sensory
+        return follow_decoder(self.from_decoded, state.sensory, decoded, state)
 
     def _consolidate(self, state: TwoLevelState) -> TwoLevelState:
         """Move all but the first frame and the newest ``min_frames - 1`` to long-term memory."""
@@ -315,7 +300,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             long_frame=pick(frame, chosen),
             long_since=torch.full_like(pick(frame, chosen), state.step),
         )
-        state = _forget(state, self.capacity - chosen.shape[1], self.rules)
+        state = _forget(state, self.capacity - chosen.shape[1], self.buffer, self.rules)
         added: dict[str, Any]
         added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
         kept: dict[str, Any] = {name: _drop(getattr(state, name), newest) for name in WORKING}
@@ -360,10 +345,12 @@ def _store(state: TwoLevelState, entry: Entry) -> TwoLevelState:
     return dataclasses.replace(state, frames=state.frames + 1, stored=state.step, **stored)
 
 
-def _forget(state: TwoLevelState, number: int, rules: LibraryRules) -> TwoLevelState:
-    """The state with at most ``number`` prototypes: those used most per frame."""
-    if state.prototypes <= number:
+def _forget(state: TwoLevelState, number: int, buffer: int, rules: LibraryRules) -> TwoLevelState:
+    """The state with at most ``number`` prototypes, ``buffer`` fewer if some must go: those used most per
+    frame."""
+    if not rules.overflows(state.prototypes, number):
         return state
+    number -= buffer
     held = {name: getattr(state, name)[:, :, : state.prototypes] for name in LONG}
     life = state.step - held['long_since']
     number = rules.number_kept(held['long_usage'] / life.clamp(min=1), number)

@@ -1,7 +1,8 @@
-"""Where :class:`TwoLevelMemory` departs from XMem's public code, and that code's rules for its weights.
+"""Where :class:`TwoLevelMemory` departs from XMem's public code; the rules of XMem's and Cutie's weights.
 
-Both are checked against hkchengrex/XMem inference/{memory_manager,kv_memory_store}.py. Letters in shapes: B
-batch, N candidates, K prototypes, L positions of long-term memory in use.
+They are checked against inference/{memory_manager,kv_memory_store}.py of hkchengrex/XMem and of
+hkchengrex/Cutie. Letters in shapes: B batch, N candidates, K prototypes, L positions of long-term memory in
+use.
 """
 
 from torch import Tensor, nn
@@ -39,6 +40,10 @@ class LibraryRules:
         """
         return pick(shrinkage, chosen)
 
+    def overflows(self, prototypes: int, number: int) -> bool:
+        """Whether prototypes must go where ``number`` may stay."""
+        return prototypes > number
+
     def number_kept(self, rate: Tensor, number: int) -> int:
         """How many prototypes stay where ``number`` may, by their use per frame (B, 1, L)."""
         return number
@@ -70,4 +75,18 @@ class PublicRules(LibraryRules):
         return int((rate > best_dropped).sum(-1).min())
 
 
-RULES: dict[str | None, LibraryRules] = {None: LibraryRules(), 'xmem': PublicRules()}
+class CutieRules(PublicRules):
+    """``compat='cutie'``: what the public code of Cutie does."""
+
+    decoder_moves_stored = True
+
+    def overflows(self, prototypes: int, number: int) -> bool:
+        """Also where exactly ``number`` are held."""
+        return prototypes >= number
+
+    def number_kept(self, rate: Tensor, number: int) -> int:
+        """Ties are broken as they come."""
+        return number
+
+
+RULES: dict[str | None, LibraryRules] = {None: LibraryRules(), 'xmem': PublicRules(), 'cutie': CutieRules()}

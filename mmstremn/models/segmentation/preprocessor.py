@@ -20,6 +20,8 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
         padding: ``'end'`` pads with the mean colour at the bottom and right. ``'centre'`` pads on all sides,
             an odd pixel at the bottom or right, as the public code of STCN and XMem does. ``'black'`` pads
             black pixels on all sides, in which memory sees no object, as that of STM does.
+        blank: With ``'black'``: memory sees no object in the margins, whatever the decoder says of them.
+            False: it sees what the decoder says, as in the public code of Cutie.
         non_blocking: Copy from pinned memory without waiting.
 
     Raises:
@@ -33,13 +35,14 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
         size_divisor: int = 16,
         padding: str = 'end',
         non_blocking: bool = True,
+        blank: bool = True,
     ):
         super().__init__(non_blocking)
         if padding not in ('end', 'centre', 'black'):
             raise ValueError(
                 f"VOSDataPreprocessor.padding must be 'end', 'centre' or 'black', got '{padding}'"
             )
-        self.size_divisor, self.padding = size_divisor, padding
+        self.size_divisor, self.padding, self.blank = size_divisor, padding, blank
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -74,7 +77,7 @@ class VOSDataPreprocessor(BaseDataPreprocessor):
 
     def blank_margins(self, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
         """The margins, if no object is to be seen in them when the frame is stored."""
-        return self.margins(size) if self.padding == 'black' else None
+        return self.margins(size) if self.padding == 'black' and self.blank else None
 
 
 def build_preprocessor(config: dict | None, divisor: int) -> BaseDataPreprocessor:

@@ -1,4 +1,4 @@
-"""The mask decoders of the public STM, STCN and XMem weights, layer by layer.
+"""The mask decoders of the public STM, STCN, XMem and Cutie weights, layer by layer.
 
 Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch channels of a value and of the
 sensory state.
@@ -23,13 +23,21 @@ class RefinementStage(nn.Module):
         in_channels: Of the features.
         out_channels: Of what comes out.
         skip_block: The frame's map also runs through a residual block (STM).
+        kernel: Of the projections of the frame's map and of the shortcut.
     """
 
-    def __init__(self, skip_channels: int, in_channels: int, out_channels: int, skip_block: bool = False):
+    def __init__(
+        self,
+        skip_channels: int,
+        in_channels: int,
+        out_channels: int,
+        skip_block: bool = False,
+        kernel: int = 3,
+    ):
         super().__init__()
-        self.skip = nn.Conv2d(skip_channels, in_channels, 3, padding=1)
+        self.skip = nn.Conv2d(skip_channels, in_channels, kernel, padding=kernel // 2)
         self.skip_block = ResidualBlock(in_channels, in_channels) if skip_block else nn.Identity()
-        self.block = ResidualBlock(in_channels, out_channels, shortcut_size=3)
+        self.block = ResidualBlock(in_channels, out_channels, shortcut_size=kernel)
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         """(B * O, C, h, w) and (B, C2, 2 h, 2 w) to (B * O, C', 2 h, 2 w)."""
@@ -45,6 +53,7 @@ class Refinement(nn.Module):
         channels: Widths at strides 16, 8, 4.
         strides: Of the frame's maps.
         skip_block: See :class:`RefinementStage`.
+        kernel: See :class:`RefinementStage`.
 
     Raises:
         ValueError: The strides are others than 16, 8, 4.
@@ -56,6 +65,7 @@ class Refinement(nn.Module):
         channels: tuple[int, ...],
         strides: tuple[int, ...],
         skip_block: bool = False,
+        kernel: int = 3,
     ):
         super().__init__()
         if tuple(strides) != STRIDES:
@@ -65,7 +75,7 @@ class Refinement(nn.Module):
                 'takes others'
             )
         widths = zip(feature_channels[1:], channels, channels[1:], strict=False)
-        self.stages = nn.ModuleList(RefinementStage(skip, a, b, skip_block) for skip, a, b in widths)
+        self.stages = nn.ModuleList(RefinementStage(skip, a, b, skip_block, kernel) for skip, a, b in widths)
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
@@ -182,10 +192,57 @@ class XMemDecoder(nn.Module):
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """As ``MaskDecoder``; ``readout`` is (B, O, P, Cv + Ch), the features (B, O, P, decoder_channels)."""
         logits, features = self.refine(self.fusion(_read_map(readout, maps), maps[0]), maps)
-        features[-1] = torch.cat([features[-1], logits], 1)
-        shrunk = (F.avg_pool2d(x, 2**level) for level, x in enumerate(features))
-        joined = sum(convolve(x) for convolve, x in zip(self.hand_on, shrunk, strict=True))
+        joined = _join_scales(self.hand_on, features, logits)
         return _enlarge(logits, readout), _decoded(joined, readout)
+
+
+@MODELS.register_module()
+class CutieDecoder(nn.Module):
+    """Cutie's decoder (hkchengrex/Cutie model/big_modules.py), for readouts of ``ObjectTransformer``.
+
+    Its logits have stride 4: they are enlarged after the soft aggregation. The features it hands on are as
+    XMem's.
+
+    Args:
+        value_channels: Cv, equal to the first of ``channels``.
+        feature_channels: Channels of the frame's maps at strides 16, 8, 4; the first is not used.
+        channels: Widths at strides 16, 8, 4.
+        strides: Of the frame's maps.
+        decoder_channels: Of the features handed on.
+
+    Raises:
+        ValueError: The strides are others than 16, 8, 4, or the first width is not that of the readout.
+    """
+
+    def __init__(
+        self,
+        value_channels: int = 256,
+        feature_channels: tuple[int, int, int] = (256, 512, 256),
+        channels: tuple[int, int, int] = (256, 128, 128),
+        strides: tuple[int, ...] = STRIDES,
+        decoder_channels: int = 256,
+    ):
+        super().__init__()
+        if channels[0] != value_channels:
+            raise ValueError(
+                f'CutieDecoder.channels must begin with value_channels ({value_channels}), got {channels}'
+            )
+        self.refine = Refinement(feature_channels, channels, strides, kernel=1)
+        widths = (*channels[:2], channels[2] + 1)
+        self.hand_on = nn.ModuleList(nn.Conv2d(width, decoder_channels, 1) for width in widths)
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """As ``MaskDecoder``, but logits (B, O, H / 4, W / 4)."""
+        logits, features = self.refine(_read_map(readout, maps), maps)
+        joined = _join_scales(self.hand_on, features, logits)
+        return logits.float()[:, 0].unflatten(0, readout.shape[:2]), _decoded(joined, readout)
+
+
+def _join_scales(convolutions: nn.ModuleList, features: list[Tensor], logits: Tensor) -> Tensor:
+    """Features at strides 16, 8, 4, the last joined by the logits, summed at stride 16."""
+    *coarse, fine = features
+    shrunk = (F.avg_pool2d(x, 2**level) for level, x in enumerate((*coarse, torch.cat([fine, logits], 1))))
+    return sum(convolve(x) for convolve, x in zip(convolutions, shrunk, strict=True))
 
 
 def _read_map(readout: Tensor, maps: tuple[Tensor, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The value encoders of the public STM, STCN and XMem weights, layer by layer."""
+"""The value encoders of the public STM, STCN, XMem and Cutie weights, layer by layer."""
 
 import torch
 from timm.layers.cbam import CbamModule
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmstremn.models.backbone import Backbone
 from mmstremn.models.layers import ResidualBlock, to_positions
+from mmstremn.models.segmentation.object_transformer import PixelFusion
 from mmstremn.registry import MODELS
 
 
@@ -44,15 +45,24 @@ class STCNValueEncoder(nn.Module):
         value_channels: Cv.
     """
 
+    fusion_class: type[nn.Module] = FeatureFusion
+
     def __init__(self, backbone: Backbone, frame_channels: int = 1024, value_channels: int = 512):
         super().__init__()
         self.backbone, self.value_channels = backbone, value_channels
-        self.fusion = FeatureFusion(backbone.channels[0], frame_channels, value_channels)
+        self.fusion = self.fusion_class(backbone.channels[0], frame_channels, value_channels)
 
     def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, None]:
         """As ``ValueEncoder``; there are no keys of objects."""
         value = self.fusion(self.backbone(frame_and_masks(image, masks, others))[0], feature)
         return to_positions(value).unflatten(0, masks.shape[:2]), None
+
+
+@MODELS.register_module()
+class CutieValueEncoder(STCNValueEncoder):
+    """Cutie's (hkchengrex/Cutie model/big_modules.py): as STCN's, with another fusion."""
+
+    fusion_class = PixelFusion
 
 
 @MODELS.register_module()

@@ -63,6 +63,9 @@ class VOSegmentor(ClipModel):
             always taken to be there.
         precision: ``'bfloat16'``: videos are computed under autocast to it in evaluation, about 1.5 times as
             fast on CPUs that have such instructions (AVX512-BF16, AMX); affinities stay in float32.
+        key_projection: If not 0, the width to which the coarsest map is projected (``KeyEncoder``).
+        pixel_fuser: Config of a ``PixelFuser``, which a readout goes through before it is decoded, or None.
+        object_transformer: Config of an ``ObjectTransformer``, which it goes through next, or None.
 
     Raises:
         ValueError: Strides that are no decreasing powers of 2, not as many ``decoder.channels``, a
@@ -88,6 +91,9 @@ class VOSegmentor(ClipModel):
         test_time: dict | None = None,
         presence: dict | None = None,
         precision: str = 'float32',
+        key_projection: int = 0,
+        pixel_fuser: dict | None = None,
+        object_transformer: dict | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
         decoder = dict(type='MaskDecoder', channels=(512, 256, 256)) | (decoder or {})
@@ -95,8 +101,10 @@ class VOSegmentor(ClipModel):
             key_channels=key_channels, value_channels=value_channels, decoder_channels=decoder['channels'][0]
         )
         self.memory = build(memory, **widths)
-        self.key_encoder = KeyEncoder(build(backbone), key_channels, self.memory.needs_selection)
-        channels, strides = self.key_encoder.backbone.channels, decreasing_strides(self.key_encoder.backbone)
+        self.key_encoder = KeyEncoder(
+            build(backbone), key_channels, self.memory.needs_selection, key_projection
+        )
+        channels, strides = self.key_encoder.channels, decreasing_strides(self.key_encoder.backbone)
         if len(decoder['channels']) != len(strides):
             raise ValueError(
                 f'VOSegmentor.decoder.channels: expected {len(strides)} widths, one for each of the strides '
@@ -114,7 +122,10 @@ class VOSegmentor(ClipModel):
         self.decoder = build(
             decoder, value_channels=value_channels, feature_channels=channels, strides=strides
         )
-        self.reads_tokens = getattr(self.decoder, 'reads_tokens', False)
+        self.pixel_fuser = build(pixel_fuser, value_channels=value_channels, frame_channels=channels[0])
+        self.object_transformer = build(object_transformer)
+        readers = self.decoder, self.object_transformer
+        self.reads_tokens = any(getattr(part, 'reads_tokens', False) for part in readers)
         self.presence = build(presence)
         backbones = self.key_encoder.backbone, getattr(self.value_encoder, 'backbone', None)
         divisor = max(strides[0], *(getattr(backbone, 'divisor', 1) for backbone in backbones))
@@ -161,7 +172,8 @@ class VOSegmentor(ClipModel):
 
     def decode(self, readout: Tensor, features: FrameFeatures) -> Segmentation:
         """What the frame shows of the objects that were read."""
-        read = (readout, features.tokens) if features.tokens is not None else (readout,)
+        readout = self._refine(readout, features)
+        read = (readout, features.tokens) if getattr(self.decoder, 'reads_tokens', False) else (readout,)
         logits, decoded = self.in_object_chunks(
             lambda some, *tokens: self.decoder(some, features.maps, *tokens), *read
         )
@@ -175,7 +187,19 @@ class VOSegmentor(ClipModel):
                 probabilities = self.presence.gate(probabilities, presence)
             elif features.visible is not None:
                 probabilities = probabilities * features.visible[:, :, None, None]
-        return Segmentation(aggregate(probabilities), decoded, presence)
+        logits = aggregate(probabilities)
+        if size_of(logits) != size_of(features.image):
+            logits = F.interpolate(logits, size_of(features.image), mode='bilinear', align_corners=False)
+        return Segmentation(logits, decoded, presence)
+
+    def _refine(self, readout: Tensor, features: FrameFeatures) -> Tensor:
+        """The readout after the pixel fuser and the object transformer, if the model has them."""
+        if self.pixel_fuser is not None:
+            fuser, feature = self.pixel_fuser, features.maps[0]
+            readout = self.in_object_chunks(lambda some: fuser(some, feature), readout)
+        if self.object_transformer is not None:
+            readout = self.object_transformer(readout, features.tokens, features.grid, features.present)
+        return readout
 
     def accept(self, output: Segmentation | None, given: GivenMasks) -> Segmentation:
         """The segmentation in which the given masks override."""
@@ -197,10 +221,7 @@ class VOSegmentor(ClipModel):
         - ``presence`` (B, O): the probabilities that any of the objects is visible, where the model has a
           ``PresenceHead``.
         """
-        masks = output.logits.softmax(1)[:, 1:]
-        if features.blank is not None:
-            left, right, top, bottom = features.blank
-            masks = F.pad(F.pad(masks, (-left, -right, -top, -bottom)), features.blank)
+        masks = self._masks(features, output)
         value, key = self.in_object_chunks(
             lambda own, others: self.value_encoder(features.image, own, others, features.maps[0]),
             masks,
@@ -224,6 +245,18 @@ class VOSegmentor(ClipModel):
             known = features.visible if self.training else None
             extras.update(presence=output.presence.sigmoid() if known is None else known.float())
         return Entry(key, value, features.grid, shrinkage, prompted, extras)
+
+    def covered(self, features: FrameFeatures, output: Segmentation) -> Tensor:
+        """(B, O, P) share of each position that the object covers."""
+        return F.adaptive_avg_pool2d(self._masks(features, output), features.grid).flatten(2)
+
+    def _masks(self, features: FrameFeatures, output: Segmentation) -> Tensor:
+        """(B, O, H, W) probabilities of the objects, none in blank margins."""
+        masks = output.logits.softmax(1)[:, 1:]
+        if features.blank is None:
+            return masks
+        left, right, top, bottom = features.blank
+        return F.pad(F.pad(masks, (-left, -right, -top, -bottom)), features.blank)
 
     # What ClipModel asks for.
 

@@ -316,8 +316,8 @@ def test_gradients_reach_every_parameter_and_all_that_is_stored(frames):
         ('every', 0, 'at least 1'),
         ('num_prototypes', 0, 'at least 1'),
         ('k', 0, 'at least 1'),
-        ('capacity', 2, r'at least num_prototypes \(3\)'),
-        ('sensory_channels', 0, 'at least 1'),
+        ('capacity', 2, r'at least num_prototypes \(3\) and buffer \(0\) together'),
+        ('sensory_channels', -1, 'at least 0'),
     ],
 )
 def test_nonsense_is_refused(name, value, expected):

@@ -1,0 +1,205 @@
+"""Compare Cutie with its public code: ``python tests/helpers/official_cutie.py FOLDER``.
+
+FOLDER is a clone of hkchengrex/Cutie. The same random weights are loaded into the public code and, converted,
+into ours; both segment the same synthetic video in float32. *Free*: each runs on its own. *Fed*: each of our
+steps reads what the official memories hold. Printed is the largest difference of any pixel's probability in
+each frame, the numbers of frames and prototypes that both hold, and the positions with a tie: their
+similarities at ranks k and k + 1 differ by less than 1e-5, so that rounding decides which is read.
+
+The reference numbers of ``tests/checkpoints`` are those of ``--frames 14 --size 75 101 --small-memory
+--reference``.
+"""
+
+import argparse
+import importlib
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from mmengine.config import Config, ConfigDict
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from helpers.official_cases import POINTS, SMALL_MEMORY, make_video, random_weights
+from mmstremn.checkpoints.convert import convert
+from mmstremn.checkpoints.public_models import PUBLIC
+from mmstremn.models import VOSStream
+from mmstremn.registry import MODELS
+from mmstremn.utils import find_config
+
+# Ours, and the names of the public code.
+OPTION_NAMES = dict(
+    min_frames='min_mem_frames',
+    max_frames='max_mem_frames',
+    num_prototypes='num_prototypes',
+    capacity='max_num_tokens',
+    buffer='buffer_tokens',
+)
+CLOSE = 1e-5
+
+
+def official_network(folder: Path, name: str):
+    """The public network of ``cutie_base`` or ``cutie_small`` and its evaluation options."""
+    sys.path.insert(0, str(folder))
+    omegaconf = types.ModuleType('omegaconf')  # of which the public code takes a type for its hints alone
+    omegaconf.DictConfig = ConfigDict
+    sys.modules.setdefault('omegaconf', omegaconf)
+    resnet = importlib.import_module('cutie.model.utils.resnet')
+    for builder in ('resnet18', 'resnet50'):
+        setattr(resnet, builder, _without_download(getattr(resnet, builder)))
+    options = _read_yaml(folder / 'cutie/config/eval_config.yaml')
+    model = _read_yaml(folder / 'cutie/config/model/base.yaml')
+    if name == 'cutie_small':
+        model.update(pixel_encoder=_read_yaml(folder / 'cutie/config/model/small.yaml')['pixel_encoder'])
+    options = ConfigDict(options | dict(model=model, use_long_term=True, mem_every=5))
+    return importlib.import_module('cutie.model.cutie').CUTIE(options).eval(), options
+
+
+def _without_download(builder):
+    return lambda pretrained, **kwargs: builder(pretrained=False, **{**kwargs, 'model_dir': None})
+
+
+def _read_yaml(path: Path) -> dict:
+    text = re.sub(r'\$\{model\.[a-z_.]*embed_dim\}', '256', path.read_text())
+    return yaml.safe_load(re.sub(r'\$\{model\.[a-z_.]*num_queries\}', '16', text))
+
+
+class OfficialVideo:
+    """The public code on a video, frame by frame.
+
+    Args:
+        network: With weights.
+        options: Of its evaluation.
+
+    Attributes:
+        ties: Positions of the latest read at which a tie was.
+    """
+
+    def __init__(self, network, options):
+        self.core = importlib.import_module('cutie.inference.inference_core').InferenceCore(network, options)
+        self.ties, self.top_k = 0, options.top_k
+        manager = importlib.import_module('cutie.inference.memory_manager')
+        self._softmax = importlib.import_module('cutie.model.utils.memory_utils').do_softmax
+        manager.do_softmax = self._count_ties
+
+    def _count_ties(self, similarity: Tensor, top_k: int | None = None, **options):
+        """The public code's softmax; of reads, which alone have a k, the ties are counted."""
+        if top_k is not None:
+            top = similarity.topk(min(top_k + 1, similarity.shape[1]), 1).values
+            self.ties = int((top[:, top_k - 1] - top[:, -1] < CLOSE).sum()) if top.shape[1] > top_k else 0
+        return self._softmax(similarity, top_k, **options)
+
+    @torch.no_grad()
+    def step(self, frame: np.ndarray, ids: np.ndarray | None) -> Tensor:
+        """Probabilities (1 + O, H, W) of a frame (H, W, 3) uint8."""
+        image = torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+        if ids is None:
+            return self.core.step(image)
+        known = [int(i) for i in np.unique(ids) if i]
+        return self.core.step(image, torch.from_numpy(ids.astype(np.int64)), known)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Frames of working memory and prototypes that are held."""
+        memory = self.core.memory
+        return memory.work_mem.size(0) // memory.HW, memory.long_mem.size(0)
+
+    def pack(self, state):
+        """Our ``state`` with the contents of the official memories."""
+        memory, step = self.core.memory, state.step
+        work, long, known = memory.work_mem, memory.long_mem, sorted(memory.sensory)
+        (frames, prototypes), positions = self.sizes, memory.HW
+        state = state.clone()
+
+        def put(name, numbers, start=0):
+            """(B, M, N, ...) at a buffer's slots from ``start`` on, or at its first positions."""
+            buffer = getattr(state, name)
+            if not name.startswith('long_'):
+                buffer = buffer[:, :, start:].flatten(2, 3)
+            buffer[:, :, : numbers.shape[2]] = numbers
+
+        put('key', work.k[0].transpose(1, 2)[:, None])
+        put('value', torch.stack([work.v[i].transpose(1, 2) for i in known], 1))
+        put('shrinkage', work.s[0])
+        put('selection', work.e[0].transpose(1, 2)[:, None], 1) if frames > 1 else None
+        if frames > 1:
+            put('usage', work.use_cnt[0][:, None], 1)
+            life = work.life_cnt[0].unflatten(1, (-1, positions))[:, None, :, 0].round().long()
+            state.written_at[:, :, 1:frames] = step - 1 - life
+        if prototypes:
+            put('long_key', long.k[0].transpose(1, 2)[:, None])
+            put('long_value', torch.stack([long.v[i].transpose(1, 2) for i in known], 1))
+            put('long_shrinkage', long.s[0])
+            put('long_usage', long.use_cnt[0][:, None])
+            state.long_since[:, :, :prototypes] = step - 1 - long.life_cnt[0].round().long()[:, None]
+        state.sensory_map = torch.stack([memory.sensory[i] for i in known], 1).flatten(3).transpose(2, 3)
+        state.summary_sums = torch.stack([memory.obj_v[i] for i in known], 1)
+        grid = tuple(n // 16 for n in self.core.last_mask.shape[-2:])
+        mask = F.adaptive_avg_pool2d(self.core.last_mask, grid)
+        state.last_mask = mask.flatten(2)
+        state.frames, state.prototypes, state.stored = frames, prototypes, self.core.last_mem_ti
+        return state
+
+
+def our_model(name: str, **memory):
+    """Our model with the converted weights; ``memory`` are options of its pixel memory."""
+    cfg = Config.fromfile(find_config(f'vos/{name}_official.py')).model
+    cfg.memory.pixel_memory.update(memory)
+    model = MODELS.build(cfg)
+    model.load_state_dict(convert(random_weights(name), PUBLIC['cutie'], model))
+    return model.eval()
+
+
+def build_pair(folder: Path, name: str, memory: dict):
+    """The public code on a video, and a stream of our model; ``memory`` are options of both memories."""
+    network, options = official_network(folder, name)
+    network.load_state_dict(random_weights(name))
+    options.mem_every = memory.get('every', options.mem_every)
+    options.long_term.update({OPTION_NAMES[key]: n for key, n in memory.items() if key in OPTION_NAMES})
+    return OfficialVideo(network, options), VOSStream(our_model(name, **memory))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Compare Cutie with its public code')
+    parser.add_argument('folder', type=Path, help='clone of hkchengrex/Cutie')
+    parser.add_argument('--model', default='cutie_base', choices=('cutie_base', 'cutie_small'))
+    parser.add_argument('--frames', type=int, default=30)
+    parser.add_argument('--size', type=int, nargs=2, default=(480, 854))
+    parser.add_argument('--fed', action='store_true', help='each step reads what the official memories hold')
+    parser.add_argument('--small-memory', action='store_true', help='one that consolidates and evicts soon')
+    parser.add_argument('--capacity', type=int, help='prototypes held at most')
+    parser.add_argument('--buffer', type=int, help='prototypes that go beyond those that must')
+    parser.add_argument('--reference', action='store_true', help='print the numbers that the tests hold')
+    args = parser.parse_args()
+    memory = SMALL_MEMORY | dict(buffer=10) if args.small_memory else {}
+    memory |= {key: n for key in ('capacity', 'buffer') if (n := getattr(args, key)) is not None}
+    official, stream = build_pair(args.folder, args.model, memory)
+    frames, ids = make_video(args.frames, tuple(args.size))
+    means, largest = [], 0.0
+    for index, frame in enumerate(frames):
+        given = None if index else ids
+        if args.fed and index:
+            stream.state = official.pack(stream.state)
+        expected, found = official.step(frame, given), stream.probabilities(frame, given)
+        means.append([round(x, 5) for x in expected.mean((1, 2)).tolist()])
+        difference = float((expected - found).abs().max())
+        largest = max(largest, difference)
+        sizes = official.sizes, (stream.state.frames, stream.state.prototypes)
+        print(
+            f'frame {index}: {difference:.1e}, {official.ties} ties, holds {sizes[0]} and {sizes[1]}',
+            flush=True,
+        )
+    print(f'largest difference: {largest:.1e}')
+    if args.reference:
+        points = [[round(x, 5) for x in expected[:, y, x].tolist()] for y, x in POINTS]
+        print(means[1:], points, sep='\n')
+
+
+if __name__ == '__main__':
+    main()
