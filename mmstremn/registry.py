@@ -3,6 +3,10 @@
 import difflib
 import importlib
 import inspect
+import numbers
+import types
+import typing
+from collections.abc import Iterable, Mapping
 
 from mmengine.registry import (
     DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS,
@@ -49,6 +53,93 @@ class NamingRegistry(Registry):
         if found is None or inspect.ismodule(found):  # mmengine imports whatever module has the name
             raise KeyError(_unknown(key, self))
         return found
+
+    def build(self, cfg, *args, **kwargs):
+        """mmengine's, where the values in ``cfg`` have the types that the class's hints name.
+
+        Raises:
+            KeyError: The type is not registered.
+            TypeError: A value has another type; the message names its key.
+        """
+        if isinstance(cfg, dict) and isinstance(cfg.get('type'), str):
+            check_arguments(self.get(cfg['type']), cfg)
+        return super().build(cfg, *args, **kwargs)
+
+
+def check_arguments(cls, arguments: Mapping) -> None:
+    """Compare the values of a config with the hints of a class of ours.
+
+    Plain values are compared with plain hints. A dict with a ``type`` may stand for anything that is not
+    plain.
+
+    Raises:
+        TypeError: A value has another type than its hint; the message names its key.
+        ValueError: A number of channels is none.
+    """
+    if not (inspect.isclass(cls) and cls.__module__.startswith(f'{SCOPE}.')):
+        return
+    for name, hint in typing.get_type_hints(cls.__init__).items():
+        if name not in arguments:
+            continue
+        value = arguments[name]
+        if not _is_of(value, hint):
+            told = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else hint
+            raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}')
+        if name.endswith('channels') and isinstance(value, int) and value < 0:
+            raise ValueError(f'{cls.__name__}.{name}: expected a number of channels, got {value}')
+
+
+def _is_of(value, hint) -> bool:
+    """Whether a value of a config has the type that a hint names; hints of no plain type are not looked
+    at."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of(value, one) for one in args)
+    if origin is typing.Literal:
+        return value in args
+    if hint in PLAIN:
+        return PLAIN[hint](value)
+    if _is_configured(value):
+        return origin not in (tuple, list)
+    if origin in (tuple, list) or (inspect.isclass(origin) and issubclass(origin, Iterable)):
+        return _are_of(value, origin, args)
+    return not (_is_component(hint) and isinstance(value, (*PLAIN, list, tuple)))
+
+
+def _is_component(hint) -> bool:
+    """Whether a hint is a class of ours or a module, of which no plain value is an instance."""
+    return inspect.isclass(hint) and hint.__module__.split('.')[0] in (SCOPE, 'torch')
+
+
+def _are_of(values, origin, args) -> bool:
+    """Whether the items of a list or a tuple have the types of ``args``; either may stand for the other."""
+    if issubclass(origin, Mapping):
+        return isinstance(values, Mapping)
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        return False
+    if not isinstance(values, (list, tuple)) or not args:
+        return True
+    if origin is tuple and args[-1] is not ...:
+        return len(values) == len(args) and all(map(_is_of, values, args))
+    return all(_is_of(value, args[0]) for value in values)
+
+
+def _is_configured(value) -> bool:
+    return isinstance(value, dict) and 'type' in value
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value
+
+
+PLAIN = {
+    int: lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool),
+    float: _is_number,
+    bool: lambda value: isinstance(value, bool),
+    str: lambda value: isinstance(value, str),
+    dict: lambda value: isinstance(value, Mapping),
+    type(None): lambda value: value is None,
+}
 
 
 def _lineage(registry: Registry | None) -> list[Registry]:
@@ -117,10 +208,13 @@ def build(cfg, registry: Registry = MODELS, **context):
             widths.
 
     Raises:
-        KeyError: The type is not registered; the message names the types that are.
+        KeyError: There is no type, or it is not registered; the message names the types that are.
+        TypeError: An argument is unknown, or its value has another type than its hint.
     """
-    if not (isinstance(cfg, dict) and 'type' in cfg):
+    if not isinstance(cfg, dict):
         return cfg
+    if 'type' not in cfg:
+        raise KeyError(f"expected a component, a dict with a 'type', got {cfg!r}")
     scope = registry.split_scope_key(cfg['type'])[0] if isinstance(cfg['type'], str) else None
     if scope not in (None, SCOPE):
         return registry.build(dict(cfg, _scope_=scope))  # of another library, which builds the parts itself
@@ -134,13 +228,14 @@ def build(cfg, registry: Registry = MODELS, **context):
             cfg.setdefault(key, value)
     cfg.pop('type')
     cfg.pop('_scope_', None)
+    check_arguments(cls, cfg)
     return cls(**cfg)
 
 
 def _build_nested(value, registry, context):
     if isinstance(value, (list, tuple)):
         return type(value)(_build_nested(item, registry, context) for item in value)
-    return build(value, registry, **context)
+    return build(value, registry, **context) if _is_configured(value) else value
 
 
 def find(name: str, registry: Registry = MODELS):

@@ -66,7 +66,8 @@ def test_built_objects_pass_through():
     assert build(selector) is selector
     assert build(dict(type='SlotMemory', selector=selector)).selector is selector
     assert build(None) is None
-    assert build(dict(key=1)) == dict(key=1)
+    with pytest.raises(KeyError, match="a dict with a 'type'"):
+        build(dict(key=1))
 
 
 def test_a_class_may_be_the_type():

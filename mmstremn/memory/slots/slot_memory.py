@@ -56,8 +56,9 @@ class SlotMemory(Memory[SlotState]):
         fusion: SlotFusion | None = None,
     ):
         super().__init__()
-        if num_slots < 1:
-            raise ValueError(f'SlotMemory.num_slots must be at least 1, got {num_slots}')
+        for name, number in (('num_slots', num_slots), ('train_slots', train_slots)):
+            if number is not None and number < 1:
+                raise ValueError(f'SlotMemory.{name} must be at least 1, got {number}')
         self.num_slots, self.train_slots = num_slots, train_slots
         self.selector = selector or GumbelSelector(key_channels, value_channels)
         self.reader = reader or DenseReader()
