@@ -31,6 +31,15 @@ def test_what_is_below_a_moved_package_moves_with_it():
     assert module is importlib.import_module('mmstremn.comparison.leaderboard')
 
 
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_the_classes_of_modules_that_were_split_are_found():
+    from mmstremn.models.encoders import FrameFeatures, KeyEncoder, ValueEncoder
+    from mmstremn.models.frame_coders import ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
+
+    classes = FrameFeatures, KeyEncoder, ValueEncoder, ConvBackbone, FrameDecoder, PatchBackbone, PatchDecoder
+    assert all(part.__module__.startswith('mmstremn.models.') for part in classes)
+
+
 @pytest.mark.parametrize('name', ['mmstremn.memory', 'mmstremn.datasets.nothing', 'other.analysis'])
 def test_other_names_are_left_alone(name):
     assert present_name(name) is None

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, keep_objects
+from mmstremn.memory.buffers import append_objects, empty_slots, keep_objects
 
 
 @dataclass
@@ -107,6 +107,21 @@ class MemoryState:
         """
         height, width = entry.grid
         return cls(births=(0,) * entry.value.shape[1], grid=(height, width), seeds=seeds, **fields)
+
+    @classmethod
+    def with_slots(
+        cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields: Any
+    ) -> Self:
+        """The state of the objects of ``entry`` at step 0, with empty slots that entries like it fit into.
+
+        Args:
+            entry: Key (B, G, P, Ck), value (B, O, P, Cv).
+            num_slots: S.
+            seeds: One per sample, for memories that draw.
+            fields: Those of the derived state but ``key`` (B, G, S, P, Ck) and ``value`` (B, O, S, P, Cv).
+        """
+        key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
+        return cls.for_objects_of(entry, seeds, key=key, value=value, **fields)
 
     def add_objects(self, number: int, own_keys: bool = False) -> Self:
         """The state with ``number`` more objects, of which nothing is remembered.

@@ -50,7 +50,7 @@ class BlendedMemory(Memory[BlendedState]):
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> BlendedState:
         """An empty slot; ``seeds`` are not used."""
         dtype = str(entry.value.dtype).removeprefix('torch.')
-        return BlendedState.empty(entry, 1, seeds, dtype=dtype).to(torch.float32)
+        return BlendedState.with_slots(entry, 1, seeds, dtype=dtype).to(torch.float32)
 
     def read(self, state: BlendedState, query: Query) -> tuple[Tensor, BlendedState]:
         """The readout (B, O, P, Cv); reading leaves no trace."""

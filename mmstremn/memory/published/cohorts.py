@@ -3,16 +3,16 @@
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import append_objects, birth_groups, empty_slots, keep_objects
+from mmstremn.memory.buffers import append_objects, birth_groups, keep_objects
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.slots.reading import read_slots
 from mmstremn.memory.slots.slot_state import SlotState
-from mmstremn.memory.state import Entry, MemoryState, Query
+from mmstremn.memory.state import MemoryState, Query
 
 
 @dataclass
@@ -29,19 +29,6 @@ class CohortState(MemoryState):
 
     key: Tensor
     value: Tensor
-
-    @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields: Any) -> Self:
-        """Empty slots that entries like ``entry`` fit into.
-
-        Args:
-            entry: Key (B, 1, P, Ck), value (B, O, P, Cv).
-            num_slots: S.
-            seeds: One per sample.
-            fields: Further fields of a derived state.
-        """
-        key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
-        return cls.for_objects_of(entry, seeds, key=key, value=value, **fields)
 
     @property
     def cohorts(self) -> list[tuple[int, slice]]:

@@ -116,7 +116,7 @@ class GraphMemory(Memory[GraphState]):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> GraphState:
         """Empty nodes; ``seeds`` are not used."""
-        return GraphState.empty(entry, self.num_nodes, seeds, frames=(EMPTY,) * self.num_nodes)
+        return GraphState.with_slots(entry, self.num_nodes, seeds, frames=(EMPTY,) * self.num_nodes)
 
     def read(self, state: GraphState, query: Query) -> tuple[Tensor, GraphState]:
         """The readout (B, O, P, Cv); reading leaves no trace."""

@@ -1,12 +1,11 @@
 """Slots that are maps of keys and values, each a mixture of many frames, and how they are read."""
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from mmstremn.memory.buffers import by_object, empty_slots, side_by_side
+from mmstremn.memory.buffers import by_object, side_by_side
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.state import Entry, MemoryState, Query
 
@@ -22,19 +21,6 @@ class MapState(MemoryState):
 
     key: Tensor
     value: Tensor
-
-    @classmethod
-    def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None, **fields: Any) -> Self:
-        """Maps of zeros that entries like ``entry`` fit into.
-
-        Args:
-            entry: Key (B, 1, P, Ck), value (B, O, P, Cv).
-            num_slots: S.
-            seeds: One per sample.
-            fields: Further fields of a derived state.
-        """
-        key, value = empty_slots(entry.key, num_slots), empty_slots(entry.value, num_slots)
-        return cls.for_objects_of(entry, seeds, key=key, value=value, **fields)
 
 
 def read_maps(reader: DenseReader, key: Tensor, value: Tensor, query: Tensor) -> Tensor:

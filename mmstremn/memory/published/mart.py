@@ -84,7 +84,7 @@ class GatedSlotMemory(Memory[MapState]):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> MapState:
         """Zeros, which the first entry replaces; ``seeds`` are not used."""
-        return MapState.empty(entry, self.num_slots, seeds)
+        return MapState.with_slots(entry, self.num_slots, seeds)
 
     def read(self, state: MapState, query: Query) -> tuple[Tensor, MapState]:
         """The readout (B, O, P, Cv); the state stays as it is."""

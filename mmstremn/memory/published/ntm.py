@@ -125,7 +125,7 @@ class NTMMemory(Memory[NTMState]):
         """Zeros, which the first entry replaces; ``seeds`` are not used."""
         ranks = torch.arange(self.num_slots, device=entry.key.device) * HEAD_START
         usage = ranks.repeat(entry.key.shape[0], 1, 1)
-        return NTMState.empty(entry, self.num_slots, seeds, usage=usage)
+        return NTMState.with_slots(entry, self.num_slots, seeds, usage=usage)
 
     def read(self, state: NTMState, query: Query) -> tuple[Tensor, NTMState]:
         """The readout (B, O, P, Cv), and the state with its usage counted."""

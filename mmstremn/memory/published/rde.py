@@ -123,7 +123,7 @@ class RecurrentEmbeddingMemory(Memory[CohortState]):
 
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> CohortState:
         """Two empty slots; ``seeds`` are not used."""
-        return CohortState.empty(entry, 2, seeds)
+        return CohortState.with_slots(entry, 2, seeds)
 
     def read(self, state: CohortState, query: Query) -> tuple[Tensor, CohortState]:
         """The readout (B, O, P, Cv); reading leaves no trace."""

@@ -57,13 +57,11 @@ class SlotState(MemoryState):
     def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> Self:
         """``num_slots`` empty slots that entries like ``entry`` fit into."""
         batch, groups = entry.key.shape[:2]
-
         stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
-        return cls.for_objects_of(
+        return cls.with_slots(
             entry,
+            num_slots,
             seeds,
-            key=empty_slots(entry.key, num_slots),
-            value=empty_slots(entry.value, num_slots),
             shrinkage=None if entry.shrinkage is None else empty_slots(entry.shrinkage, num_slots),
             written_at=stamps,
             read_at=stamps.clone(),

@@ -88,7 +88,7 @@ def test_nonsense_is_refused(momentum):
 
 
 def test_cohorts():
-    state = CohortState.empty(make_entry(objects=2), 3)
+    state = CohortState.with_slots(make_entry(objects=2), 3)
     assert state.cohorts == [(0, slice(0, 2))]
     state = dataclasses.replace(state, step=4).add_objects(1, False).add_objects(2, False)
     assert state.cohorts == [(0, slice(0, 2)), (4, slice(2, 5))]

@@ -70,6 +70,21 @@ def test_in_training_it_has_no_gradient_and_a_row_for_every_object():
     assert any(entry.extras['mask'].requires_grad for entry in seen)
 
 
+@pytest.mark.parametrize('probability, stored', [(0.0, [0, 1, 2]), (1.0, [0, -1, -1])])
+def test_a_gate_reads_the_confidence_of_a_model(probability, stored):
+    gates = [
+        dict(type='EmptyFirst'),
+        dict(type='KeepFirst'),
+        dict(type='MinConfidence', probability=probability),
+    ]
+    model = tiny_model(dict(type='SlotMemory', num_slots=3, gates=gates))
+    video = SquaresVideo(3, (32, 48))
+    stream = model.start(video.frame(0), video.mask(0))
+    for index in (1, 2):
+        stream.step(video.frame(index))
+    assert stream.state.written_at[0, 0].tolist() == stored
+
+
 # Tokens of objects.
 
 
