@@ -12,7 +12,7 @@ from mmstremn.apis.plan import Plan
 from mmstremn.apis.result_store import ResultStore, StoredResult
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.datasets.io.frame_sources import iterate_run
-from mmstremn.models import VOSegmentor
+from mmstremn.models import MergedStream, VOSegmentor, VOSStream
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import GivenIds, read_masks
 from mmstremn.structures.video import Video
@@ -229,7 +229,7 @@ class VOSSession:
             return False
         return len(spans) == 1 or not self._store.has_part(plan.state_key(number, frame), frame)
 
-    def _resumed(self, plan: Plan, number: int, place: int) -> tuple[int, object]:
+    def _resumed(self, plan: Plan, number: int, place: int) -> tuple[int, VOSStream | MergedStream]:
         """A stream of the span that is to go on at a place up to ``place``, and that place."""
         span = plan.spans[number]
         keys = dict.fromkeys(plan.state_key(number, frame) for frame in span.frames[: place + 1])

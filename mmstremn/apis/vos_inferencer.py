@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmstremn.apis.inference import init_segmentor
-from mmstremn.apis.named_models import DEFAULT_MODEL, resolve_model, terms_of
+from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
@@ -104,8 +104,8 @@ class VOSInferencer:
             FileNotFoundError: There is no such video or mask.
             ValueError: A video cannot be read, or its masks do not fit.
         """
-        videos = [open_source(source) for source in (inputs if _is_list(inputs) else [inputs])]
-        given = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
+        videos = [open_source(source) for source in (inputs if _is_list(inputs) else [inputs])]  # type: ignore
+        given: list = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
         if len(given) != len(videos):
             raise ValueError(f'masks: expected one for each of the {len(videos)} inputs, got {len(given)}')
         runs = [
@@ -154,10 +154,10 @@ class VOSInferencer:
 
     def _stream(self, video: LiveVideo, masks: Mapping | Callable, seed: int) -> Iterator[FrameResult]:
         stream = self.model.new_stream(seed)
-        files = None if callable(masks) else MaskFiles(p for p in masks.values() if _is_path(p))
+        files = MaskFiles([] if callable(masks) else [p for p in masks.values() if _is_path(p)])
         for index, frame in enumerate(video):
             given = masks(index, frame) if callable(masks) else masks.get(index)
-            if files is not None and _is_path(given):
+            if isinstance(given, (str, Path)):
                 given = files.read(given)
             probabilities = stream.probabilities(frame, given)
             stamps = slot_stamps(stream)

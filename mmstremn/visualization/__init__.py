@@ -4,13 +4,15 @@ from mmstremn.visualization.film_strip import draw_film_strip
 from mmstremn.visualization.overlay import overlay, write_overlay_video
 from mmstremn.visualization.prediction_strip import draw_prediction_strip, write_prediction
 from mmstremn.visualization.slot_timeline import draw_slot_timeline
-from mmstremn.visualization.video_writer import write_video
+from mmstremn.visualization.video_writer import VideoWriter, video_writer, write_video
 
 __all__ = [
+    'VideoWriter',
     'draw_film_strip',
     'draw_prediction_strip',
     'draw_slot_timeline',
     'overlay',
+    'video_writer',
     'write_overlay_video',
     'write_prediction',
     'write_video',

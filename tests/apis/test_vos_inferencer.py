@@ -8,7 +8,7 @@ from helpers.vos_cases import SquaresVideo, tiny_model
 from PIL import Image
 
 from mmstremn.apis import VOSInferencer, named_models
-from mmstremn.apis.named_models import resolve_model, terms_of
+from mmstremn.apis.model_names import resolve_model, terms_of
 from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.utils.palette import encode_palette_png
@@ -123,7 +123,7 @@ def test_a_model_without_weights_is_refused():
 
 
 def test_the_terms_of_shipped_weights_are_given_once(monkeypatch, tmp_path):
-    monkeypatch.setattr('mmstremn.apis.named_models._said', set())
+    monkeypatch.setattr('mmstremn.apis.model_names._said', set())
     config, weights = resolve_model('configs/vos/stremn_r18.py')
     assert config.endswith('configs/vos/stremn_r18.py') and weights.endswith('stremn_r18.safetensors')
     assert 'stremn_r18.safetensors: research use only' in terms_of(weights)
