@@ -19,6 +19,8 @@ MMSEG = [*MM, 'onedl-mmsegmentation>=1.4.2', 'ftfy', 'regex']
 TRACKING = [*MM, 'onedl-mmdetection>=3.5.1', 'trackeval', 'lap']
 # The tables of tools/analysis_tools; pandas writes Markdown with tabulate.
 ANALYSIS = ['itables', 'pandas', 'pyyaml', 'tabulate']
+# SAM 2, EdgeTAM and SAM 3's tracker.
+SAM2 = [*MM, 'transformers>=5.23']
 PREDICTION = ['torchmetrics', 'lpips']
 # Polygons of COCO in tools/dataset_converters/to_davis.py.
 CONVERSION = ['pycocotools']
@@ -32,13 +34,25 @@ EXTRAS = {
     'tracking': TRACKING,
     'analysis': ANALYSIS,
     'conversion': CONVERSION,
+    'sam2': SAM2,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
-    'tests': [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *DOCS, 'pytest', 'pytest-xdist', 'ruff', *CHECKS],
+    'tests': [
+        *MMSEG,
+        *TRACKING,
+        *ANALYSIS,
+        *CONVERSION,
+        *SAM2,
+        *DOCS,
+        'pytest',
+        'pytest-xdist',
+        'ruff',
+        *CHECKS,
+    ],
 }
 MIM_SUFFIXES = ('py', 'sh', 'yml', 'safetensors', 'md')
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2]
 
 setup(
     version=VERSION,

@@ -2,11 +2,13 @@
 
 from mmstremn.structures.data_samples import VOID, PredictionDataSample, VOSDataSample
 from mmstremn.structures.masks import GivenIds, black_and_white, read_masks
+from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video, iterate_frames, mask_ids
 
 __all__ = [
     'VOID',
     'GivenIds',
+    'GivenPrompts',
     'PredictionDataSample',
     'VOSDataSample',
     'Video',
@@ -14,4 +16,5 @@ __all__ = [
     'iterate_frames',
     'mask_ids',
     'read_masks',
+    'read_prompts',
 ]

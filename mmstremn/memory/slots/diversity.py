@@ -25,6 +25,8 @@ class DiversitySelector(Selector):
     with S P^2 affinities held at a time.
     """
 
+    needs_keys = True
+
     @torch.no_grad()
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
         """log ``|det|`` (B, G, S + 1) after the replacement of each slot, and a little more than as it is."""

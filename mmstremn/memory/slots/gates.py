@@ -21,9 +21,11 @@ class Gate(nn.Module):
 
     Attributes:
         needs_prompted: The memory must keep ``SlotState.prompted``.
+        needs_keys: It compares ``SlotState.key``.
     """
 
     needs_prompted = False
+    needs_keys = False
 
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits; the last is that of skipping, -inf bars a choice."""
@@ -128,6 +130,8 @@ class MinNovelty(Gate):
     Args:
         novelty: Least 1 - cosine similarity to the nearest slot, 0..2.
     """
+
+    needs_keys = True
 
     def __init__(self, novelty: float = 0.05):
         super().__init__()

@@ -42,6 +42,8 @@ class GumbelSelector(Selector):
         ValueError: Another ``gradient``.
     """
 
+    needs_keys = needs_usage = True
+
     def __init__(
         self,
         key_channels: int = 64,

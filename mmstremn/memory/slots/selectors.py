@@ -23,11 +23,15 @@ class Selector(nn.Module):
 
     Attributes:
         needs_relevance: The memory must keep ``SlotState.relevance``.
+        needs_keys: It compares ``SlotState.key``.
+        needs_usage: It looks at ``SlotState.read_at``, ``hits`` or ``relevance``, which readings leave.
         gradient: How the loss reaches its choices, ``'history'`` or ``'blend'`` (see
             :class:`GumbelSelector`).
     """
 
     needs_relevance = False
+    needs_keys = False
+    needs_usage = False
     gradient = 'history'
 
     def forward(self, state: SlotState, entry: Entry) -> Tensor:
@@ -105,6 +109,8 @@ class LRUSelector(Selector):
     A slot is used by a frame when it draws more than its even share of the attention.
     """
 
+    needs_usage = True
+
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Minus the rank by last use, then by writing."""
         used = torch.maximum(state.read_at, state.written_at)
@@ -117,6 +123,8 @@ class LFUSelector(Selector):
     The usage of XMem (Cheng and Schwing, ECCV 2022, section 3.3), per slot.
     """
 
+    needs_usage = True
+
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Minus the attention drawn per frame."""
         return -state.hits / (state.step - state.written_at).clamp(min=1)
@@ -127,6 +135,8 @@ class MostSimilarSelector(Selector):
 
     Similarity is the cosine of the keys at the same position, averaged over positions.
     """
+
+    needs_keys = True
 
     def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Cosine similarity -1..1."""
@@ -147,7 +157,7 @@ class UCBSelector(Selector):
         exploration: Weight of the second term, at least 0.
     """
 
-    needs_relevance = True
+    needs_relevance = needs_usage = True
 
     def __init__(self, exploration: float = 1.5):
         super().__init__()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from mmstremn.memory.slots.reading import count_usage, nearest_distance, read_sl
 from mmstremn.memory.slots.selectors import Selector
 from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry, Query
+
+AnySlots = TypeVar('AnySlots', bound=SlotState)
 
 
 class SlotMemory(Memory[SlotState]):
@@ -132,7 +135,7 @@ class SlotMemory(Memory[SlotState]):
         if torch.is_grad_enabled():
             state = _write_into_copies(state, entry, choice, slope)
         else:
-            state = _write_in_place(state, entry, choice)
+            state = write_in_place(state, entry, choice)
         state.history = history
         return state
 
@@ -224,8 +227,17 @@ def _write_into_copies(
     )
 
 
-def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState:
-    """The same values as above, without a copy of the slots and without asking the host which slot it is."""
+def write_in_place(
+    state: AnySlots, entry: Entry, choice: Tensor, more: dict[str, Tensor] | None = None
+) -> AnySlots:
+    """The same values as above, without a copy of the slots and without asking the host which slot it is.
+
+    Args:
+        state: Changed and returned.
+        entry: Offered.
+        choice: One-hot (B, G, S + 1); the last stands for none.
+        more: What further fields (B, G, S, ...) of the state get (B, G, ...), by name.
+    """
     chosen = choice.argmax(-1, keepdim=True)  # (B, G, 1)
     stored = chosen < state.num_slots
     slot = chosen.clamp(max=state.num_slots - 1)
@@ -249,5 +261,7 @@ def _write_in_place(state: SlotState, entry: Entry, choice: Tensor) -> SlotState
         put(state.relevance, -1.0)
     if state.prompted is not None:
         put(state.prompted, entry.prompted)
+    for name, new in (more or {}).items():
+        put(getattr(state, name), new)
     state.step += 1
     return state

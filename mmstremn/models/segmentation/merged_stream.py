@@ -104,17 +104,18 @@ class MergedStream:
         return self.streams[0].seed
 
     @torch.no_grad()
-    def step(self, frame, masks=None) -> Tensor:
+    def step(self, frame, masks=None, points=None, boxes=None, index: int | None = None) -> Tensor:
         """Segment the next frame, see :meth:`VOSStream.step`."""
-        return self.streams[0].ids_of(self.probabilities(frame, masks))
+        return self.streams[0].ids_of(self.probabilities(frame, masks, points, boxes, index))
 
     @torch.no_grad()
-    def probabilities(self, frame, masks=None) -> Tensor:
+    def probabilities(self, frame, masks=None, points=None, boxes=None, index: int | None = None) -> Tensor:
         """Segment the next frame, but give the mean (1 + O, H, W) of the variants, see
         :meth:`VOSStream.probabilities`.
 
         Objects of which ``masks`` speak are exactly where it says, whatever the sizes of the variants.
         """
+        self.streams[0].refuse(points, boxes, index)
         frame, given = self.streams[0].checked(frame, masks)
         mean = self._mean(frame, given)
         return mean if given is None else impose(mean, given, self.object_ids)

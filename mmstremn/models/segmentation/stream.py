@@ -64,7 +64,7 @@ class VOSStream:
         return 0 if self.state is None else self.state.nbytes
 
     @torch.no_grad()
-    def step(self, frame, masks=None) -> Tensor:
+    def step(self, frame, masks=None, points=None, boxes=None, index: int | None = None) -> Tensor:
         """Segment the next frame.
 
         Until the first masks all pixels are background, and nothing is computed.
@@ -84,6 +84,10 @@ class VOSStream:
                 - (1 + O, H, W) one-hot masks or probabilities, the background first, the objects in the
                   order of ``object_ids`` (new ones 1..O if there are none). A known object without a pixel
                   is not in this frame.
+            points: By object id: rows (x, y, label) in pixels, label 1 on the object and 0 beside it. Only
+                models that are made for it, such as ``Sam2Segmentor``, can use points and boxes.
+            boxes: By object id: (x1, y1, x2, y2) in pixels.
+            index: The frame that the prompts are meant for, where a caller wants that checked.
 
         Returns:
             (H, W) uint8 ids on the model's device. Nothing waits for the device until the caller asks for it.
@@ -91,18 +95,38 @@ class VOSStream:
         Raises:
             TypeError: The frame is not uint8, or the masks are neither ids nor bool nor probabilities.
             ValueError: Wrong shapes, a frame of another size than the first, masks without an object, ids
-                above 254, a mask of one object where there are several. The stream is as it was before.
+                above 254, a mask of one object where there are several, points or boxes that the model cannot
+                use, prompts for another frame than the next. The stream is as it was before.
         """
-        return self.ids_of(self.probabilities(frame, masks))
+        return self.ids_of(self.probabilities(frame, masks, points, boxes, index))
 
     @torch.no_grad()
-    def probabilities(self, frame, masks=None) -> Tensor:
+    def probabilities(self, frame, masks=None, points=None, boxes=None, index: int | None = None) -> Tensor:
         """Segment the next frame, like :meth:`step`, but give (1 + O, H, W) probabilities.
 
         They are those of the background and of the objects in the order of ``object_ids``; :meth:`ids_of`
         makes ids of them.
         """
+        self.refuse(points, boxes, index)
         return self.advance(*self.checked(frame, masks))
+
+    def refuse(self, points, boxes, index: int | None) -> None:
+        """Raise a ValueError of points and boxes, and of prompts that are meant for another frame."""
+        if points is not None or boxes is not None:
+            name = type(self.model).__name__
+            raise ValueError(f'{name} cannot use points and boxes: give masks, or use a Sam2Segmentor')
+        self.check_index(index)
+
+    def check_index(self, index: int | None) -> None:
+        """Raise a ValueError if prompts are meant for another frame than the next."""
+        if index is not None and index != self.index:
+            passed = (
+                'it has passed, and a memory of fixed size cannot go back: give the correction with the next '
+                'frame, or go on from a stream that was saved before it'
+                if index < self.index
+                else 'it has not come yet'
+            )
+            raise ValueError(f'prompts for frame {index}: the next is frame {self.index}; {passed}')
 
     def ids_of(self, probabilities: Tensor) -> Tensor:
         """(H, W) uint8 ids of the most probable of (1 + O, H, W)."""
@@ -177,7 +201,11 @@ class VOSStream:
         Raises:
             ValueError: The stream has not begun.
         """
-        write_stream(path, FORMAT, kind_of(self.model), self.packed(path))
+        write_stream(path, FORMAT, self.kind(), self.packed(path))
+
+    def kind(self) -> dict:
+        """What a file must agree on with the model that goes on with it."""
+        return kind_of(self.model)
 
     def packed(self, path: str) -> SavedStream:
         """What is saved to ``path``."""
@@ -203,7 +231,7 @@ class VOSStream:
             ValueError: The file is no stream, is damaged, or is one of a model whose memory has another type
                 or other options, of other widths or another ``short_side``.
         """
-        saved = read_stream(path, FORMAT, kind_of(model), next(model.parameters()).device)
+        saved = read_stream(path, FORMAT, cls(model).kind(), next(model.parameters()).device)
         with naming(path):
             return cls.unpacked(model, saved)
 
@@ -239,7 +267,7 @@ class VOSStream:
         nowhere: np.ndarray = np.zeros(size, np.uint8)
 
         def begin(objects: int) -> list[MemoryState]:
-            stream, states = VOSStream(self.model, self.seed, self.short_side), []
+            stream, states = type(self)(self.model, self.seed, self.short_side), []
             for given in (GivenIds(nowhere, self.object_ids[:objects]), None):
                 stream.advance(frame, given)
                 assert stream.state is not None

@@ -1,0 +1,119 @@
+"""From image features to the masks of objects: prompt encoder and mask decoder of a tracker.
+
+The rules are those of transformers' ``Sam2VideoModel`` (``_single_frame_forward`` and
+``_use_mask_as_output``), for several objects at once.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmstremn.adapters.sam2.outputs import Features, Masks
+
+ABSENT = -1024.0  # mask logits of an object that is not in the frame
+GIVEN_SCALE, GIVEN_BIAS = 20.0, -10.0  # logits of a given mask of 0 and 1
+
+
+def as_map(flat: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(N, h * w, C) to (N, C, h, w)."""
+    return flat.transpose(1, 2).unflatten(2, tuple(grid))
+
+
+def given_logits(mask: Tensor) -> Tensor:
+    """Logits of a given mask of 0 and 1."""
+    return mask * GIVEN_SCALE + GIVEN_BIAS
+
+
+def resized(masks: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:
+    """Masks (N, 1, H, W) at another size, computed in float32."""
+    if masks.shape[-2:] == tuple(size):
+        return masks
+    larger = F.interpolate(masks.float(), size, mode='bilinear', align_corners=False, antialias=antialias)
+    return larger.to(masks.dtype)
+
+
+class MaskHead:
+    """Decodes masks with the modules of a tracker.
+
+    Args:
+        tracker: Of transformers.
+    """
+
+    def __init__(self, tracker):
+        self.tracker = tracker
+
+    def track(self, conditioned: Tensor, features: Features) -> Masks:
+        """Masks of n objects without a prompt.
+
+        Args:
+            conditioned: (n, P, C) image features into which each object's memory was read.
+            features: Of the frame.
+        """
+        maps = as_map(conditioned, features.grid)
+        return self._decode(maps, features, None, self._multimask(0, prompted=False))
+
+    def from_points(self, coordinates: Tensor, labels: Tensor, features: Features) -> Masks:
+        """The mask of one object from points: no memory is read, as in SAM 2.
+
+        Args:
+            coordinates: (1, 1, N, 2) in pixels of the size at which the model computes.
+            labels: (1, 1, N).
+            features: Of the frame.
+        """
+        fresh = features.query.key + self.tracker.no_memory_embedding
+        multimask = self._multimask(labels.shape[-1], prompted=True)
+        return self._decode(as_map(fresh, features.grid), features, (coordinates, labels), multimask)
+
+    def from_mask(self, mask: Tensor, features: Features) -> Masks:
+        """A given mask (1, 1, S, S) of 0 and 1 as it is, with the pointer that the decoder makes of it."""
+        mask = mask.to(self.tracker.no_memory_embedding.dtype)
+        size = self.tracker.prompt_encoder.mask_input_size
+        prompt = resized(self.tracker.mask_downsample(mask), size)
+        maps = as_map(features.query.key, features.grid)
+        pointer = self._decode(maps, features, None, True, prompt).pointer
+        there = mask.flatten(1).any(1)
+        return Masks(
+            low=resized(given_logits(mask), size)[:, 0],
+            iou=torch.ones_like(mask[:, 0, 0, 0]),
+            score=given_logits(there.to(mask.dtype)),
+            pointer=torch.where(there[:, None], pointer, self.tracker.no_object_pointer),
+        )
+
+    def _multimask(self, points: int, prompted: bool) -> bool:
+        """Whether the best of several masks is taken."""
+        config = self.tracker.config
+        allowed = config.multimask_output_in_sam and (prompted or config.multimask_output_for_tracking)
+        return allowed and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
+
+    def _decode(
+        self,
+        maps: Tensor,
+        features: Features,
+        points: tuple[Tensor, Tensor] | None,
+        multimask: bool,
+        prompt: Tensor | None = None,
+    ) -> Masks:
+        """Decode n objects from (n, C, h, w) maps."""
+        number = len(maps)
+        if points is None:
+            points = maps.new_zeros(number, 1, 1, 2), torch.full((number, 1, 1), -1, device=maps.device)
+        sparse, dense = self.tracker.prompt_encoder(*points, input_boxes=None, input_masks=prompt)
+        masks, iou, tokens, score = self.tracker.mask_decoder(
+            image_embeddings=maps,
+            image_positional_embeddings=self.tracker.get_image_wide_positional_embeddings(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            high_resolution_features=features.maps,
+        )
+        masks, iou, tokens, score = masks[:, 0], iou[:, 0], tokens[:, 0], score[:, 0]  # (n, M, ...), (n, 1)
+        best = iou.argmax(-1)
+        rows = torch.arange(number, device=maps.device)
+        appears = score > 0
+        pointer = self.tracker.object_pointer_proj(tokens[rows, best if tokens.shape[1] > 1 else 0])
+        return Masks(
+            low=torch.where(appears[..., None], masks[rows, best], ABSENT),
+            iou=iou[rows, best],
+            score=score[:, 0],
+            pointer=torch.where(appears, pointer, self.tracker.no_object_pointer),
+        )

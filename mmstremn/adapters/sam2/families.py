@@ -1,0 +1,125 @@
+"""The families of trackers of Hugging Face transformers, how they differ, and how one is loaded."""
+
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+OLDEST = '5.23'
+INSTALL = "pip install 'mmstremn[sam2]'"
+HALF = (0.5, 0.5, 0.5)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the modules of a family do differently.
+
+    Attributes:
+        model: Its class in transformers.
+        mean: Of RGB in 0..1 that frames are normalised with.
+        std: Likewise.
+        stored: Type of stored memory features; None: that of the model.
+        prompt_binarizes_all: Where one object is prompted the masks of all objects of the frame are stored
+            binary; False: those of the prompted ones.
+    """
+
+    model: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    stored: torch.dtype | None = torch.bfloat16
+    prompt_binarizes_all: bool = True
+
+
+SAM3 = Family('Sam3TrackerVideoModel', HALF, HALF)
+FAMILIES = {
+    'sam2_video': Family('Sam2VideoModel'),
+    'edgetam_video': Family('EdgeTamVideoModel', stored=None, prompt_binarizes_all=False),
+    'sam3_tracker_video': SAM3,
+    'sam3_video': SAM3,
+}
+"""By ``model_type`` of the config; ``sam3_video`` is SAM 3's checkpoint, of which the tracker is a part."""
+
+
+def transformers() -> Any:
+    """The module.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+        ImportError: It is too old.
+    """
+    try:
+        module = importlib.import_module('transformers')
+        found = version('transformers')
+    except (ModuleNotFoundError, PackageNotFoundError) as error:
+        message = f'Sam2Segmentor needs transformers >= {OLDEST}, which is not installed. Fix: {INSTALL}'
+        raise ModuleNotFoundError(message, name='transformers') from error
+    if _numbers(found) < _numbers(OLDEST):
+        raise ImportError(
+            f'Sam2Segmentor needs transformers >= {OLDEST}, found {found}. Fix: pip install -U '
+            f"'transformers>={OLDEST}'"
+        )
+    return module
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in text.split('.')[:2])
+
+
+def family_of(model_type: str | None, name: str) -> Family:
+    """The family of a config's ``model_type``.
+
+    Raises:
+        ValueError: It is another.
+    """
+    if model_type not in FAMILIES:
+        raise ValueError(f"'{name}' is a model of type {model_type!r}, expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]
+
+
+def load_tracker(checkpoint: str) -> tuple[torch.nn.Module, Family]:
+    """A published tracker.
+
+    Args:
+        checkpoint: A name on the hub, or a folder with ``config.json`` and weights as safetensors.
+
+    Raises:
+        FileNotFoundError: There is no such folder and no such name, or it has no weights.
+        ValueError: It is a model of another family, or weights are missing.
+    """
+    library = transformers()
+    try:
+        config = library.AutoConfig.from_pretrained(checkpoint)
+        family = family_of(config.model_type, checkpoint)
+        model, found = getattr(library, family.model).from_pretrained(
+            checkpoint, output_loading_info=True, use_safetensors=True, dtype=torch.float32
+        )
+    except OSError as error:
+        raise FileNotFoundError(
+            f"checkpoint '{checkpoint}': expected a name on the Hugging Face hub that can be reached, or a "
+            f'folder with config.json and model.safetensors ({error})'
+        ) from error
+    missing = sorted(found['missing_keys'])
+    if missing:
+        raise ValueError(
+            f"checkpoint '{checkpoint}' lacks {len(missing)} weights of {family.model}, such as {missing[0]}"
+        )
+    return model, family
+
+
+def random_tracker(config: dict) -> tuple[torch.nn.Module, Family]:
+    """A tracker with random weights.
+
+    Args:
+        config: ``model_type`` and the arguments of its config class.
+
+    Raises:
+        ValueError: It is a model of another family.
+    """
+    config = dict(config)
+    model_type = config.pop('model_type', None)
+    family = family_of(model_type, 'tracker')
+    library = transformers()
+    return getattr(library, family.model)(library.AutoConfig.for_model(model_type, **config)), family

@@ -1,0 +1,136 @@
+"""Points and boxes that a user gives for objects of a frame, checked like masks."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmstremn.structures.masks import MAX_ID, GivenIds, read_masks
+
+CORNERS = (2, 3)  # labels of a box's corners, top left and bottom right, as SAM's prompt encoder has them
+POINTS = 'expected a dict of object id: rows (x, y) or (x, y, label), label 1 on the object, 0 beside it'
+BOXES = 'expected a dict of object id: (x1, y1, x2, y2)'
+
+
+@dataclass
+class GivenPrompts:
+    """What is said of a frame: of each object masks, or points and a box.
+
+    Attributes:
+        masks: Those of objects that have masks.
+        points: By object id, (N, 3) float64 rows (x, y, label); a box is two rows with the labels 2 and 3.
+    """
+
+    masks: GivenIds | None = None
+    points: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> list[int]:
+        """The ids of all objects that are spoken of, those with masks first."""
+        return [*(self.masks.objects if self.masks else []), *self.points]
+
+
+def read_prompts(
+    masks, points, boxes, size: tuple[int, int], object_ids: Sequence[int] = (), name: str = 'of the frame'
+) -> GivenPrompts | None:
+    """Check the prompts of a frame.
+
+    Args:
+        masks: As :func:`~mmstremn.structures.read_masks` takes them, or None.
+        points: By object id: rows (x, y, label) in pixels of the frame, label 1 on the object and 0 beside
+            it; rows (x, y) are on the object. None: none.
+        boxes: By object id: (x1, y1, x2, y2) in pixels. None: none.
+        size: (H, W) of the frame.
+        object_ids: The objects that are known.
+        name: Of the frame, for messages.
+
+    Returns:
+        None where nothing is given.
+
+    Raises:
+        TypeError: Neither dicts nor numbers, or ids that are no integers.
+        ValueError: Wrong shapes, ids outside 1..254, points or boxes outside the frame, empty boxes, labels
+            other than 0 and 1, masks and points of the same object; and what ``read_masks`` raises.
+    """
+    given = GivenPrompts(
+        None if masks is None else read_masks(masks, size, object_ids, f'masks {name}'),
+        _merged(
+            {i: _points(p, size, f'points {name}, object {i}') for i, p in _by_id(points, f'points {name}')},
+            {i: _box(b, size, f'boxes {name}, object {i}') for i, b in _by_id(boxes, f'boxes {name}')},
+        ),
+    )
+    twice = sorted(set(given.masks.objects if given.masks else ()) & set(given.points))
+    if twice:
+        raise ValueError(
+            f'prompts {name}: object {twice[0]} has a mask and points or a box: give one of them'
+        )
+    return given if given.objects else None
+
+
+def _by_id(prompts, name: str) -> list[tuple[int, object]]:
+    if prompts is None:
+        return []
+    if not isinstance(prompts, Mapping):
+        raise TypeError(f'{name}: {POINTS if "points" in name else BOXES}, got {type(prompts).__name__}')
+    pairs = []
+    for key, value in prompts.items():
+        try:
+            number = operator.index(key)
+        except TypeError as error:
+            raise TypeError(f'{name}: object ids must be integers, got {key!r}') from error
+        if not 1 <= number <= MAX_ID:
+            raise ValueError(f'{name}: object ids must be in 1..{MAX_ID}, got {number}')
+        pairs.append((number, value))
+    return pairs
+
+
+def _numbers(values, name: str, expected: str) -> np.ndarray:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f'{name}: {expected}, got {values!r}') from error
+    if not np.isfinite(array).all():
+        raise ValueError(f'{name} hold numbers that are not finite')
+    return array
+
+
+def _points(values, size: tuple[int, int], name: str) -> np.ndarray:
+    """(N, 3), N at least 1."""
+    array = np.atleast_2d(_numbers(values, name, POINTS))
+    if array.ndim != 2 or not array.size or array.shape[1] not in (2, 3):
+        raise ValueError(f'{name}: {POINTS}, got shape {array.shape}')
+    if array.shape[1] == 2:
+        array = np.pad(array, ((0, 0), (0, 1)), constant_values=1)
+    if not np.isin(array[:, 2], (0, 1)).all():
+        raise ValueError(
+            f'{name}: labels must be 1 (on the object) or 0 (beside it), got {array[:, 2].tolist()}'
+        )
+    height, width = size
+    inside = (array[:, :2] >= 0) & (array[:, :2] < (width, height))
+    if not inside.all():
+        point = array[~inside.all(1)][0, :2].tolist()
+        raise ValueError(f'{name}: {point} (x, y) is outside the frame of {width} x {height} pixels')
+    return array
+
+
+def _box(values, size: tuple[int, int], name: str) -> np.ndarray:
+    """(2, 3): the corners."""
+    array = _numbers(values, name, BOXES)
+    if array.shape != (4,):
+        raise ValueError(f'{name}: {BOXES}, got shape {array.shape}')
+    (left, top, right, bottom), (height, width) = array.tolist(), size
+    if left >= right or top >= bottom:
+        raise ValueError(f'{name}: the box {array.tolist()} is empty: expected x1 < x2 and y1 < y2')
+    if left < 0 or top < 0 or right > width or bottom > height:
+        raise ValueError(
+            f'{name}: the box {array.tolist()} is not inside the frame of {width} x {height} pixels'
+        )
+    return np.array([[left, top, CORNERS[0]], [right, bottom, CORNERS[1]]])
+
+
+def _merged(points: dict[int, np.ndarray], boxes: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """A box comes before the points of its object."""
+    both = {**boxes, **points}
+    rows = {i: np.concatenate([boxes[i], points[i]]) if i in boxes and i in points else both[i] for i in both}
+    return dict(sorted(rows.items()))
