@@ -129,8 +129,8 @@ class TrackerMemory(Memory[TrackerState]):
         for part in (selector, *(gates or ())):
             if getattr(part, 'needs_prompted', False):
                 raise ValueError(
-                    f'TrackerMemory.gates: {type(part).__name__} is not needed, prompted frames have slots of '
-                    'their own: set num_prompted'
+                    f'TrackerMemory.gates: {type(part).__name__} is not needed: prompted frames have slots '
+                    'of their own: set num_prompted'
                 )
             if key == 'none' and getattr(part, 'needs_keys', False):
                 raise ValueError(
