@@ -1,10 +1,7 @@
 """The numbers that a page states, against committed result files; and those that nothing accounts for."""
 
-import json
 import re
-import statistics
 from collections.abc import Iterable
-from functools import cache
 
 from helpers.runs import ROOT
 
@@ -12,12 +9,6 @@ NUMBER = r'[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)'
 ALONE = re.compile(rf'(?<![\w.])(?<![A-Za-z]-){NUMBER}')  # no part of a name such as ResNet-18 or VC8
 LEFT_OUT = r'```.*?```|<!--.*?-->|!?\[[^]]*\]\([^)]*\.(?:png|jpg)\)|(?<=\])\([^)]*\)|\*\*'
 UNRECORDED = 'no result file'
-
-
-@cache
-def load(path: str):
-    """A JSON file of the repository."""
-    return json.loads((ROOT / path).read_text())
 
 
 def rounded(text: str, number: float) -> bool:
@@ -36,7 +27,7 @@ class Page:
         self.path = path
         text = re.sub(LEFT_OUT, '', (ROOT / path).read_text(), flags=re.S)
         self.text = ' '.join(text.split())
-        self.accounted = [span for code in re.finditer('`[^`]*`', self.text) for span in [code.span()]]
+        self.accounted = [code.span() for code in re.finditer('`[^`]*`', self.text)]
 
     def says(self, sentence: str, *values: float | Iterable[float]) -> None:
         """The page has a sentence once, in which each ``#`` stands for the next of ``values``.
@@ -77,48 +68,11 @@ class Page:
             if number.end() - 1 not in inside
         ]
 
+    def check(self) -> None:
+        """Fails if a number is left that nothing accounts for."""
+        left = self.unaccounted()
+        assert not left, f'{self.path}: say in tests/docs/test_numbers_of_* which results these are: {left}'
+
     def _find(self, words: str, number: str) -> list[re.Match]:
         pattern = number.join(re.escape(part) for part in ' '.join(words.split()).split('#'))
         return list(re.finditer(rf'(?<![\w.]){pattern}(?!\w)', self.text))
-
-
-class Board:
-    """The rows of a leaderboard.
-
-    Args:
-        folder: Of the repository; it has a ``leaderboard.json``.
-    """
-
-    def __init__(self, folder: str):
-        self.rows = load(f'{folder}/leaderboard.json')['rows']
-
-    def of(self, memory: str) -> list[dict]:
-        """The rows of a memory, one a seed."""
-        rows = [row for row in self.rows if row['memory'] == memory]
-        assert rows, f'no row of {memory}'
-        return rows
-
-    def __call__(self, memory: str, measure: str = 'J&F') -> float:
-        """The mean over seeds."""
-        return statistics.mean(row[measure] for row in self.of(memory))
-
-    def spread(self, memory: str, measure: str = 'J&F') -> tuple[float, float]:
-        """Mean and standard deviation over seeds."""
-        figures = [row[measure] for row in self.of(memory)]
-        return statistics.mean(figures), statistics.stdev(figures)
-
-    def video(self, memory: str, words: str, seed: int | None = None) -> float:
-        """J&F of the videos whose name holds ``words``, the mean over them and over the seeds."""
-        rows = [row for row in self.of(memory) if seed in (None, row['seed'])]
-        figures = [figure for row in rows for name, figure in row['videos'].items() if words in name]
-        return statistics.mean(figures)
-
-    def megabytes(self, memory: str) -> float:
-        """Bytes of the state at the end, in MB."""
-        return self(memory, 'state_bytes') / 1e6
-
-    def frames(self, memory: str, first: int, last: int) -> float:
-        """PSNR in dB of predicted frames ``first`` to ``last``, counted from 1."""
-        return statistics.mean(
-            figure for row in self.of(memory) for figure in row['per_frame']['PSNR'][first - 1 : last]
-        )

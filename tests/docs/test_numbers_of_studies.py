@@ -6,13 +6,13 @@ A function for each study, of the same name, says which figure each number of it
 import statistics
 
 import pytest
-from helpers.pages import Board, Page, load
+from helpers.pages import Page
+from helpers.results import Board, load
 from helpers.runs import ROOT
 
 STUDIES = sorted(path.parent.name for path in (ROOT / 'studies').glob('*/README.md'))
 LONG = 'results/leaderboards/long_memories'
 SELECTORS = ('gumbel', 'fifo', 'lifo', 'lru', 'lfu', 'most_similar', 'random', 'readmem', 'rmem')
-FIGURES = ('J&F', 'state_bytes', 'ms_per_frame')
 
 
 def own(page: Page) -> Board:
@@ -49,7 +49,7 @@ def choice_headroom(page):
 
 
 def failures(page):
-    page.settings()
+    """It has none."""
 
 
 def growing(page):
@@ -419,5 +419,6 @@ def figures_of_tracker(row) -> list[float]:
 @pytest.mark.parametrize('study', STUDIES)
 def test_numbers_of_a_study(study):
     page = Page(f'studies/{study}/README.md')
+    assert study in globals(), f'{page.path}: say in a function {study} here which results its numbers are'
     globals()[study](page)
-    assert not page.unaccounted(), page.path
+    page.check()
