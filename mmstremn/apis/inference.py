@@ -109,7 +109,7 @@ def _usable(device: str | torch.device) -> torch.device:
 
 
 def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
-    weights = checkpoint_weights(read_checkpoint(checkpoint))
+    weights = checkpoint_weights(read_checkpoint(checkpoint), checkpoint)
     if message := match(weights, model).message:
         of_segmentor = any(key.startswith('value_encoder.') for key in weights)
         kind = (

@@ -79,7 +79,7 @@ def convert(
     ``num_batches_tracked`` may be missing, as older versions of PyTorch did not save it.
 
     Raises:
-        ValueError: Keys are missing, left over or of another shape; the message names them.
+        ValueError: Keys are missing, left over, of another shape or not finite; the message names them.
     """
     left = {key: value for key, value in weights.items() if not key.startswith(architecture.training_only)}
     missing, wrong, out = [], [], {}
@@ -107,9 +107,11 @@ def convert(
             if made is None or made.shape != wanted.shape:
                 shapes = ', '.join(f'{s} {tuple(t.shape)}' for s, t in zip(sources, given, strict=True))
                 wrong.append(f'{shapes} for our {key} {tuple(wanted.shape)}')
+            elif not made.isfinite().all():
+                wrong.append(f'{", ".join(sources)} not finite')
             else:
                 out[key] = made.to(wanted.dtype).contiguous().clone()
-    kinds = {'missing': missing, 'unexpected': sorted(left), 'misshapen': wrong}
+    kinds = {'missing': missing, 'unexpected': sorted(left), 'misshapen or not finite': wrong}
     if message := '; '.join(f'{len(keys)} {kind}: {shorten(keys)}' for kind, keys in kinds.items() if keys):
         raise ValueError(f'these are not the weights of {architecture.name}: {message}')
     return out
@@ -138,7 +140,7 @@ def read_public_weights(path: Path) -> dict[str, Tensor]:
     if (
         not isinstance(found, dict)
         or not found
-        or not all(isinstance(value, Tensor) for value in found.values())
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items())
     ):
         what = (
             f'a dict with {", ".join(map(str, list(found)[:SHOWN]))}'

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -20,6 +21,7 @@ class Match:
         unexpected: Keys of the state dict alone.
         misshapen: Keys of both, of different shapes.
         shapes: The misshapen ones with both shapes, in words.
+        not_finite: Keys that fit, but hold NaN or infinite numbers.
     """
 
     model: str
@@ -28,11 +30,13 @@ class Match:
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
     shapes: tuple[str, ...]
+    not_finite: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        """What is missing, unexpected and of another shape; '' if all weights fit."""
+        """What is missing, unexpected, of another shape and not finite; '' if all weights fit."""
         kinds = {'missing': self.missing, 'unexpected': self.unexpected, 'of another shape': self.shapes}
+        kinds |= {'not finite': self.not_finite}
         what = '; '.join(f'{len(keys)} keys {kind}: {shorten(keys)}' for kind, keys in kinds.items() if keys)
         return what and f'the checkpoint does not fit {self.model}: {what}'
 
@@ -51,6 +55,9 @@ def match(given: dict, model: nn.Module, wanted: dict | None = None) -> Match:
         shapes=tuple(
             f'{key} {_shape(given[key])} instead of {tuple(wanted[key].shape)}' for key in misshapen
         ),
+        not_finite=tuple(
+            key for key in common if key not in misshapen and not bool(given[key].isfinite().all())
+        ),
     )
 
 
@@ -58,17 +65,22 @@ def _shape(value) -> str:
     return str(tuple(value.shape)) if hasattr(value, 'shape') else type(value).__name__
 
 
-def checkpoint_weights(checkpoint: dict) -> dict:
+def checkpoint_weights(checkpoint: dict, source: str | Path | None = None) -> dict:
     """The state dict in a checkpoint, without the prefix that a data parallel wrapper gives its keys.
+
+    Args:
+        checkpoint: What was read.
+        source: Its file, for the message.
 
     Raises:
         ValueError: It holds something else.
     """
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
+        named = '' if source is None else f'{source}: '
         raise ValueError(
-            "expected a checkpoint with weights (names and tensors), at its top or under 'state_dict', got a "
-            f'{type(weights).__name__}'
+            f"{named}expected a checkpoint with weights (names and tensors), at its top or under 'state_dict', "
+            f'got a {type(weights).__name__}'
         )
     return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
 

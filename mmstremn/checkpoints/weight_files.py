@@ -72,7 +72,7 @@ def publish(source: Path, target: Path, half: bool = False) -> str:
     if not source.is_file():
         raise FileNotFoundError(f'{source}: no such file')
     checkpoint = read_checkpoint(source)
-    weights = checkpoint_weights(checkpoint) if isinstance(checkpoint, dict) else {}
+    weights = checkpoint_weights(checkpoint, source) if isinstance(checkpoint, dict) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(
             f"{source}: expected a checkpoint with weights (names and tensors) under 'state_dict'"

@@ -208,7 +208,7 @@ class CheckpointMatchHook(Hook):
         weights = checkpoint_weights(checkpoint)
         found = match(weights, model, _whole_state_dict(runner.model))
         if found.message and (self.strict or not found.fitting):
-            raise RuntimeError(found.message)
+            raise RuntimeError(f'{runner._load_from}: {found.message}')
         if found.message:
             runner.logger.warning(f'{found.message}. The other {len(found.fitting)} keys are loaded.')
         averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
