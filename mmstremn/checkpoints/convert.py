@@ -108,10 +108,10 @@ def convert(
                 shapes = ', '.join(f'{s} {tuple(t.shape)}' for s, t in zip(sources, given, strict=True))
                 wrong.append(f'{shapes} for our {key} {tuple(wanted.shape)}')
             elif not made.isfinite().all():
-                wrong.append(f'{", ".join(sources)} not finite')
+                infinite += sources
             else:
                 out[key] = made.to(wanted.dtype).contiguous().clone()
-    kinds = {'missing': missing, 'unexpected': sorted(left), 'misshapen or not finite': wrong}
+    kinds = {'missing': missing, 'unexpected': sorted(left), 'misshapen': wrong, 'not finite': infinite}
     if message := '; '.join(f'{len(keys)} {kind}: {shorten(keys)}' for kind, keys in kinds.items() if keys):
         raise ValueError(f'these are not the weights of {architecture.name}: {message}')
     return out

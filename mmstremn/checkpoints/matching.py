@@ -79,8 +79,8 @@ def checkpoint_weights(checkpoint: dict, source: str | Path | None = None) -> di
     if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
         named = '' if source is None else f'{source}: '
         raise ValueError(
-            f"{named}expected a checkpoint with weights (names and tensors), at its top or under 'state_dict', "
-            f'got a {type(weights).__name__}'
+            f'{named}expected a checkpoint with weights (names and tensors), at its top or under '
+            f"'state_dict', got a {type(weights).__name__}"
         )
     return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
 
