@@ -82,7 +82,7 @@ def convert(
         ValueError: Keys are missing, left over, of another shape or not finite; the message names them.
     """
     left = {key: value for key, value in weights.items() if not key.startswith(architecture.training_only)}
-    missing, wrong, out = [], [], {}
+    missing, wrong, infinite, out = [], [], [], {}
     for name, values in architecture.constants:
         given = left.pop(name, None)
         if given is None:
