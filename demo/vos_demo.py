@@ -21,6 +21,7 @@ try:
     from rich.console import Console
 
     from mmstremn.apis import init_segmentor
+    from mmstremn.checkpoints.matching import has_own_weights
     from mmstremn.datasets.io.masks import MaskFiles
     from mmstremn.datasets.io.video_file import open_video
     from mmstremn.engine.progress import StagedProgress
@@ -74,7 +75,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="frames a second of the overlay: 25, .5, 30000/1001 (default: the video's, 15 for pictures)",
     )
     args = parser.parse_args(argv)
-    if (args.config is None) != (args.checkpoint is None):
+    if (args.config is None) != (args.checkpoint is None) and not _has_own_weights(args.config):
         parser.error(
             '--config and --checkpoint belong together: expected both, or none of them for the weights in '
             'weights/'
@@ -91,6 +92,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                 f'{path} lies in {args.out / "masks"}, whose pictures are replaced: take another --out'
             )
     return args
+
+
+def _has_own_weights(config: str | None) -> bool:
+    return config is not None and Path(config).is_file() and has_own_weights(Config.fromfile(config).model)
 
 
 def _frame_and_path(text: str) -> tuple[int, Path]:

@@ -5,7 +5,7 @@ import argparse
 import torch
 from mmengine.dist import is_main_process
 
-from mmstremn.checkpoints.matching import without_backbone_weights
+from mmstremn.checkpoints.matching import has_own_weights, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.engine.launch import (
     add_common_arguments,
@@ -19,7 +19,11 @@ from mmstremn.utils.atomic import write_json
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a model')
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file or URL; none where the config of the model names its own',
+    )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument(
         '--show-dir', metavar='DIR', help='write predicted masks and overlays, or predicted frames (PNG, MP4)'
@@ -30,10 +34,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
-    check_checkpoint_file(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    cfg.model = without_backbone_weights(cfg.model)
-    add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=True)
+    if args.checkpoint is not None:
+        check_checkpoint_file(args.checkpoint)
+        cfg.model = without_backbone_weights(cfg.model)
+        add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=True)
+    elif not has_own_weights(cfg.model):
+        raise ValueError(f'{args.config}: its model has no weights of its own, expected a checkpoint')
     if args.show_dir is not None:
         for hook in (
             'mmstremn.VOSVisualizationHook',

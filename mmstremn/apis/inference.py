@@ -90,7 +90,7 @@ def _init_model(
         check_checkpoint_file(str(checkpoint))
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
         model = MODELS.build(config.model if checkpoint is None else without_backbone_weights(config.model))
-    if not isinstance(model, expected):
+    if not isinstance(model, expected) and not _segments(model, expected):
         raise ValueError(
             f'{config.filename or "config"}: its model is a {type(model).__name__}, expected a '
             f'{expected.__name__}'
@@ -106,6 +106,11 @@ def _usable(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).partition('\n')[0]
         raise ValueError(f"device {device!r}: expected 'cpu', 'cuda' or 'cuda:1' ({reason})") from error
+
+
+def _segments(model: torch.nn.Module, expected: type) -> bool:
+    """Whether a segmentor is expected and an adapter's model offers the same streaming calls."""
+    return expected is VOSegmentor and hasattr(model, 'new_stream') and hasattr(model, 'load_stream')
 
 
 def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:

@@ -123,3 +123,8 @@ def shorten(keys: Sequence[str]) -> str:
     """The first of many keys, and how many more there are."""
     more = f' and {len(keys) - SHOWN} more' if len(keys) > SHOWN else ''
     return ', '.join(keys[:SHOWN]) + more
+
+
+def has_own_weights(config: dict) -> bool:
+    """Whether a model's config says where its weights are, or that they are random (``Sam2Segmentor``)."""
+    return config.get('checkpoint') is not None or config.get('tracker') is not None

@@ -2,46 +2,13 @@
 
 import numpy as np
 import torch
+from mmengine.config import Config
+
+from helpers.runs import ROOT
 
 SIDE = 64
 SCALE = 0.4  # of weights, times one over the root of their inputs
-ATTENTION = dict(
-    memory_attention_hidden_size=128,
-    memory_attention_num_layers=2,
-    memory_attention_rope_feat_sizes=[4, 4],
-    memory_encoder_hidden_size=128,
-    memory_encoder_output_channels=64,  # transformers has 64 written into its attention
-    mask_downsampler_embed_dim=128,
-    memory_fuser_embed_dim=128,
-    memory_fuser_intermediate_dim=64,
-    image_size=SIDE,
-)
-DECODER = dict(hidden_size=128, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
-PROMPTS = dict(hidden_size=128, image_size=SIDE, patch_size=16)
-SAM2 = dict(
-    model_type='sam2_video',
-    vision_config=dict(
-        backbone_config=dict(
-            model_type='sam2_hiera_det_model',
-            hidden_size=8,
-            num_attention_heads=1,
-            blocks_per_stage=[1, 1, 2, 1],
-            embed_dim_per_stage=[8, 16, 32, 64],
-            num_attention_heads_per_stage=[1, 2, 4, 8],
-            window_size_per_stage=[8, 4, 4, 2],
-            window_positional_embedding_background_size=[2, 2],
-            global_attention_blocks=[3],
-            image_size=[SIDE, SIDE],
-        ),
-        backbone_channel_list=[64, 32, 16, 8],
-        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
-        fpn_hidden_size=128,
-    ),
-    memory_attention_feed_forward_hidden_size=64,
-    prompt_encoder_config=PROMPTS,
-    mask_decoder_config=DECODER,
-    **ATTENTION,
-)
+SAM2 = Config.fromfile(ROOT / 'configs/adapters/sam2/random_small.py').model.tracker.to_dict()
 EDGETAM = dict(
     SAM2,
     model_type='edgetam_video',
@@ -55,6 +22,7 @@ EDGETAM = dict(
     perceiver_resampler_num_layers=1,
 )
 SAM3 = dict(
+    SAM2,
     model_type='sam3_tracker_video',
     vision_config=dict(
         model_type='sam3_vision_model',
@@ -72,10 +40,6 @@ SAM3 = dict(
         ),
         fpn_hidden_size=128,
     ),
-    memory_attention_feed_forward_hidden_size=64,
-    prompt_encoder_config=PROMPTS,
-    mask_decoder_config=DECODER,
-    **ATTENTION,
 )
 TRACKERS = dict(sam2=SAM2, edgetam=EDGETAM, sam3=SAM3)
 PRESENT = 0.2  # of the bias of presence
@@ -91,6 +55,9 @@ def random_weights(model: torch.nn.Module, seed: int) -> None:
             parameter.data.copy_(noise * (0.3 if embedding else SCALE / parameter[0].numel() ** 0.5))
         elif 'bias' in name:
             parameter.data.copy_(noise * 0.05)
+    for name, buffer in model.named_buffers():
+        if name.endswith('positional_embedding'):
+            buffer.copy_(torch.randn(buffer.shape, generator=generator))
     model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(PRESENT)
 
 

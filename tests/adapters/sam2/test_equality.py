@@ -5,8 +5,9 @@ import torch
 
 pytest.importorskip('transformers', reason="needs the extra 'sam2'")
 
+from helpers.sam2_cases import TRACKERS, Session, frames, processor_of, prompts, random_weights
+
 from mmstremn.adapters.sam2 import Sam2Segmentor
-from tests.helpers.sam2_cases import TRACKERS, Session, frames, processor_of, prompts, random_weights
 
 LARGEST = 1e-4
 

@@ -1,0 +1,4 @@
+# yonigozlan/EdgeTAM-hf with SAM 2's own rule of memory, bounded: docs/trackers.md.
+# Weights in a local folder: --cfg-options model.checkpoint=/path/to/folder
+_base_ = './_base_/davis_test.py'
+model = dict(type='Sam2Segmentor', checkpoint='yonigozlan/EdgeTAM-hf', memory=dict(type='TrackerMemory'))

@@ -1,0 +1,212 @@
+"""Streams of a tracker with our memory: state, prompts, memories by config, tools, errors."""
+
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('transformers', reason="needs the extra 'sam2'")
+
+from helpers.davis_tree import add_sequence, draw_ids
+from helpers.runs import ROOT
+from helpers.sam2_cases import SAM2, SIDE, frames, prompts, random_weights
+from mmengine.config import Config
+
+from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
+from mmstremn.engine.launch import check_types
+from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
+from mmstremn.models import VOSegmentor
+
+MASK = np.zeros((48, 72), np.uint8)
+MASK[10:30, 10:30] = 1
+
+
+@pytest.fixture(scope='module')
+def model():
+    return segmentor()
+
+
+def segmentor(memory: dict | None = None, **options) -> Sam2Segmentor:
+    made = Sam2Segmentor(tracker=SAM2, memory=memory, **options)
+    random_weights(made.tracker, 0)
+    return made
+
+
+def run(model: Sam2Segmentor, number: int = 12):
+    stream, given = model.new_stream(), prompts()
+    for index, frame in enumerate(frames(number, 0)):
+        stream.step(frame, **given.get(index, {}))
+    return stream
+
+
+def test_state_is_bounded_and_a_saved_stream_goes_on_equally(model, tmp_path):
+    stream = run(model, 10)
+    size, frame = stream.nbytes, frames(1, 3)[0]
+    stream.save(str(tmp_path / 's.safetensors'))
+    again = model.load_stream(str(tmp_path / 's.safetensors'))
+    for _ in range(8):
+        assert torch.equal(stream.step(frame), again.step(frame))
+        assert torch.equal(stream.logits, again.logits)
+    assert stream.nbytes == size
+    other = segmentor(dict(num_prompted=3))
+    with pytest.raises(ValueError, match='num_prompted'):
+        other.load_stream(str(tmp_path / 's.safetensors'))
+
+
+def test_chunks_of_objects_change_nothing(model):
+    whole, chunks = run(model), run(segmentor(objects_at_once=2))
+    assert (whole.logits - chunks.logits).abs().max() < 1e-4
+
+
+def test_what_is_given_is_returned_and_objects_end(model):
+    stream = model.start(frames(1, 0)[0], MASK, points={5: [(60, 40)]})
+    ids = stream.step(frames(2, 0)[1], np.where(MASK, 7, 0).astype(np.uint8))
+    assert np.array_equal(ids.numpy() == 7, MASK > 0)
+    stream.remove([1, 5])
+    assert stream.object_ids == [7]
+    assert stream.probabilities(frames(3, 0)[2]).shape == (2, 48, 72)
+
+
+@pytest.mark.parametrize('selector', SELECTORS, ids=lambda selector: selector.__name__)
+def test_every_selector_keeps_the_prompted_frames(selector):
+    memory = dict(selector=dict(type=selector.__name__), num_slots=3, key='memory')
+    stream = run(segmentor(memory))
+    held = stream.state.written_at[0]
+    assert held[:, :4].max(-1).values.tolist() == [0, 0, 0, 7]
+    assert (held[:, 4:] >= 0).all(), 'slots of tracked frames are filled'
+    assert torch.isfinite(stream.logits).all()
+
+
+@pytest.mark.parametrize('name', ['LRUSelector', 'LFUSelector', 'UCBSelector'])
+def test_usage_is_measured_where_a_selector_needs_it(name):
+    stream = run(segmentor(dict(selector=dict(type=name), num_slots=3)))
+    stamps = stream.state.written_at
+    was_read = (stamps >= 0) & (stamps < stream.index - 1)
+    assert (stream.state.hits[was_read] > 0).all()
+    assert not stream.state.hits[~was_read].any()
+
+
+def test_oldest_prompted_frame_but_the_first_gives_way(model):
+    stream = segmentor(dict(num_prompted=3)).new_stream()
+    for frame in frames(6, 0):
+        stream.step(frame, MASK)
+    assert sorted(stream.state.written_at[0, 0, :3].tolist()) == [0, 4, 5]
+
+
+def test_frame_kept_for_long_has_the_code_of_the_oldest_place():
+    memory = TrackerMemory(num_slots=3, selector=FIFOSelector(), num_prompted=1)
+    stamps = [0, 1, 998, 999]
+    assert memory.frames_to_read(stamps, 1000) == [(0, 0), (1, 6), (2, 2), (3, 1)]
+    assert TrackerMemory(num_slots=3, num_prompted=1).frames_to_read(stamps, 1000) == [(0, 0), (2, 2), (3, 1)]
+    ranked = TrackerMemory(num_slots=3, num_prompted=1, selector=FIFOSelector(), by_rank=True, num_read=2)
+    assert ranked.frames_to_read(stamps, 1000) == [(0, 0), (2, 2), (3, 1)]
+
+
+def test_prompted_frames_beyond_the_most_are_read_as_tracked_ones():
+    memory = TrackerMemory(num_slots=2, num_prompted=3, max_prompted=1, horizon=6)
+    assert memory.frames_to_read([0, 5, 8, 9, 7], 10) == [(2, 0), (1, 5), (4, 3), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(points={1: [(80, 10)]}), 'outside the frame of 72 x 48'),
+        (dict(points={1: [(-1, 10)]}), 'outside the frame'),
+        (dict(points={1: [(5, 5, 2)]}), 'labels must be 1'),
+        (dict(points={1: []}), 'expected a dict of object id'),
+        (dict(points={0: [(5, 5)]}), 'ids must be in 1..254'),
+        (dict(points={1: [(5, float('nan'))]}), 'not finite'),
+        (dict(boxes={1: (10, 10, 10, 20)}), 'empty'),
+        (dict(boxes={1: (10, 10, 90, 20)}), 'not inside the frame'),
+        (dict(boxes={1: (10, 10, 20)}), 'expected a dict of object id'),
+        (dict(masks=MASK, points={1: [(5, 5)]}), 'a mask and points'),
+        (dict(masks=MASK, index=0), 'it has passed'),
+        (dict(masks=MASK, index=9), 'has not come yet'),
+    ],
+)
+def test_wrong_prompts_leave_the_stream_as_it_was(model, given, message):
+    stream = model.start(frames(1, 0)[0], MASK)
+    with pytest.raises(ValueError, match=message):
+        stream.step(frames(1, 0)[0], **given)
+    assert stream.index == 1 and stream.object_ids == [1]
+
+
+def test_prompts_of_wrong_types(model):
+    stream = model.new_stream()
+    for given in (dict(points=[(1, 2)]), dict(boxes={'a': (1, 2, 3, 4)}), dict(points={1: 'here'})):
+        with pytest.raises(TypeError):
+            stream.step(frames(1, 0)[0], **given)
+
+
+def test_wrong_options_are_named():
+    for options, message in (
+        (dict(), 'either checkpoint'),
+        (dict(tracker=dict(model_type='bert')), "type 'bert', expected one of sam2_video"),
+        (dict(tracker=SAM2, dtype='float16'), 'float32, bfloat16'),
+        (dict(tracker=SAM2, objects_at_once=0), 'at least 1'),
+        (dict(tracker=SAM2, memory=dict(num_slots=0)), 'num_slots'),
+        (dict(tracker=SAM2, memory=dict(key='mask')), 'none, memory, image'),
+        (dict(tracker=SAM2, memory=dict(selector=dict(type='MostSimilarSelector'))), 'compares keys'),
+        (dict(tracker=SAM2, memory=dict(gates=[KeepPrompted()])), 'num_prompted'),
+        (dict(tracker=SAM2 | dict(num_maskmem=0)), 'no memory'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Sam2Segmentor(**options)
+
+
+def test_checkpoint_folders_load_and_others_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    tracker = segmentor().tracker
+    tracker.save_pretrained(tmp_path / 'whole')
+    loaded = Sam2Segmentor(checkpoint=str(tmp_path / 'whole'))
+    assert torch.equal(loaded.tracker.no_memory_embedding, tracker.no_memory_embedding)
+    weights = tracker.state_dict()
+    weights.pop('no_object_pointer')
+    tracker.save_pretrained(tmp_path / 'part', state_dict=weights)
+    with pytest.raises(ValueError, match='lacks 1 weights of Sam2VideoModel, such as no_object_pointer'):
+        Sam2Segmentor(checkpoint=str(tmp_path / 'part'))
+    (tmp_path / 'bert').mkdir()
+    (tmp_path / 'bert/config.json').write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="'bert', expected one of"):
+        Sam2Segmentor(checkpoint=str(tmp_path / 'bert'))
+    with pytest.raises(FileNotFoundError, match=r'config\.json and model\.safetensors'):
+        Sam2Segmentor(checkpoint=str(tmp_path / 'nowhere'))
+
+
+def test_transformers_absent_or_too_old(monkeypatch):
+    monkeypatch.setattr(families, 'version', lambda name: '4.57.1')
+    with pytest.raises(ImportError, match=r'>= 5\.23, found 4\.57\.1'):
+        Sam2Segmentor(tracker=SAM2)
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    with pytest.raises(ModuleNotFoundError, match='mmstremn\\[sam2\\]'):
+        Sam2Segmentor(tracker=SAM2)
+
+
+def test_models_without_points_say_so():
+    from helpers.vos_cases import tiny_model
+
+    stream = tiny_model().new_stream()
+    assert isinstance(stream.model, VOSegmentor)
+    with pytest.raises(ValueError, match='VOSegmentor cannot use points and boxes'):
+        stream.step(frames(1, 0)[0], points={1: [(5, 5)]})
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/adapters/sam2').glob('*.py')), ids=lambda p: p.stem)
+def test_configs_name_what_is_registered(path):
+    cfg = Config.fromfile(path)
+    check_types(cfg)
+    assert cfg.model.get('checkpoint') or cfg.model.tracker.image_size == SIDE
+
+
+def test_test_tool_runs_without_a_checkpoint_file(tmp_path):
+    add_sequence(tmp_path / 'data', 'squares', [draw_ids(index, (1, 2)) for index in range(4)])
+    tool = runpy.run_path(str(ROOT / 'tools/test.py'))['main']
+    options = [f'test_dataloader.dataset.data_root={tmp_path / "data"}', 'test_dataloader.num_workers=0']
+    options += ['test_dataloader.dataset.split=val', 'custom_hooks=[]']
+    config = str(ROOT / 'configs/adapters/sam2/random_small.py')
+    metrics = tool([config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', *options])
+    assert any('J&F' in name for name in metrics)
+    with pytest.raises(ValueError, match='expected a checkpoint'):
+        tool([str(ROOT / 'configs/stremn_davis.py'), '--work-dir', str(tmp_path / 'work')])
