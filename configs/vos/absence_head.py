@@ -12,7 +12,7 @@ model = dict(
     memory=dict(
         gates=[
             dict(type='EmptyFirst'),
-            dict(type='KeepFirst'),
+            dict(type='KeepPrompted'),
             dict(type='EveryN', n=5),
             dict(type='MinPresence', probability=0.25),
         ],

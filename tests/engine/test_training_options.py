@@ -199,7 +199,8 @@ def step(model, data: dict, autocast: bool = False):
     kept = {}
 
     def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage  # held, or another tensor might get its address
         return tensor
 
     with (
@@ -207,7 +208,8 @@ def step(model, data: dict, autocast: bool = False):
         torch.autocast('cpu', torch.bfloat16, enabled=autocast),
     ):
         losses = model(**data, mode='loss')
-    size = sum(kept.values())
+    size = sum(storage.nbytes() for storage in kept.values())
+    kept.clear()
     sum(losses.values()).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {name: loss.detach() for name, loss in losses.items()}, gradients, size

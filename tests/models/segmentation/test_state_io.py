@@ -76,10 +76,11 @@ def test_a_state_is_a_pytree(memory_class):
 
 @ALL
 def test_a_state_is_tensors_and_plain_values(memory_class):
-    state = begin(build_memory(memory_class))
+    memory = build_memory(memory_class)
+    state = begin(memory)
     plain = json.loads(json.dumps(state.plain()))
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    assert_equal_states(memory_class.state_class(**state.tensors(), **plain), state)
+    assert_equal_states(memory.state_class(**state.tensors(), **plain), state)
     assert state.nbytes == sum(t.numel() * t.element_size() for t in state.tensors().values())
 
 
