@@ -231,7 +231,7 @@ def restore_state(
     values = {name: _restored(name, value, likes) for name, value in plain.items()}
     for name in {*likes[-1].tensors(), *tensors}:
         _check_tensor(name, tensors.get(name), likes, memory.bounded)
-    missing = set(likes[-1].plain()) - set(plain) - set(tensors)
+    missing = {name for name, value in likes[-1].plain().items() if value is not None} - {*plain, *tensors}
     if missing:
         raise ValueError(f'state: expected {sorted(missing)[0]}')
     fields: dict[str, Any] = {**tensors, **values}

@@ -2,12 +2,14 @@
 memory alone."""
 
 import pytest
+import torch
 import yaml
+from helpers.memory_cases import full_clip, run
 from helpers.runs import ROOT
 from mmengine.config import Config
 
 from mmstremn.engine.launch import check_types
-from mmstremn.registry import MODELS
+from mmstremn.registry import MODELS, build
 
 CONFIGS = ROOT / 'configs'
 ALL = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
@@ -80,3 +82,14 @@ def test_model_index_names_configs_and_logs_that_exist():
         log = model.get('Metadata', {}).get('Training Log')
         assert log is None or (root / log).is_file(), log
         assert log is not None or 'Results' not in model, f'{model["Name"]}: results without a log'
+
+
+@pytest.mark.parametrize(('prompted', 'held'), [((0,), [0, 25, 30, 35, 40]), ((0, 7), [0, 7, 30, 35, 40])])
+def test_the_model_of_the_demo_keeps_every_prompted_frame(prompted, held):
+    """With one prompt it holds what it held when the first frame alone was protected."""
+    cfg = Config.fromfile(CONFIGS / 'vos/absence_head.py').model
+    memory = build(dict(cfg.memory, selector=dict(type='FIFOSelector'))).eval()
+    entries, _ = full_clip(41, prompted=prompted)
+    with torch.no_grad():
+        state, _ = run(memory, entries)
+    assert sorted(memory.timeline(state).tolist()) == held

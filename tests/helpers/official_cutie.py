@@ -2,11 +2,13 @@
 
 FOLDER is a clone of hkchengrex/Cutie. The same random weights are loaded into the public code and, converted,
 into ours; both segment the same synthetic video in float32. *Free*: each runs on its own. *Fed*: each of our
-steps reads what the official memories hold. Printed is the largest difference of any pixel's probability in
-each frame, the numbers of frames and prototypes that both hold, and the positions with a tie: their
-similarities at ranks k and k + 1 differ by less than 1e-5, so that rounding decides which is read. Where a
-fed frame differs by more than 1e-4 it is computed again with the official similarities, which break ties as
-there.
+steps reads what the official memories hold. *Tied*: free, but with the official similarities, which depend on
+the frames alone, so that ties are broken as there.
+
+Printed is the largest difference of any pixel's probability in each frame, the numbers of frames and
+prototypes that are held, and the positions with a tie: their similarities at ranks k and k + 1 differ by less
+than 1e-5, so that rounding decides which is read. Where a fed frame differs by more than 1e-4 it is computed
+again with the official similarities.
 
 The reference numbers of ``tests/checkpoints`` are those of ``--model cutie_small --frames 14`` and ``--model
 cutie_base --frames 4``, both with ``--size 75 101 --small-memory --reference``.
@@ -85,11 +87,12 @@ class OfficialVideo:
     Attributes:
         ties: Positions of the latest read at which a tie was.
         similarity: (B, P, N) of the latest read.
+        long_key: (B, Ck, L) of the prototypes in the latest read.
     """
 
     def __init__(self, network, options):
         self.core = importlib.import_module('cutie.inference.inference_core').InferenceCore(network, options)
-        self.ties, self.similarity = 0, None
+        self.ties, self.similarity, self.long_key = 0, None, None
         manager = importlib.import_module('cutie.inference.memory_manager')
         self._softmax = importlib.import_module('cutie.model.utils.memory_utils').do_softmax
         manager.do_softmax = self._count_ties
@@ -98,6 +101,7 @@ class OfficialVideo:
         """The public code's softmax; of reads, which alone have a k, the ties are counted."""
         if top_k is not None:
             self.similarity = similarity.transpose(1, 2).clone()
+            self.long_key = self.core.memory.long_mem.k.get(0, similarity[:, :0])
             top = similarity.topk(min(top_k + 1, similarity.shape[1]), 1).values
             self.ties = int((top[:, top_k - 1] - top[:, -1] < CLOSE).sum()) if top.shape[1] > top_k else 0
         return self._softmax(similarity, top_k, **options)
@@ -180,10 +184,26 @@ def step_from(stream: VOSStream, state, frame: np.ndarray, given: np.ndarray | N
     return stream.probabilities(frame, given)
 
 
-def reads_of(official: OfficialVideo):
-    """Our ``position_similarity``, whose first call gives what the official read had."""
-    similarities = [official.similarity]
+def reads_of(official: OfficialVideo, order: Tensor | None = None):
+    """Our ``position_similarity``, whose first call gives what the official read had.
+
+    Args:
+        official: Has read.
+        order: Where the official memory holds our prototypes; None: where we do.
+    """
+    similarity = official.similarity
+    if order is not None and len(order):
+        similarity = torch.cat([similarity[..., order], similarity[..., len(order) :]], -1)
+    similarities = [similarity]
     return lambda *args: similarities.pop() if similarities else position_similarity(*args)
+
+
+def order_of(official: OfficialVideo, state) -> Tensor | None:
+    """Where the official memory holds our prototypes: those with the nearest keys."""
+    if state is None or not state.prototypes:
+        return None
+    ours = state.long_key[0, 0, : state.prototypes]
+    return torch.cdist(ours, official.long_key[0].T).argmin(1)
 
 
 def main() -> None:
@@ -193,7 +213,7 @@ def main() -> None:
     parser.add_argument('--model', default='cutie_base', choices=('cutie_base', 'cutie_small'))
     parser.add_argument('--frames', type=int, default=30)
     parser.add_argument('--size', type=int, nargs=2, default=(480, 854))
-    parser.add_argument('--modes', nargs='+', default=('fed', 'free'), choices=('fed', 'free'))
+    parser.add_argument('--modes', nargs='+', default=('fed', 'free'), choices=('fed', 'free', 'tied'))
     parser.add_argument('--small-memory', action='store_true', help='one that consolidates and evicts soon')
     parser.add_argument('--capacity', type=int, help='prototypes held at most')
     parser.add_argument('--buffer', type=int, help='prototypes that go beyond those that must')
@@ -202,7 +222,7 @@ def main() -> None:
     memory = SMALL_MEMORY | dict(buffer=10) if args.small_memory else {}
     memory |= {key: n for key in ('capacity', 'buffer') if (n := getattr(args, key)) is not None}
     official, free = build_pair(args.folder, args.model, memory)
-    fed = VOSStream(free.model)
+    fed, tied = VOSStream(free.model), VOSStream(free.model)
     frames, ids = make_video(args.frames, tuple(args.size))
     means, largest = [], collections.Counter()
     for index, frame in enumerate(frames):
@@ -212,6 +232,10 @@ def main() -> None:
         means.append([round(x, 5) for x in expected.mean((1, 2)).tolist()])
         if 'free' in args.modes:
             found['free'] = free.probabilities(frame, given)
+        if 'tied' in args.modes:
+            order = order_of(official, tied.state)
+            with mock.patch.object(xmem, 'position_similarity', reads_of(official, order)):
+                found['tied'] = tied.probabilities(frame, given)
         if 'fed' in args.modes:
             found['fed'] = step_from(fed, packed, frame, given)
             if (found['fed'] - expected).abs().max() > ENOUGH:
@@ -220,7 +244,7 @@ def main() -> None:
         differences = {name: float((expected - p).abs().max()) for name, p in found.items()}
         for name, difference in differences.items():
             largest[name] = max(largest[name], difference)
-        held = [(s.state.frames, s.state.prototypes) for s in (fed, free) if s.state is not None]
+        held = [(s.state.frames, s.state.prototypes) for s in (fed, free, tied) if s.state is not None]
         text = ', '.join(f'{name} {difference:.1e}' for name, difference in differences.items())
         print(f'frame {index}: {text}; {official.ties} ties; {official.sizes} held, ours {held}', flush=True)
     print('largest:', ', '.join(f'{name} {difference:.1e}' for name, difference in largest.items()))

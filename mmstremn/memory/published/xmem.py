@@ -48,6 +48,7 @@ class TwoLevelState(MemoryState):
         frames: Slots of working memory in use.
         prototypes: Positions of long-term memory in use.
         stored: The step at which a frame was stored last.
+        permanent: The slots of working memory whose frames stay for good, ascending; None: the first alone.
     """
 
     key: Tensor
@@ -67,6 +68,7 @@ class TwoLevelState(MemoryState):
     frames: int = 0
     prototypes: int = 0
     stored: int = 0
+    permanent: tuple[int, ...] | None = None
 
     object_fields = {'value': 0, 'long_value': 0, 'sensory': 0}
 
@@ -79,11 +81,13 @@ class TwoLevelMemory(Memory[TwoLevelState]):
 
     - *Working memory* stores the first frame, every n-th and prompted ones in evaluation, every frame in
       training.
-    - When it is full it is *consolidated*: the first frame and the newest ``min_frames - 1`` stay; of the
-      positions of all others the most used per frame become prototypes. A prototype keeps its position's key
-      and shrinkage (the public code averages the shrinkage as it does the value); its value is the softmax of
-      its similarity to all candidates times their values. Its similarity uses the selection with which its
-      frame asked when it was the query.
+    - *Permanent memory*: the first frame, and with ``permanent`` above 1 the latest other frames that were
+      prompted, stay in working memory for good (XMem++, ICCV 2023, which does not bound them).
+    - When it is full it is *consolidated*: the permanent frames and the newest ``min_frames - 1`` stay; of
+      the positions of all others the most used per frame become prototypes. A prototype keeps its position's
+      key and shrinkage (the public code averages the shrinkage as it does the value); its value is the
+      softmax of its similarity to all candidates times their values. Its similarity uses the selection with
+      which its frame asked when it was the query.
     - *Long-term memory* makes room for new prototypes by dropping those least used per frame.
     - The *sensory* state follows the decoder's features every frame and the value of frames that evaluation
       stores (also in training, where XMem draws them with probability 0.2); without decoder features it
@@ -96,7 +100,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
 
     Args:
         min_frames: Slots in use after consolidation (T_min).
-        max_frames: Slots of working memory (T_max).
+        max_frames: Slots of working memory (T_max), with one permanent frame.
         every: In evaluation a frame is stored when its index is a multiple of it.
         num_prototypes: Made by one consolidation, at most.
         capacity: Positions of long-term memory (L).
@@ -111,6 +115,8 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             the public code of Cutie does, which has no such ties and whose sensory state is a part of its own
             (:class:`CutieMemory`).
         buffer: Prototypes dropped beyond those that must make room, so that it happens less often.
+        permanent: Prompted frames that stay for good, the first frame among them; where more were prompted
+            the oldest but the first give way. Each above 1 is a slot more.
 
     Raises:
         ValueError: An argument is out of range, or ``compat`` unknown.
@@ -136,6 +142,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         decoder_channels: int = 256,
         compat: str | None = None,
         buffer: int = 0,
+        permanent: int = 1,
     ):
         super().__init__()
         if compat not in RULES:
@@ -147,7 +154,9 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             raise ValueError(
                 f'TwoLevelMemory.max_frames must be more than min_frames ({min_frames}), got {max_frames}'
             )
-        for name, number in dict(every=every, num_prototypes=num_prototypes, k=k).items():
+        for name, number in dict(
+            every=every, num_prototypes=num_prototypes, k=k, permanent=permanent
+        ).items():
             if number < 1:
                 raise ValueError(f'TwoLevelMemory.{name} must be at least 1, got {number}')
         for name, number in dict(sensory_channels=sensory_channels, buffer=buffer).items():
@@ -160,7 +169,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             )
         self.min_frames, self.max_frames, self.every = min_frames, max_frames, every
         self.num_prototypes, self.capacity, self.k, self.buffer = num_prototypes, capacity, k, buffer
-        self.compat, self.sensory_channels = compat, sensory_channels
+        self.compat, self.sensory_channels, self.permanent = compat, sensory_channels, permanent
         self.rules = RULES[compat]
         self.from_decoded = self.from_value = self.project = None
         if sensory_channels:
@@ -186,7 +195,8 @@ class TwoLevelMemory(Memory[TwoLevelState]):
 
         like = entry.value if self.from_value is None else self.from_value.gates.weight
         sensory = like.new_zeros(batch, objects, positions, self.sensory_channels)
-        working, long = (self.max_frames, positions), (self.capacity,)
+        slots = self.max_frames + self.permanent - 1
+        working, long = (slots, positions), (self.capacity,)
         return TwoLevelState.for_objects_of(
             entry,
             seeds,
@@ -195,7 +205,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             shrinkage=zeros(entry.shrinkage, *working),
             selection=zeros(entry.key, *working),
             usage=zeros(entry.shrinkage, *working).float(),
-            written_at=stamps(self.max_frames),
+            written_at=stamps(slots),
             long_key=zeros(entry.key, *long),
             long_value=zeros(entry.value, *long),
             long_shrinkage=zeros(entry.shrinkage, *long),
@@ -204,6 +214,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             long_since=stamps(self.capacity),
             sensory=sensory,
             asked=torch.ones_like(entry.key[:, 0]),
+            permanent=None if self.permanent == 1 else (),
         )
 
     def read(self, state: TwoLevelState, query: Query) -> tuple[Tensor, TwoLevelState]:
@@ -257,8 +268,8 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         due = entry.prompted or self._due(state)
         state = dataclasses.replace(state, sensory=self._sense(state, entry, due))
         if due or self.training:
-            state = _store(state, entry)
-        if state.frames == self.max_frames:
+            state = self._mark(_store(state, entry), entry.prompted)
+        if state.frames - len(_permanent(state)) == self.max_frames - 1:
             state = self._consolidate(state)
         return dataclasses.replace(state, step=state.step + 1)
 
@@ -278,15 +289,26 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             return state.sensory
         return follow_decoder(self.from_decoded, state.sensory, decoded, state)
 
+    def _mark(self, state: TwoLevelState, prompted: bool) -> TwoLevelState:
+        """The state in which the frame stored last is permanent if it is the first or prompted."""
+        newest = state.frames - 1
+        if state.permanent is None or (newest and not prompted):
+            return state
+        first, *others = (*state.permanent, newest)
+        return dataclasses.replace(state, permanent=(first, *others[-(self.permanent - 1) :]))
+
     def _consolidate(self, state: TwoLevelState) -> TwoLevelState:
-        """Move all but the first frame and the newest ``min_frames - 1`` to long-term memory."""
-        newest = self.max_frames - self.min_frames + 1
+        """Move all but the permanent frames and the newest ``min_frames - 1`` to long-term memory."""
+        permanent = _permanent(state)
+        passing = [slot for slot in range(state.frames) if slot not in permanent]
+        passing, newest = passing[: 1 - self.min_frames], passing[1 - self.min_frames :]
+        kept_slots = sorted((*permanent, *newest))
         usage, written_at, key, value, shrinkage, selection = (
-            getattr(state, name)[:, :, 1:newest]
+            _slots(getattr(state, name), passing)
             for name in ('usage', 'written_at', 'key', 'value', 'shrinkage', 'selection')
         )
         frame = written_at[..., None].expand_as(usage).flatten(2)
-        # Candidates: N positions of the slots between the first and the newest, (B, M, N, ...)
+        # Candidates: N positions of the slots that are passing, (B, M, N, ...)
         usage, key, value, shrinkage, selection = (
             t.flatten(2, 3) for t in (usage, key, value, shrinkage, selection)
         )
@@ -303,9 +325,15 @@ class TwoLevelMemory(Memory[TwoLevelState]):
         state = _forget(state, self.capacity - chosen.shape[1], self.buffer, self.rules)
         added: dict[str, Any]
         added = {name: put(getattr(state, name), state.prototypes, new) for name, new in prototypes.items()}
-        kept: dict[str, Any] = {name: _drop(getattr(state, name), newest) for name in WORKING}
+        kept: dict[str, Any] = {name: _keep(getattr(state, name), kept_slots) for name in WORKING}
         number = state.prototypes + chosen.shape[1]
-        return dataclasses.replace(state, frames=self.min_frames, prototypes=number, **kept, **added)
+        if state.permanent is not None:
+            kept.update(permanent=tuple(kept_slots.index(slot) for slot in permanent))
+        return dataclasses.replace(state, frames=len(kept_slots), prototypes=number, **kept, **added)
+
+
+def _permanent(state: TwoLevelState) -> tuple[int, ...]:
+    return (0,) if state.permanent is None else state.permanent
 
 
 def _join(long: Tensor, prototypes: int, working: Tensor) -> Tensor:
@@ -360,7 +388,12 @@ def _forget(state: TwoLevelState, number: int, buffer: int, rules: LibraryRules)
     return dataclasses.replace(state, prototypes=number, **changes)
 
 
-def _drop(tensor: Tensor, newest: int) -> Tensor:
-    """Slots without those from 1 to ``newest``; the slots that become free are empty."""
-    empty = torch.full_like(tensor[:, :, 1:newest], 0 if tensor.is_floating_point() else -1)
-    return torch.cat([tensor[:, :, :1], tensor[:, :, newest:], empty], 2)
+def _slots(tensor: Tensor, places: list[int]) -> Tensor:
+    """The slots ``places`` of (B, M, S, ...)."""
+    return torch.cat([tensor[:, :, place : place + 1] for place in places], 2)
+
+
+def _keep(tensor: Tensor, places: list[int]) -> Tensor:
+    """The slots ``places`` first; the others are empty."""
+    empty = torch.full_like(tensor[:, :, len(places) :], 0 if tensor.is_floating_point() else -1)
+    return torch.cat([_slots(tensor, places), empty], 2)

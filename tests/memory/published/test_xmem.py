@@ -6,10 +6,21 @@ import math
 
 import pytest
 import torch
-from helpers.memory_cases import KEY, POSITIONS, VALUE, crop, generator, make_entry, make_query, run, take
+from helpers.memory_cases import (
+    KEY,
+    POSITIONS,
+    VALUE,
+    crop,
+    full_clip,
+    generator,
+    make_entry,
+    make_query,
+    run,
+    take,
+)
 
 from mmstremn.memory import FIFOSelector, SlotMemory
-from mmstremn.memory.published.xmem import SensoryCell, TwoLevelMemory
+from mmstremn.memory.published.xmem import SensoryCell, TwoLevelMemory, TwoLevelState
 from mmstremn.memory.published.xmem_consolidation import position_similarity
 
 DECODED, HIDDEN = 6, 4
@@ -316,6 +327,7 @@ def test_gradients_reach_every_parameter_and_all_that_is_stored(frames):
         ('every', 0, 'at least 1'),
         ('num_prototypes', 0, 'at least 1'),
         ('k', 0, 'at least 1'),
+        ('permanent', 0, 'at least 1'),
         ('capacity', 2, r'at least num_prototypes \(3\) and buffer \(0\) together'),
         ('sensory_channels', -1, 'at least 0'),
     ],
@@ -328,3 +340,44 @@ def test_nonsense_is_refused(name, value, expected):
 def test_entries_need_shrinkage():
     with pytest.raises(ValueError, match=r'Entry\.shrinkage'):
         build().init(make_entry())
+
+
+def frames_held(permanent: int, prompted: tuple[int, ...], length: int = 16) -> list[list[int]]:
+    """The frames in working memory after each of ``length``."""
+    memory = build(min_frames=3, max_frames=5, every=1, num_prototypes=2, capacity=9, permanent=permanent)
+    entries, queries = full_clip(length, prompted=prompted)
+    state, held = memory.init(entries[0]), []
+    with torch.no_grad():
+        for step, entry in enumerate(entries):
+            if step:
+                _, state = memory.read(state, queries[step])
+            state = memory.write(state, entry)
+            held.append(state.written_at[0, 0, : state.frames].tolist())
+            assert (state.written_at[0, 0, state.frames :] == -1).all()
+            assert not state.key[:, :, state.frames :].any()
+    return held
+
+
+def test_corrected_frames_stay_and_are_bounded():
+    """XMem++: prompted frames are never consolidated; beyond ``permanent`` the oldest but the first give
+    way."""
+    held = frames_held(3, prompted=(0, 2, 6, 9))
+    assert all({0, 2} <= set(frames) for frames in held[2:9])
+    assert all({0, 6} <= set(frames) for frames in held[6:])
+    assert all({0, 6, 9} <= set(frames) for frames in held[9:])
+    assert 2 not in held[-1]
+    assert max(map(len, held)) <= 5 + 3 - 1
+    assert held[-1] == sorted(held[-1])
+    assert all(2 not in frames for frames in frames_held(1, prompted=(0, 2))[5:])
+
+
+@pytest.mark.parametrize('permanent', [2, 4])
+def test_one_prompt_needs_no_room_for_others(permanent):
+    assert frames_held(permanent, prompted=(0,)) == frames_held(1, prompted=(0,))
+
+
+def test_streams_of_an_earlier_version_have_no_permanent_slots():
+    state = build().init(full_clip(1)[0][0])
+    assert state.permanent is None
+    plain = {name: value for name, value in state.plain().items() if name != 'permanent'}
+    assert TwoLevelState(**state.tensors(), **plain).permanent is None
