@@ -1,9 +1,9 @@
 """Whatever is given to a stream: it goes on with finite numbers, or says in a typed error why not and is as
 it was."""
 
-import numpy as np
 import pytest
 import torch
+from helpers.any_arrays import OTHERS, any_array
 from helpers.vos_cases import SquaresVideo, tiny_model
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
@@ -15,37 +15,16 @@ MODELS = {
     'short side': dict(short_side=32),
     'merged': dict(test_time=dict(flip=True)),
 }
-TYPES = st.sampled_from(
-    [np.uint8, np.int8, np.int16, np.int64, np.uint16, np.float16, np.float32, np.float64, bool, np.complex64]
-)
 SHAPES = st.one_of(
     st.sampled_from(
         [(H, W), (1, H, W), (2, H, W), (3, H, W), (4, H, W), (H, W, 1), (H, W, 3), (W, H), (0, W), (H,), ()]
     ),
     arrays.array_shapes(max_dims=4, max_side=6),
 )
-VALUES = st.sampled_from(
-    [-1e30, -1, 0, 0.3, 0.5, 1, 1.5, 2, 3, 6, 127, 254, 255, 256, 65_535, 1e30, float('nan'), float('inf')]
-)
-
-
-@st.composite
-def any_array(draw, shapes=SHAPES):
-    """An array of a few values, of any type and shape."""
-    shape, dtype = draw(shapes), draw(TYPES)
-    values = draw(st.lists(VALUES, min_size=1, max_size=4))
-    chosen = np.random.default_rng(draw(st.integers(0, 999))).integers(len(values), size=shape)
-    with np.errstate(all='ignore'):
-        return np.asarray(values)[chosen].astype(dtype)
-
-
-OTHERS = st.sampled_from(
-    [None, 'mask.png', [], [[1]], {}, 3, object(), b'\x00', torch.zeros(0), torch.ones(H, W)]
-)
 MASKS = st.one_of(
-    any_array(), any_array(st.just((H, W))), any_array(st.sampled_from([(2, H, W), (3, H, W)])), OTHERS
+    any_array(SHAPES), any_array(st.just((H, W))), any_array(st.sampled_from([(2, H, W), (3, H, W)])), OTHERS
 )
-FRAMES = st.one_of(st.just('right'), any_array(), any_array(st.just((H, W, 3))), OTHERS)
+FRAMES = st.one_of(st.just('right'), any_array(SHAPES), any_array(st.just((H, W, 3))), OTHERS)
 
 
 @pytest.fixture(scope='module', params=MODELS)

@@ -1,9 +1,11 @@
 """Runs of the tools in processes of their own, which can be killed at any point."""
 
+import itertools
 import multiprocessing
 import os
 import resource
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,8 +70,10 @@ def kill_at(event: str, what: str) -> None:
     Args:
         event: ``'iteration'``, ``'SIGTERM'`` or ``'SIGINT'`` (after the update of an iteration, before any
             hook), ``'half written'`` (half of a file is on the disk), ``'before rename'``, ``'after
-            rename'``, ``'before removal'``, or ``'disk full'``.
-        what: The iteration, the name of the file, or the bytes that a file can have at most.
+            rename'``, ``'before removal'``, ``'copy'`` or ``'flush'`` (before that one of them), or
+            ``'disk full'``.
+        what: The iteration, the name of the file, the number of the copy or flush, or the bytes that a file
+            can have at most.
     """
     if event in ('iteration', 'SIGTERM', 'SIGINT'):
         _patch_call_hook(int(what), getattr(signal, event, signal.SIGKILL))
@@ -84,6 +88,10 @@ def kill_at(event: str, what: str) -> None:
         _patch(os, 'replace', lambda source, target: Path(target).name == what, afterwards=True)
     elif event == 'before removal':
         _patch(os, 'remove', lambda path: Path(path).name == what)
+    elif event in ('copy', 'flush'):
+        calls = itertools.count()
+        module, function = (shutil, 'copyfile') if event == 'copy' else (os, 'fsync')
+        _patch(module, function, lambda *args: next(calls) == int(what))
     else:
         raise ValueError(event)
 
