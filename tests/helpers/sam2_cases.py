@@ -7,7 +7,7 @@ from mmengine.config import Config
 from helpers.runs import ROOT
 
 SIDE = 64
-SCALE = 0.4  # of weights, times one over the root of their inputs
+SCALE = 0.3  # of weights, times one over the root of their inputs
 SAM2 = Config.fromfile(ROOT / 'configs/adapters/sam2/random_small.py').model.tracker.to_dict()
 EDGETAM = dict(
     SAM2,
@@ -102,13 +102,14 @@ class Session:
     Args:
         tracker: The model of transformers, as it is.
         processor: Its processor.
+        dtype: Of the computation.
     """
 
-    def __init__(self, tracker, processor):
+    def __init__(self, tracker, processor, dtype: torch.dtype = torch.float32):
         self.tracker, self.processor = tracker, processor
         if 'EdgeTam' in type(tracker).__name__:
             self._mend_scores()
-        self.session = processor.init_video_session(dtype=torch.float32)
+        self.session = processor.init_video_session(dtype=dtype)
         self.index = 0
 
     def step(self, frame: np.ndarray, masks=None, points=None, boxes=None) -> torch.Tensor:
