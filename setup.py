@@ -65,6 +65,7 @@ setup(
         'torchvision',
         'timm>=1.0',
         'av',
+        'click',
         'matplotlib',
         'numpy',
         'opencv-python',
@@ -75,5 +76,6 @@ setup(
         'scikit-learn',
         'scipy',
     ],
+    entry_points={'console_scripts': ['mmstremn = mmstremn.cli:main']},
     extras_require={name: sorted(set(packages)) for name, packages in EXTRAS.items()},
 )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.fileio import load
 
+from mmstremn.checkpoints.matching import has_own_weights
 from mmstremn.utils.shipped_files import CONFIGS, MIM, find_config, find_weights
 
 DEFAULT_MODEL = 'stremn_r18_presence'
@@ -47,8 +48,10 @@ def _metafile_entries() -> Iterator[dict]:
         yield from load(CONFIGS.parent / path).get('Models', [])
 
 
-def resolve_model(model: str | Path | Config, weights: str | Path | None = None) -> tuple[str | Config, str]:
-    """The config and the weights that belong together.
+def resolve_model(
+    model: str | Path | Config, weights: str | Path | None = None
+) -> tuple[str | Config, str | None]:
+    """The config and the weights that belong together; no weights where the config names its own.
 
     Args:
         model: A name of :func:`named_models`, a config, or the path or name of one.
@@ -61,6 +64,9 @@ def resolve_model(model: str | Path | Config, weights: str | Path | None = None)
     known = named_models()
     config = model if isinstance(model, Config) else _config_of(str(model), known)
     if weights is None:
+        read = config if isinstance(config, Config) else Config.fromfile(config)
+        if has_own_weights(read.model):
+            return config, None
         weights = _weights_of(model, config, known)
     return config, find_weights(weights)
 

@@ -1,7 +1,7 @@
 """A video with masks that may be added and corrected: what is known is kept, what changes is computed."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -191,14 +191,19 @@ class VOSSession:
         for number in range(len(self.plan.spans)):
             yield from self._run_span(self.plan, number, pending)
 
-    def run_in_order(self) -> Iterator[FrameResult]:
+    def run_in_order(self, report: Callable[[int], None] | None = None) -> Iterator[FrameResult]:
         """Compute what is pending and give the results of all frames in their order.
 
         They come as they are found where all masks are propagated forwards. Otherwise all are computed before
         the first is given, and frames are decoded again.
+
+        Args:
+            report: Called with 1 for every frame whose result is computed.
         """
         after, length = 0, self.video.num_frames
         for result in self.run():
+            if report is not None:
+                report(1)
             if self.plan is not None and self.plan.is_ascending:
                 yield from self.results(range(after, result.index))
                 yield result

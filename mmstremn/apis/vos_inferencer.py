@@ -55,14 +55,14 @@ class VOSInferencer:
         device: str | torch.device | None = None,
         short_side: int | None = None,
     ):
-        if not isinstance(model, VOSegmentor):
+        if not isinstance(model, torch.nn.Module):
             config, weights = resolve_model(model, weights)
-            if terms := terms_of(weights):
+            if weights is not None and (terms := terms_of(weights)):
                 print_log(terms, 'current')
             model = init_segmentor(config, weights, device)
         self.model, self.weights = model, weights
         if short_side is not None:
-            if (model.test_time or {}).get('short_sides'):
+            if (getattr(model, 'test_time', None) or {}).get('short_sides'):
                 raise ValueError(
                     'short_side: the config has model.test_time.short_sides, expected one of the two'
                 )
@@ -135,7 +135,9 @@ class VOSInferencer:
         opened = open_source(video)
         if isinstance(opened, LiveVideo):
             raise ValueError(f'{opened.name}: expected a video whose frames can be read in any order')
-        about = dict(video=opened.name, weights=str(self.weights), short_side=self.model.short_side)
+        about = dict(
+            video=opened.name, weights=str(self.weights), short_side=getattr(self.model, 'short_side', None)
+        )
         given = {} if masks is None else read_given(opened, masks)
         return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
 

@@ -6,7 +6,16 @@ from contextlib import contextmanager
 
 from mmengine.hooks import Hook
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from mmstremn.registry import HOOKS
 
@@ -29,6 +38,22 @@ class ProgressHook(Hook):
         self.report(1)
 
 
+class RateColumn(ProgressColumn):
+    """How many steps are done a second.
+
+    Args:
+        unit: Of the steps.
+    """
+
+    def __init__(self, unit: str):
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The rate, once it is known."""
+        return Text(f'{task.speed:.1f} {self.unit}/s' if task.speed else '')
+
+
 class StagedProgress:
     """A bar over stages whose steps cost different times. Where the output is no terminal, a line per stage.
 
@@ -36,15 +61,17 @@ class StagedProgress:
 
     Args:
         console: Bound to its file when it is made (``Console(file=sys.stdout)``).
+        unit: Of the steps, such as ``'frames'``: the bar shows how many there are a second.
 
     Attributes:
         name: Of the stage that runs or ran last.
         seconds: Wall time of every finished stage by name.
     """
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, unit: str | None = None):
         columns = [TextColumn('{task.description:<26}'), BarColumn(), TextColumn('{task.percentage:>3.0f} %')]
         columns += [TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()]
+        columns += [] if unit is None else [RateColumn(unit)]
         self._bar = Progress(
             *columns, console=console, redirect_stdout=False, redirect_stderr=False, speed_estimate_period=120
         )

@@ -12,7 +12,7 @@ import torch
 from helpers.runs import DATA, ROOT, run_tool
 from PIL import Image
 
-from mmstremn.apis import init_segmentor
+from mmstremn.apis import VOSSession, init_segmentor
 from mmstremn.datasets import SyntheticVOSDataset
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.structures.video import Video
@@ -254,7 +254,7 @@ def test_vos_demo_takes_one_size_or_several(segment, capsys):
     assert segment('video.mp4', 'first.png', *several)[0] == 0
 
 
-def test_vos_demo_holds_few_frames(vos_demo):
+def test_sessions_hold_few_frames():
     class CountedVideo(Video):
         name, num_frames, size, decoded = 'counted', 100, (32, 32), 0
 
@@ -266,13 +266,12 @@ def test_vos_demo_holds_few_frames(vos_demo):
             return None
 
     video, mask = CountedVideo(), np.eye(32, dtype=np.uint8)
-    segmented = vos_demo['segmented'](
-        init_segmentor(SMALL, device='cpu'), video, {0: mask}, [], lambda steps: None
-    )
-    for _ in range(5):
-        next(segmented)
-    assert video.decoded <= 8
-    segmented.close()
+    with VOSSession(init_segmentor(SMALL, device='cpu'), video, {0: mask}) as session:
+        results = session.run_in_order()
+        for _ in range(5):
+            next(results)
+        assert video.decoded <= 8
+        results.close()
 
 
 # tools/analysis_tools

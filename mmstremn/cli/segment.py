@@ -1,0 +1,207 @@
+"""``mmstremn segment``: reads, computes and writes in parallel, and goes on where it was stopped."""
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from queue import Queue
+
+import click
+import numpy as np
+from mmengine.config import Config
+from rich.console import Console
+
+from mmstremn.apis import OUTPUTS, OutputInfo, VOSInferencer, VOSSession, init_segmentor, open_outputs
+from mmstremn.apis.outputs import DEFAULT_OUTPUTS, FILES, Outputs, Review
+from mmstremn.apis.plan import DIRECTIONS, MERGES
+from mmstremn.apis.results import FrameResult
+from mmstremn.apis.vos_inferencer import read_given
+from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, choose_model
+from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
+from mmstremn.engine.progress import StagedProgress
+from mmstremn.structures.video import Video
+
+QUEUED = 8  # frames that wait for the writers
+SESSION = '.session'  # folder below the outputs that --resume goes on with
+NOT_SURE = 0.7  # confidence below which frames are named at the end
+
+
+@click.command(cls=ConfigCommand)
+@click.argument('video', type=Path)
+@click.option(
+    '--mask',
+    type=Path,
+    help='Mask of the first frame: ids, black and white, or a colour per object; empty: see --mask-at.',
+)
+@click.option(
+    '--mask-at',
+    type=FrameAndFile(),
+    multiple=True,
+    help='A further mask: new ids add objects, known ids correct them. May be given several times.',
+)
+@click.option('--model', help='Name of a model that comes with weights: see `mmstremn weights`.')
+@click.option('--config', help='Of another model.')
+@click.option('--checkpoint', help="The other model's.")
+@click.option('--cfg-options', multiple=True, metavar='KEY=VALUE...', help='Changes of the config.')
+@click.option('--out', type=Path, help='Folder for the results (default: work_dirs/segment/<video>).')
+@click.option(
+    '--output',
+    'outputs',
+    type=click.Choice(list(OUTPUTS)),
+    multiple=True,
+    help=f'What to write; may be given several times (default: {", ".join(DEFAULT_OUTPUTS)}).',
+)
+@click.option('--label', 'labels', type=Label(), multiple=True, help='Name of an object, for annotations.')
+@click.option('--direction', type=click.Choice(DIRECTIONS), default='both', show_default=True)
+@click.option(
+    '--merge',
+    type=click.Choice(MERGES),
+    default='nearer',
+    show_default=True,
+    help='Where masks of two frames meet.',
+)
+@click.option(
+    '--short-side',
+    type=click.IntRange(min=1),
+    help="Compute at this size (default: the config's model.short_side).",
+)
+@click.option('--device', help='Such as cpu or cuda:0 (default: the GPU if there is one).')
+@click.option(
+    '--fps', type=FrameRate(), help="Of the videos written (default: the video's, 15 for pictures)."
+)
+@click.option('--resume', is_flag=True, help='Go on with a run into the same folder that was stopped.')
+def command(video, mask, mask_at, out, outputs, labels, model, config, checkpoint, cfg_options, **options):
+    """Segment VIDEO, a file or a folder of pictures, from the mask of its first frame or of any others.
+
+    Outputs appear in the folder when they are complete. Of a run that is stopped the masks found so far are
+    kept for --resume.
+    """
+    given = [(0, mask)] * (mask is not None) + list(mask_at)
+    if not given:
+        raise click.UsageError('expected --mask FIRST.png, or --mask-at FRAME:FILE')
+    out = out or Path('work_dirs/segment') / (video.name or video.absolute().name)
+    names = list(outputs or DEFAULT_OUTPUTS)
+    check_out(out, names, [video, *(path for _, path in given)])
+    source = open_source(video)
+    if isinstance(source, LiveVideo):
+        raise click.UsageError(f'{video}: expected a video file or a folder of pictures')
+    masks = read_masks(source, given)
+    cfg, weights = choose_model(model, config, checkpoint, cfg_options)
+    segment(source, masks, cfg, weights, out, names, dict(labels), **options)
+
+
+def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
+    """Raises a UsageError where an input lies in a folder that is replaced."""
+    for folder in (out / FILES[name] for name in names if '.' not in FILES[name]):
+        for path in inputs:
+            if folder.resolve() in (path.resolve(), *path.resolve().parents):
+                raise click.UsageError(
+                    f'{path} lies in {folder}, whose pictures are replaced: take another --out'
+                )
+
+
+def read_masks(video: Video, given: list[tuple[int, Path]]) -> dict[int, np.ndarray]:
+    """The masks of files by frame.
+
+    Raises:
+        ValueError: Two are of one frame, or they do not fit the video.
+    """
+    frames = [frame for frame, _ in given]
+    if len(set(frames)) < len(frames):
+        twice = next(frame for frame in frames if frames.count(frame) > 1)
+        raise ValueError(f'frame {twice}: expected one mask, got several')
+    return read_given(video, dict(given))
+
+
+def segment(
+    video: Video,
+    masks: dict[int, np.ndarray],
+    cfg: Config,
+    weights: str | None,
+    out: Path,
+    names: list[str],
+    labels: dict[int, str],
+    direction: str = 'both',
+    merge: str = 'nearer',
+    short_side: int | None = None,
+    device: str | None = None,
+    fps: Fraction | None = None,
+    resume: bool = False,
+) -> None:
+    """Segment ``video`` and write the outputs ``names`` to the folder ``out``, in the place of earlier
+    results."""
+    if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
+        raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
+    inferencer = VOSInferencer(init_segmentor(cfg, weights, device), short_side=short_side)
+    folder = out / SESSION
+    if folder.exists() and not resume:
+        click.echo(f'{folder}: a run that was stopped; it begins anew, --resume goes on with it', err=True)
+        shutil.rmtree(folder)
+    about = dict(
+        video=str(video.path.resolve()) if hasattr(video, 'path') else video.name,
+        weights=weights and str(Path(weights).resolve()),
+        model=cfg.model.to_dict(),
+        short_side=getattr(inferencer.model, 'short_side', None),
+        direction=direction,
+    )
+    with VOSSession(inferencer.model, video, masks, direction, merge, folder, about) as session:
+        listed = _run(session, out, names, OutputInfo.of(video, labels, fps))
+    shutil.rmtree(folder)
+    found = [FILES[name] for name in names if (out / FILES[name]).exists()]
+    click.echo(f'Written to {out}: {", ".join(found)}')
+    if listed:
+        places = ', '.join(f'{frame} ({confidence:.2f})' for confidence, frame, _ in listed)
+        click.echo(f'Look at these frames first (confidence): {places}')
+
+
+def _run(session: VOSSession, out: Path, names: list[str], info: OutputInfo) -> list[tuple[float, int, int]]:
+    """Compute and write; the frames of which the model is not sure."""
+    progress, done = StagedProgress(Console(file=sys.stdout), 'frames'), session.video.num_frames
+    review, pending = Review(), len(session.pending())
+    if pending < done:
+        click.echo(f'{done - pending} of {done} frames need no computing')
+    with (
+        progress.running(max(1, pending)),
+        progress.stage(session.video.name) as report,
+        open_outputs(out, names, info) as outputs,
+        _written_behind(outputs) as write,
+    ):
+        for result in session.run_in_order(report):
+            review.add(result)
+            write(result)
+    seconds = max(progress.seconds[session.video.name], 1e-3)
+    click.echo(f'{done} frames, {done / seconds:.1f} a second with decoding and writing')
+    return [entry for entry in review.frames(5) if entry[0] < NOT_SURE]
+
+
+@contextmanager
+def _written_behind(outputs: Outputs) -> Iterator[Callable[[FrameResult], None]]:
+    """A function that gives results to a thread that writes them; few wait there at a time."""
+    queue: Queue[FrameResult | None] = Queue(QUEUED)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        while (result := queue.get()) is not None:
+            try:
+                if not failed:
+                    outputs.add(result)
+            except BaseException as error:
+                failed.append(error)
+
+    def write(result: FrameResult) -> None:
+        if failed:
+            raise failed[0]
+        queue.put(result)
+
+    thread = threading.Thread(target=work, name='writer')
+    thread.start()
+    try:
+        yield write
+    finally:
+        queue.put(None)
+        thread.join()
+    if failed:
+        raise failed[0]

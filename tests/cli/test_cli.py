@@ -1,0 +1,178 @@
+"""The command ``mmstremn``: as a person runs it, on the smallest model."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+from helpers.davis_tree import add_sequence, draw_ids
+from helpers.runs import ROOT, SMALL_VOS
+from helpers.vos_cases import SquaresVideo
+from PIL import Image
+
+from mmstremn.apis import init_segmentor
+from mmstremn.checkpoints.weight_files import write_weights
+from mmstremn.cli import COMMANDS, main
+from mmstremn.datasets.io.masks import read_mask
+from mmstremn.utils.palette import encode_palette_png
+from mmstremn.visualization import write_video
+
+T = 8
+VIDEO = SquaresVideo(T, size=(41, 57), appear=(0, 0))
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('cli')
+    write_weights(folder / 'weights.safetensors', init_segmentor(SMALL_VOS, device='cpu').state_dict(), {})
+    (folder / 'shots').mkdir()
+    for t in range(T):
+        Image.fromarray(VIDEO.frame(t)).save(folder / f'shots/p{t}.png')
+        (folder / f'mask{t}.png').write_bytes(encode_palette_png(VIDEO.mask(t)))
+    for name in ('a.mp4', 'a.avi'):
+        write_video(folder / name, [np.pad(VIDEO.frame(t), ((0, 1), (0, 1), (0, 0))) for t in range(T)], 25)
+    (folder / 'even.png').write_bytes(encode_palette_png(np.pad(VIDEO.mask(0), ((0, 1), (0, 1)))))
+    return folder
+
+
+@pytest.fixture
+def segment(folder, tmp_path, monkeypatch):
+    """A function that runs ``mmstremn segment`` in an empty folder; returns the exit code."""
+    monkeypatch.chdir(tmp_path)
+    model = ['--config', SMALL_VOS, '--checkpoint', folder / 'weights.safetensors', '--device', 'cpu']
+    return lambda *argv: main(['segment', *map(str, (*argv, *model))])
+
+
+def ids_of(folder):
+    return [read_mask(path) for path in sorted((folder / 'masks').iterdir())]
+
+
+def test_segment_writes_what_is_asked_for(segment, folder, tmp_path, capsys):
+    outputs = [part for name in ('masks', 'coco', 'labelme', 'csv') for part in ('--output', name)]
+    code = segment(folder / 'shots', '--mask-at', f'4:{folder / "mask4.png"}', '--label', '3=dog', *outputs)
+    out = tmp_path / 'work_dirs/segment/shots'
+    assert code == 0, capsys.readouterr().err
+    assert {path.name for path in out.iterdir()} == {'masks', 'coco.json', 'labelme', 'objects.csv'}
+    assert np.array_equal(read_mask(out / 'masks/p4.png'), VIDEO.mask(4))
+    assert any((ids > 0).any() for ids in ids_of(out)[:4])
+    rows = list(csv.DictReader((out / 'objects.csv').open()))
+    assert len(rows) == 2 * T and {row['label'] for row in rows} == {'dog', ''}
+    assert 'frames, ' in capsys.readouterr().out
+
+
+def test_files_of_one_name_get_folders_of_their_own(segment, folder, tmp_path):
+    for name in ('a.mp4', 'a.avi'):
+        assert segment(folder / name, '--mask', folder / 'even.png') == 0
+    assert {path.name for path in (tmp_path / 'work_dirs/segment').iterdir()} == {'a.mp4', 'a.avi'}
+    with av.open(str(tmp_path / 'work_dirs/segment/a.mp4/overlay.mp4')) as container:
+        assert container.streams.video[0].average_rate == 25
+
+
+def test_a_killed_run_leaves_nothing_that_looks_whole_and_goes_on(segment, folder, tmp_path, capsys):
+    mask = ['--mask-at', f'5:{folder / "mask5.png"}']
+    assert segment(folder / 'shots', *mask, '--out', tmp_path / 'whole') == 0
+    program = (
+        'import os, signal, sys; from mmstremn.apis.result_store import ResultStore as S; put = S.put\n'
+        'def killed(self, frame, *args):\n'
+        '    put(self, frame, *args)\n'
+        '    if frame == 3: os.kill(os.getpid(), signal.SIGKILL)\n'
+        'S.put = killed\n'
+        'from mmstremn.cli import main; main(sys.argv[1:])'
+    )
+    argv = ['segment', folder / 'shots', *mask, '--out', tmp_path / 'out', '--device', 'cpu']
+    argv += ['--config', SMALL_VOS, '--checkpoint', folder / 'weights.safetensors']
+    environment = os.environ | dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests/data')]))
+    done = subprocess.run([sys.executable, '-c', program, *map(str, argv)], env=environment, cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    left = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert '.session' in left and all('.partial' in name or name == '.session' for name in left)
+    capsys.readouterr()
+    assert segment(folder / 'shots', *mask, '--out', tmp_path / 'out', '--resume') == 0
+    assert f'{T - 3} of {T} frames need no computing' in capsys.readouterr().out
+    first, second = ids_of(tmp_path / 'out'), ids_of(tmp_path / 'whole')
+    assert len(first) == T and all(map(np.array_equal, first, second))
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {
+        path.name for path in (tmp_path / 'whole').iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    'argv, message',
+    [
+        (['none.mp4', '--mask', 'mask0.png'], 'none.mp4: no such file'),
+        (['shots', '--mask', 'none.png'], 'none.png'),
+        (['shots', '--mask-at', '9:mask0.png'], 'mask0.png: frame 9, expected one of 0..7'),
+        (['shots', '--mask', 'mask0.png', '--mask-at', '0:mask1.png'], 'frame 0: expected one mask'),
+        (['shots', '--mask', 'even.png'], 'size (42, 58) (H, W), expected (41, 57)'),
+        (
+            ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.value_channels=8', 'seed=1'],
+            'does not fit',
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, capsys, argv, message):
+    argv = [folder / arg if (folder / arg).exists() else arg for arg in argv]
+    argv = [arg.replace(':', f':{folder}/') if isinstance(arg, str) and ':' in arg else arg for arg in argv]
+    assert segment(*argv) == 1
+    error = capsys.readouterr().err
+    assert message in error and 'Traceback' not in error
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    'argv, message',
+    [
+        (['shots'], 'expected --mask FIRST.png, or --mask-at FRAME:FILE'),
+        (['shots', '--mask', 'm.png', '--output', 'movie'], "'movie' is not one of 'masks'"),
+        (['shots', '--mask', 'm.png', '--label', '300=dog'], 'expected ID=NAME'),
+        (['shots', '--mask-at', 'm.png'], 'expected FRAME:FILE'),
+    ],
+)
+def test_wrong_arguments_are_refused(segment, capsys, argv, message):
+    with pytest.raises(SystemExit) as stopped:
+        segment(*argv)
+    assert stopped.value.code == 2 and message in ' '.join(capsys.readouterr().err.split())
+
+
+def test_every_command_has_help_and_parts_name_their_extra(capsys, monkeypatch):
+    for name in COMMANDS:
+        assert main([name, '--help']) == 0
+    assert 'FRAME:FILE' in capsys.readouterr().out
+    for name in ('app', 'export'):
+        monkeypatch.setitem(sys.modules, f'mmstremn.{name}', None)
+    assert main(['app']) == 1 and main(['export', 'c', 'w', '--to', 'onnx']) == 1
+    error = capsys.readouterr().err
+    assert "pip install 'mmstremn[app]'" in error and "pip install 'mmstremn[export]'" in error
+
+
+def test_help_needs_no_torch():
+    program = "import sys, mmstremn.cli; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, '-c', program], env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0
+
+
+def test_weights_are_listed_with_hash_and_terms(capsys):
+    assert main(['weights']) == 0
+    text = capsys.readouterr().out
+    assert 'stremn_r18_presence (default)' in text and 'research use only' in text
+    assert '74b76eff0c65fefa3d35706b71abdee21260fc2def44213beb03b790ae36c97a' in text
+
+
+def test_doctor_prints_the_tables_and_checks_a_data_set(tmp_path, capsys):
+    assert main(['doctor']) == 0
+    assert 'Components of scope mmstremn' in capsys.readouterr().out
+    frames, _ = add_sequence(tmp_path, 'bear', [draw_ids(t) for t in range(3)])
+    assert main(['doctor', '--data', 'DAVIS', str(tmp_path), '--split', 'val']) == 0
+    out = capsys.readouterr().out
+    assert '1 sequences, 3 frames, 3 masks' in out and 'All frames and masks can be read' in out
+    damaged = sorted(frames.iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    assert main(['doctor', '--data', 'DAVIS', str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert '1 files cannot be used' in error and str(damaged) in error
+    assert main(['doctor', '--data', 'YouTubeVOS', str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
