@@ -53,3 +53,17 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(bytes_that_fit, tmp
     assert {path.name: path.read_bytes() for path in tmp_path.glob('iter_*.pth')} == before
     assert train(tmp_path, '--resume') == 0
     assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5
+
+
+def test_a_resume_with_another_config_is_right_or_refused(tmp_path, uninterrupted):
+    """Another optimizer is refused before a step; a training that is to be shorter is complete."""
+    assert train(tmp_path, kill=('iteration', '7')) == -signal.SIGKILL
+    before, log = {path.name for path in tmp_path.glob('iter_*')}, tmp_path / 'output'
+    options = ['--resume', '--cfg-options']
+    assert train(tmp_path, *options, 'optim_wrapper.optimizer.type=SGD', output=log) == 1
+    assert 'iter_6.pth: cannot be resumed by SGD' in log.read_text() and 'amsgrad, betas' in log.read_text()
+    assert {path.name for path in tmp_path.glob('iter_*')} == before
+    assert train(tmp_path, *options, 'train_cfg.max_iters=6') == 0
+    assert {path.name for path in tmp_path.glob('iter_*')} == before
+    assert train(tmp_path, '--resume') == 0
+    assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5

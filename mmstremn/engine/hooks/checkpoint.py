@@ -11,6 +11,7 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel, StateDictType
 
 from mmstremn.checkpoints.matching import checkpoint_weights, match
@@ -194,8 +195,9 @@ class CheckpointMatchHook(Hook):
         strict: Raise at any difference; otherwise warn, and raise only if nothing fits.
 
     Raises:
-        RuntimeError: With the missing, unexpected and misshapen keys. Or a training with ``EMAHook`` is
-            resumed without it: the checkpoint's weights are averages, from which the optimizer cannot go on.
+        RuntimeError: With the missing, unexpected and misshapen keys. Or a training is resumed with another
+            optimizer, or one with ``EMAHook`` without it: the checkpoint's weights are averages, from which
+            the optimizer cannot go on.
     """
 
     priority = 'HIGHEST'
@@ -211,6 +213,8 @@ class CheckpointMatchHook(Hook):
             raise RuntimeError(f'{runner._load_from}: {found.message}')
         if found.message:
             runner.logger.warning(f'{found.message}. The other {len(found.fitting)} keys are loaded.')
+        if runner._resume and 'optimizer' in checkpoint:
+            _check_optimizer(runner, checkpoint['optimizer'])
         averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if runner._resume and 'ema_state_dict' in checkpoint and not averages:
             raise RuntimeError(
@@ -220,3 +224,24 @@ class CheckpointMatchHook(Hook):
             )
         if weights.keys() != checkpoint.get('state_dict', {}).keys():
             checkpoint['state_dict'] = weights
+
+
+def _check_optimizer(runner, saved: dict) -> None:
+    """Whether the optimizer of a run can go on with a saved state.
+
+    Raises:
+        RuntimeError: It has other settings or other groups of parameters.
+    """
+    if not isinstance(getattr(runner, 'optim_wrapper', None), OptimWrapper) or 'param_groups' not in saved:
+        return
+    optimizer = runner.optim_wrapper.optimizer
+    own, other = optimizer.param_groups, saved['param_groups']
+    lacking, surplus = set(own[0]) - set(other[0]), set(other[0]) - set(own[0]) - {'initial_lr'}
+    sizes = [[len(group['params']) for group in groups] for groups in (own, other)]
+    if (lacking and surplus) or sizes[0] != sizes[1]:  # another version of PyTorch may add settings
+        settings = ', '.join(sorted(surplus)) or 'the same settings'
+        raise RuntimeError(
+            f'{runner._load_from}: cannot be resumed by {type(optimizer).__name__} with groups of {sizes[0]} '
+            f'parameters: it is of another optimizer, with {settings} and groups of {sizes[1]}. '
+            'To start anew from its weights use load_from'
+        )

@@ -170,3 +170,7 @@ def test_a_constant_value_of_a_new_object_is_read_as_it_is():
     torch.testing.assert_close(
         readouts[:, :, 1], torch.full_like(readouts[:, :, 1], CONSTANT), rtol=0, atol=TOLERANCE
     )
+
+
+def test_a_state_holds_the_seeds_of_its_samples():
+    assert build().init(make_entry(0, batch=2), seeds=(3, 7)).seeds == (3, 7)

@@ -5,7 +5,7 @@ import torch
 from helpers.memory_cases import KEY, POSITIONS, VALUE, join, make_entry, make_query, run
 
 from mmstremn.memory import Entry, Query
-from mmstremn.memory.published.ntm import NTMMemory
+from mmstremn.memory.published.ntm import ContentAddress, NTMMemory
 
 CONSTANT, TOLERANCE = 3.0, 1e-5
 
@@ -188,3 +188,9 @@ def test_slots_stay_bounded():
     with torch.no_grad():
         state, _ = run(build(full_erase=False), *stream(50, 2, 3))
     assert state.value.abs().max() < 10
+
+
+def test_addresses_begin_with_the_key_itself_and_one_sharpness():
+    address = ContentAddress(KEY)
+    assert torch.equal(address.key.weight, torch.eye(KEY))
+    assert not address.sharpness.weight.any() and address.sharpness.bias.tolist() == [10.0]

@@ -22,6 +22,7 @@ from helpers.memory_cases import (
 from mmstremn.memory import FIFOSelector, SlotMemory
 from mmstremn.memory.published.xmem import SensoryCell, TwoLevelMemory, TwoLevelState
 from mmstremn.memory.published.xmem_consolidation import position_similarity
+from mmstremn.memory.published.xmem_rules import PublicRules
 
 DECODED, HIDDEN = 6, 4
 
@@ -381,3 +382,12 @@ def test_streams_of_an_earlier_version_have_no_permanent_slots():
     assert state.permanent is None
     plain = {name: value for name, value in state.plain().items() if name != 'permanent'}
     assert TwoLevelState(**state.tensors(), **plain).permanent is None
+
+
+def test_the_rules_of_the_public_code():
+    rules = PublicRules()
+    assert [rules.is_regular(step, 3, every=5) for step in (5, 7, 8, 9)] == [False, False, True, True]
+    similarity = torch.tensor([[[0.0, math.log(3.0)], [0.0, -50.0]]])  # weights 1/4 and 3/4; 1 and 0
+    shrinkage = torch.tensor([[[2.0, 6.0]]])
+    averaged = rules.shrinkage(similarity, shrinkage, torch.zeros(1, 2, dtype=torch.long))
+    torch.testing.assert_close(averaged, torch.tensor([[[5.0, 2.0]]]))

@@ -244,7 +244,8 @@ def test_the_decoupling_loss_is_that_of_the_cells():
             first, second = (memory.adapter(delta).flatten(2) for delta in (delta_c, delta_m))
             expected.append(torch.cosine_similarity(first, second, dim=-1).abs().mean())
         state = memory.write(state, entry)
-    (loss,) = memory.penalty(state).values()
+    ((name, loss),) = memory.penalty(state).items()
+    assert name == 'loss_decoupling'
     assert_close(loss, 0.5 * torch.stack(expected).mean())
     loss.backward()
     assert memory.adapter.weight.grad.abs().max() > 0
