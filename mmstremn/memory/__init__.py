@@ -30,6 +30,7 @@ from mmstremn.memory.recurrent.e3d_lstm import E3DLSTMMemory
 from mmstremn.memory.recurrent.predrnn import STLSTMMemory
 from mmstremn.memory.slots.align import DeformableAlign
 from mmstremn.memory.slots.diversity import DiversitySelector
+from mmstremn.memory.slots.feature_selector import FeatureSelector
 from mmstremn.memory.slots.fusion import SlotFusion
 from mmstremn.memory.slots.gates import (
     EmptyFirst,
@@ -73,6 +74,7 @@ SELECTORS = (
     UCBSelector,
     ReservoirSelector,
     LogarithmicSelector,
+    FeatureSelector,
 )
 GATES = (EmptyFirst, KeepFirst, KeepPrompted, EveryN, MinNovelty, MinPresence, MinConfidence, Skip)
 SLOT_OPTIONS = (DeformableAlign, SlotFusion)
@@ -128,6 +130,7 @@ __all__ = [
     'Entry',
     'EveryN',
     'FIFOSelector',
+    'FeatureSelector',
     'Gate',
     'GatedLinearMemory',
     'GatedSlotMemory',

@@ -171,7 +171,7 @@ class EditedVideoDataset(VOSDataset):
 
     Args:
         dataset: Config of a data set of whole videos with a mask for every frame. All objects of a sequence
-            count as one.
+            count as one. Of sequences of the same name the first is taken.
         num_videos: How many are edited.
         num_frames: Least and most frames of a video, rounded down to whole steps.
         size: (H, W) to which all sequences are scaled and cut.
@@ -216,7 +216,8 @@ class EditedVideoDataset(VOSDataset):
     def load_data_list(self) -> list[dict]:
         """The edited videos."""
         source = DATASETS.build(self.source)
-        videos = [source[index]['inputs'] for index in range(len(source))]
+        found = [source[index]['inputs'] for index in range(len(source))]
+        videos = list({video.name: video for video in reversed(found)}.values())[::-1]
         if len(videos) < self.style.objects[1]:
             raise ValueError(
                 f'EditedVideoDataset: expected at least {self.style.objects[1]} sequences, one for each '

@@ -25,6 +25,7 @@ class Selector(nn.Module):
         needs_relevance: The memory must keep ``SlotState.relevance``.
         needs_keys: It compares ``SlotState.key``.
         needs_usage: It looks at ``SlotState.read_at``, ``hits`` or ``relevance``, which readings leave.
+        needs_notes: The memory must keep ``SlotState.notes`` and ``sightings``.
         gradient: How the loss reaches its choices, ``'history'`` or ``'blend'`` (see
             :class:`GumbelSelector`).
     """
@@ -32,6 +33,7 @@ class Selector(nn.Module):
     needs_relevance = False
     needs_keys = False
     needs_usage = False
+    needs_notes = False
     gradient = 'history'
 
     def forward(self, state: SlotState, entry: Entry) -> Tensor:

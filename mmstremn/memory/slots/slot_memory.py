@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmstremn.memory.base import Memory
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.slots.align import DeformableAlign
+from mmstremn.memory.slots.feature_selector import notes_of, sighted
 from mmstremn.memory.slots.fusion import SlotFusion
 from mmstremn.memory.slots.gates import EmptyFirst, Gate
 from mmstremn.memory.slots.gumbel import GumbelSelector
@@ -79,6 +80,10 @@ class SlotMemory(Memory[SlotState]):
         state = SlotState.empty(entry, self._slots_of(entry), seeds)
         if self.selector.needs_relevance:
             state.relevance = torch.full_like(state.hits, -1)
+        if self.selector.needs_notes:
+            batch, objects = entry.value.shape[:2]
+            state.notes = state.hits.new_zeros(batch, objects, state.num_slots, 4)
+            state.sightings = state.hits.new_zeros(batch, objects, 2)
         if any(gate.needs_prompted for gate in self.gates):
             state.prompted = torch.zeros_like(state.hits, dtype=torch.bool)
         if self._learns():
@@ -137,6 +142,8 @@ class SlotMemory(Memory[SlotState]):
         else:
             state = write_in_place(state, entry, choice)
         state.history = history
+        if state.sightings is not None:
+            state.sightings = sighted(state.sightings, notes_of(entry), state.step - 1)
         return state
 
     def select(self, state: SlotState, entry: Entry) -> Tensor:
@@ -211,6 +218,7 @@ def _write_into_copies(
         return stored + weight * (new.unsqueeze(2).to(old.dtype) - old)
 
     shrinkage, relevance, prompted = state.shrinkage, state.relevance, state.prompted
+    notes = None if state.notes is None else put(state.notes, notes_of(entry))
     if shrinkage is not None:
         shrinkage = blend(shrinkage, entry.required_shrinkage())
     return dataclasses.replace(
@@ -223,6 +231,7 @@ def _write_into_copies(
         hits=put(state.hits, 0.0),
         relevance=None if relevance is None else put(relevance, -1.0),
         prompted=None if prompted is None else put(prompted, entry.prompted),
+        notes=notes,
         step=state.step + 1,
     )
 
@@ -263,5 +272,7 @@ def write_in_place(
         put(state.prompted, entry.prompted)
     for name, new in (more or {}).items():
         put(getattr(state, name), new)
+    if state.notes is not None:
+        put(state.notes, notes_of(entry))
     state.step += 1
     return state

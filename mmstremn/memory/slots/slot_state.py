@@ -29,10 +29,14 @@ class SlotState(MemoryState):
             it was written, -1 before the first; None unless the selector needs it.
         prompted: (B, G, S) bool: the slot holds a frame with masks given by the user; None unless a gate
             needs it.
+        notes: (B, O, S, 4): what is noted of each object in the slot's frame (see ``feature_selector.py``);
+            None unless the selector needs it.
+        sightings: (B, O, 2): how many frames offered showed the object, and the step of the last; likewise.
         history: What a selector that is being trained learns from (see ``history.py``); None otherwise, and
             from the moment on that an object is added or removed.
     """
 
+    object_fields = {'value': 0, 'notes': 0, 'sightings': 0}
     group_fields = {
         'key': 0,
         'shrinkage': 0,
@@ -51,6 +55,8 @@ class SlotState(MemoryState):
     hits: Tensor
     relevance: Tensor | None = None
     prompted: Tensor | None = None
+    notes: Tensor | None = None
+    sightings: Tensor | None = None
     history: History | None = None
 
     @classmethod

@@ -12,6 +12,7 @@ from mmstremn.memory import (
     DiversitySelector,
     EmptyFirst,
     EveryN,
+    FeatureSelector,
     FIFOSelector,
     Gate,
     GumbelSelector,
@@ -33,7 +34,7 @@ from mmstremn.memory import (
     SlotState,
 )
 
-RULES = [selector for selector in SELECTORS if selector is not GumbelSelector]
+RULES = [selector for selector in SELECTORS if selector not in (GumbelSelector, FeatureSelector)]
 pytestmark = pytest.mark.usefixtures('without_gradients')
 
 
