@@ -6,8 +6,9 @@ steps reads what the official memories hold. *Tied*: free, but with the official
 the frames alone, so that ties are broken as there.
 
 Printed is the largest difference of any pixel's probability in each frame, the numbers of frames and
-prototypes that are held, and the positions with a tie: their similarities at ranks k and k + 1 differ by less
-than 1e-5, so that rounding decides which is read. Where a fed frame differs by more than 1e-4 it is computed
+prototypes that are held, and where rounding decides: the positions with a tie, whose similarities at ranks k
+and k + 1 differ by less than 1e-5, and those of our object transformer with a mask tie, at which two of
+background and objects have scores that close. Where a fed frame differs by more than 1e-4 it is computed
 again with the official similarities.
 
 The reference numbers of ``tests/checkpoints`` are those of ``--model cutie_small --frames 14`` and ``--model
@@ -36,7 +37,7 @@ from mmstremn.checkpoints.convert import convert
 from mmstremn.checkpoints.public_models import PUBLIC
 from mmstremn.memory.published import xmem
 from mmstremn.memory.published.xmem_consolidation import position_similarity
-from mmstremn.models import VOSStream
+from mmstremn.models import VOSStream, aggregate
 from mmstremn.registry import MODELS
 from mmstremn.utils import find_config
 
@@ -176,6 +177,25 @@ def build_pair(folder: Path, name: str, memory: dict):
     return OfficialVideo(network, options), VOSStream(our_model(name, **memory))
 
 
+class MaskTies:
+    """Counts the ties of the masks that bar queries, in our model."""
+
+    def __init__(self, model):
+        self.number, self.transformer = 0, model.object_transformer
+        self.bar, self.transformer._barred = self.transformer._barred, self.count
+
+    def count(self, logits: Tensor, present: Tensor | None) -> Tensor:
+        """As ``ObjectTransformer._barred``."""
+        first, second = aggregate(logits.sigmoid()).topk(2, 1).values.unbind(1)
+        self.number += int((first - second < CLOSE).sum())
+        return self.bar(logits, present)
+
+    def take(self) -> int:
+        """The number since it was asked last."""
+        number, self.number = self.number, 0
+        return number
+
+
 def step_from(stream: VOSStream, state, frame: np.ndarray, given: np.ndarray | None) -> Tensor:
     """The probabilities of a frame that is read with ``state``; None: the first frame."""
     if state is not None:
@@ -224,7 +244,7 @@ def main() -> None:
     official, free = build_pair(args.folder, args.model, memory)
     fed, tied = VOSStream(free.model), VOSStream(free.model)
     frames, ids = make_video(args.frames, tuple(args.size))
-    means, largest = [], collections.Counter()
+    means, largest, mask_ties = [], collections.Counter(), MaskTies(free.model)
     for index, frame in enumerate(frames):
         given = None if index else ids
         packed = official.pack(fed.state) if index and 'fed' in args.modes else None
@@ -246,7 +266,8 @@ def main() -> None:
             largest[name] = max(largest[name], difference)
         held = [(s.state.frames, s.state.prototypes) for s in (fed, free, tied) if s.state is not None]
         text = ', '.join(f'{name} {difference:.1e}' for name, difference in differences.items())
-        print(f'frame {index}: {text}; {official.ties} ties; {official.sizes} held, ours {held}', flush=True)
+        ties = f'{official.ties} ties, {mask_ties.take()} mask ties'
+        print(f'frame {index}: {text}; {ties}; {official.sizes} held, ours {held}', flush=True)
     print('largest:', ', '.join(f'{name} {difference:.1e}' for name, difference in largest.items()))
     if args.reference:
         points = [[round(x, 5) for x in expected[:, y, x].tolist()] for y, x in POINTS]

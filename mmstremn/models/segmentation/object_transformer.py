@@ -4,6 +4,8 @@ Cutie (Cheng et al., CVPR 2024, arXiv 2310.12982); checked against hkchengrex/Cu
 B batch, O objects, P positions, N tokens of an object, C channels.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from timm.layers import EcaModule
@@ -47,9 +49,14 @@ class PixelFusion(nn.Module):
         self.shared = nn.Conv2d(shared_channels, out_channels, 1)
         self.blocks = nn.Sequential(*(ChannelAttentionBlock(out_channels, out_channels) for _ in range(2)))
 
+    def join(self, shared: Tensor) -> Callable[[Tensor], Tensor]:
+        """For the frame's (B, C2, h, w): objects' features (B * O, C1, h, w) to (B * O, C', h, w)."""
+        of_frame = self.shared(shared)
+        return lambda own: self.blocks(add_shared(self.own(own), of_frame))
+
     def forward(self, own: Tensor, shared: Tensor) -> Tensor:
         """(B * O, C1, h, w) and (B, C2, h, w) to (B * O, C', h, w)."""
-        return self.blocks(add_shared(self.own(own), self.shared(shared)))
+        return self.join(shared)(own)
 
 
 @MODELS.register_module()
