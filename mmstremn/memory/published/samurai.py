@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmstremn.memory.published.tracker import TrackerState
 from mmstremn.memory.slots.selectors import Selector
+from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry
 
 FIRST, EMPTY = 2.0**40, 2.0**39  # above every age, and exact in float32
@@ -34,7 +35,7 @@ class SAMURAISelector(Selector):
         super().__init__()
         self.iou, self.score_above = iou, score
 
-    def score(self, state: TrackerState, entry: Entry) -> Tensor:
+    def score(self, state: SlotState, entry: Entry) -> Tensor:
         """Its age; an empty slot comes before it, and an unreliable frame before that.
 
         Raises:

@@ -225,15 +225,15 @@ class TrackerMemory(Memory[TrackerState]):
         for plan in plans.values():
             objects = [index for index, _, _ in plan]
             rows = torch.tensor(objects, device=device)[:, None]
-            frames = torch.tensor([frames for _, frames, _ in plan], device=device)  # (n, F, 2)
-            pointers = torch.tensor([pointers for _, _, pointers in plan], device=device)
-            slots = frames[..., 0]
+            held = torch.tensor([frames for _, frames, _ in plan], device=device)  # (n, F, 2)
+            pointed = torch.tensor([pointers for _, _, pointers in plan], device=device)
+            slots = held[..., 0]
             tokens = Tokens(
                 objects,
                 state.value[0][rows, slots],
-                frames[..., 1],
-                both[rows, pointers[..., 0]],
-                pointers[..., 1],
+                held[..., 1],
+                both[rows, pointed[..., 0]],
+                pointed[..., 1],
             )
             groups.append((tokens, slots))
         return groups
