@@ -37,7 +37,7 @@ def read_masks(masks, size: tuple[int, int], object_ids: Sequence[int] = (), nam
     """Decide what the masks of a frame mean.
 
     Args:
-        masks: An array, a tensor or nested lists:
+        masks: What was read before, which is returned, or an array, a tensor or nested lists:
 
             - (H, W) integers: ids 0..254, 255 where void. Nothing but 0 and 255: one object, 255 where it is;
               a black and white picture with smooth edges or from a JPEG (:func:`black_and_white`): one object
@@ -56,6 +56,8 @@ def read_masks(masks, size: tuple[int, int], object_ids: Sequence[int] = (), nam
         ValueError: Another size, ids outside 0..255, numbers that are not finite, masks of one object where
             several are known, another number of planes, planes that do not sum to 1, no object at all.
     """
+    if isinstance(masks, GivenIds):
+        return masks
     masks = _as_array(masks, name)
     if masks.ndim not in (2, 3) or masks.shape[-2:] != tuple(size):
         raise ValueError(

@@ -138,8 +138,8 @@ class VOSStream:
         """The next frame, (H, W, 3) on the model's device, and what its masks mean; raises what :meth:`step`
         does of them."""
         frame = self._checked_frame(frame)
-        if masks is None or isinstance(masks, GivenIds):
-            return frame, masks
+        if masks is None:
+            return frame, None
         name = f'masks of frame {self.index}'
         return frame, read_masks(masks, tuple(frame.shape[:2]), self.object_ids, name)
 
