@@ -1,5 +1,7 @@
 """The few layers that encoders and decoder share."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,29 +34,29 @@ class ResidualBlock(nn.Module):
         """(N, C, h, w) to (N, C', h, w)."""
         return self.shortcut(x) + self.conv2(F.relu(self.conv1(F.relu(x))))
 
-    def join(self, x: Tensor, shared: Tensor) -> Tensor:
-        """The same of ``x`` and channels that all objects share, which are convolved once for all objects.
+    def join(self, shared: Tensor) -> Callable[[Tensor], Tensor]:
+        """The block for channels of objects joined with ``shared`` ones, which are convolved only once.
 
         Args:
-            x: (B * O, C1, h, w).
-            shared: (B, C2, h, w) with C1 + C2 = C.
+            shared: (B, C2, h, w).
 
         Returns:
-            (B * O, C', h, w).
+            Maps (B * O, C1, h, w), C1 + C2 = C, to (B * O, C', h, w); for any objects, some at a time.
         """
-        hidden = self.conv2(F.relu(convolve_joined(self.conv1, F.relu(x), F.relu(shared))))
-        return convolve_joined(self.shortcut, x, shared) + hidden
+        hidden, shortcut = (
+            join_convolution(self.conv1, F.relu(shared)),
+            join_convolution(self.shortcut, shared),
+        )
+        return lambda x: shortcut(x) + self.conv2(F.relu(hidden(F.relu(x))))
 
 
-def convolve_joined(conv: nn.Conv2d | nn.Identity, x: Tensor, shared: Tensor) -> Tensor:
-    """``conv`` of the concatenated channels, by its linearity."""
+def join_convolution(conv: nn.Conv2d | nn.Identity, shared: Tensor) -> Callable[[Tensor], Tensor]:
+    """``conv`` of channels (B * O, C1, h, w) joined with shared ones (B, C2, h, w), by its linearity."""
     if isinstance(conv, nn.Identity):
-        return torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)
-    own, common = conv.weight.split([x.shape[1], shared.shape[1]], 1)
-    return add_shared(
-        F.conv2d(x, own, None, padding=conv.padding),
-        F.conv2d(shared, common, conv.bias, padding=conv.padding),
-    )
+        return lambda x: torch.cat([x, shared.repeat_interleave(len(x) // len(shared), 0)], 1)
+    own, common = conv.weight.split([conv.in_channels - shared.shape[1], shared.shape[1]], 1)
+    of_shared = F.conv2d(shared, common, conv.bias, padding=conv.padding)
+    return lambda x: add_shared(F.conv2d(x, own, None, padding=conv.padding), of_shared)
 
 
 def add_shared(x: Tensor, shared: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """From readouts to masks, and the soft aggregation of objects (STM, ICCV 2019)."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from mmstremn.models.layers import ResidualBlock, add_shared, size_of, to_map, to_positions
 from mmstremn.registry import MODELS
+
+Decode = Callable[..., tuple[Tensor, Tensor]]  # readouts of some objects to their logits and features
 
 
 @dataclass
@@ -60,29 +63,41 @@ class MaskDecoder(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(c, c) for c in channels[1:])
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Decode.
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """The decoder of one frame; what all its objects share is computed here, once.
 
         Args:
-            readout: (B, O, P, Cv).
             maps: (B, C, h, w) at the strides.
 
         Returns:
-            Logits (B, O, H, W), objects independent of each other, and the features (B, O, P, channels[0]).
+            A function of readouts (B, O, P, Cv), of any objects: logits (B, O, H, W), objects independent of
+            each other, and the features (B, O, P, channels[0]).
         """
-        x = to_map(readout.flatten(0, 1), size_of(maps[0]))
-        x = joined = self.join.join(x, self.compress(maps[0]))
-        for narrow, skip, block, feature in zip(
-            self.narrow, self.skips[1:], self.blocks, maps[1:], strict=True
-        ):
-            x = F.interpolate(narrow(x), feature.shape[-2:], mode='bilinear', align_corners=False)
-            x = block(add_shared(x, skip(feature)))
-        logits = self.predict(F.relu(x))
-        logits = F.interpolate(
-            logits.float(), scale_factor=self.enlarge, mode='bilinear', align_corners=False
-        )
-        objects = readout.shape[:2]
-        return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
+        join = self.join.join(self.compress(maps[0]))
+        skips = [skip(feature) for skip, feature in zip(self.skips[1:], maps[1:], strict=True)]
+
+        def decode(readout: Tensor) -> tuple[Tensor, Tensor]:
+            x = joined = join(to_map(readout.flatten(0, 1), size_of(maps[0])))
+            for narrow, skip, block in zip(self.narrow, skips, self.blocks, strict=True):
+                x = F.interpolate(narrow(x), size_of(skip), mode='bilinear', align_corners=False)
+                x = block(add_shared(x, skip))
+            logits = self.predict(F.relu(x)).float()
+            logits = F.interpolate(logits, scale_factor=self.enlarge, mode='bilinear', align_corners=False)
+            objects = readout.shape[:2]
+            return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
+
+        return decode
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
+        """Decode readouts (B, O, P, Cv) with the frame's maps, or with what :meth:`of_frame` made of them."""
+        return (maps if callable(maps) else self.of_frame(maps))(readout)
+
+
+def decoder_of_frame(decoder: nn.Module, maps: tuple[Tensor, ...]) -> Decode:
+    """``decoder(readout, maps)``, with tokens if it reads them, as a function of those; a decoder that has
+    ``of_frame`` computes once what the objects share."""
+    shared = decoder.of_frame(maps) if hasattr(decoder, 'of_frame') else maps
+    return lambda readout, *tokens: decoder(readout, shared, *tokens)
 
 
 def aggregate(probabilities: Tensor) -> Tensor:

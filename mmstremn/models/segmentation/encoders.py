@@ -1,5 +1,7 @@
 """The value encoder of video object segmentation: frame and masks to values (STCN, NeurIPS 2021)."""
 
+from collections.abc import Callable
+
 import torch
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
@@ -7,6 +9,8 @@ from torch import Tensor, nn
 from mmstremn.models.backbone import Backbone
 from mmstremn.models.layers import ResidualBlock, to_positions
 from mmstremn.registry import MODELS
+
+EncodeValue = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]  # masks of objects and of others
 
 
 @MODELS.register_module()
@@ -41,30 +45,51 @@ class ValueEncoder(nn.Module):
         self.out = ResidualBlock(value_channels, value_channels, hidden_channels=hidden_channels)
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 
-    def forward(
-        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode.
+    def of_frame(self, image: Tensor, feature: Tensor) -> EncodeValue:
+        """The encoder of one frame; what all its objects share is computed here, once.
 
         Args:
             image: (B, 3, H, W), normalised.
-            masks: (B, O, H, W) probabilities.
-            others: (B, O, H, W) those of all other objects, see :func:`masks_of_others`.
             feature: (B, C, h, w) of the key encoder, at the stride of the memory.
 
         Returns:
-            Values (B, O, P, Cv), and the objects' own keys (B, O, P, Ck) or None.
+            A function of probabilities (B, O, H, W), of any objects: of their masks and those of all other
+            objects (see :func:`masks_of_others`), to values (B, O, P, Cv) and the objects' own keys (B, O, P,
+            Ck) or None.
         """
-        objects = masks.shape[1]
-        images = image[:, None].expand(-1, objects, -1, -1, -1)
-        own = self.backbone(torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1))[0]
-        fused = self.fuse.join(own, feature)
-        value = self.out(fused + self.attention(fused))
+        join = self.fuse.join(feature)
 
-        def split(x: Tensor) -> Tensor:
-            return to_positions(x).unflatten(0, (-1, objects))
+        def encode(masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor | None]:
+            fused = join(self.backbone(frame_and_masks(image, masks, others))[0])
+            value = self.out(fused + self.attention(fused))
+            own_key = None if self.own_key is None else self.own_key(value)
+            return split_objects(value, masks), None if own_key is None else split_objects(own_key, masks)
 
-        return split(value), None if self.own_key is None else split(self.own_key(value))
+        return encode
+
+    def forward(
+        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode masks with the frame's feature, or with what :meth:`of_frame` made of it."""
+        return (feature if callable(feature) else self.of_frame(image, feature))(masks, others)
+
+
+def value_encoder_of_frame(encoder: nn.Module, image: Tensor, feature: Tensor) -> EncodeValue:
+    """``encoder(image, masks, others, feature)`` as a function of the masks; an encoder that has ``of_frame``
+    computes once what the objects share."""
+    shared = encoder.of_frame(image, feature) if hasattr(encoder, 'of_frame') else feature
+    return lambda masks, others: encoder(image, masks, others, shared)
+
+
+def frame_and_masks(image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+    """(B, 3, H, W) and twice (B, O, H, W) to one picture of 5 channels per object, (B * O, 5, H, W)."""
+    images = image[:, None].expand(-1, masks.shape[1], -1, -1, -1)
+    return torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1)
+
+
+def split_objects(x: Tensor, masks: Tensor) -> Tensor:
+    """(B * O, C, h, w) to (B, O, P, C), for masks (B, O, H, W)."""
+    return to_positions(x).unflatten(0, masks.shape[:2])
 
 
 def masks_of_others(masks: Tensor) -> Tensor:

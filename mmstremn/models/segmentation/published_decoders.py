@@ -4,11 +4,14 @@ Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch chann
 sensory state.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmstremn.models.layers import ResidualBlock, add_shared, convolve_joined, size_of, to_map, to_positions
+from mmstremn.models.layers import ResidualBlock, add_shared, join_convolution, size_of, to_map, to_positions
+from mmstremn.models.segmentation.decoders import Decode
 from mmstremn.models.segmentation.published_encoders import FeatureFusion
 from mmstremn.registry import MODELS
 
@@ -39,10 +42,15 @@ class RefinementStage(nn.Module):
         self.skip_block = ResidualBlock(in_channels, in_channels) if skip_block else nn.Identity()
         self.block = ResidualBlock(in_channels, out_channels, shortcut_size=kernel)
 
-    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
-        """(B * O, C, h, w) and (B, C2, 2 h, 2 w) to (B * O, C', 2 h, 2 w)."""
-        x = F.interpolate(x, feature.shape[-2:], mode='bilinear', align_corners=False)
-        return self.block(add_shared(x, self.skip_block(self.skip(feature))))
+    def of_frame(self, feature: Tensor) -> Callable[[Tensor], Tensor]:
+        """For the frame's map (B, C2, 2 h, 2 w): (B * O, C, h, w) to (B * O, C', 2 h, 2 w)."""
+        skip = self.skip_block(self.skip(feature))
+
+        def refine(x: Tensor) -> Tensor:
+            x = F.interpolate(x, size_of(skip), mode='bilinear', align_corners=False)
+            return self.block(add_shared(x, skip))
+
+        return refine
 
 
 class Refinement(nn.Module):
@@ -78,16 +86,33 @@ class Refinement(nn.Module):
         self.stages = nn.ModuleList(RefinementStage(skip, a, b, skip_block, kernel) for skip, a, b in widths)
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
-    def forward(self, x: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-        """Logits (B * O, 1, H / 4, W / 4), and the features at strides 16, 8, 4."""
-        features = [x]
-        for stage, feature in zip(self.stages, maps[1:], strict=True):
-            features.append(stage(features[-1], feature))
-        return self.predict(F.relu(features[-1])), features
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Callable[[Tensor], tuple[Tensor, list[Tensor]]]:
+        """Joined features to logits (B * O, 1, H / 4, W / 4), and the features at strides 16, 8, 4."""
+        stages = [stage.of_frame(feature) for stage, feature in zip(self.stages, maps[1:], strict=True)]
+
+        def refine(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+            features = [x]
+            for stage in stages:
+                features.append(stage(features[-1]))
+            return self.predict(F.relu(features[-1])), features
+
+        return refine
+
+
+class PublishedDecoder(nn.Module):
+    """Base of the decoders: what the objects of a frame share is computed once, in ``of_frame``."""
+
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """As of ``MaskDecoder``."""
+        raise NotImplementedError(f'{type(self).__name__} must implement of_frame(maps)')
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
+        """As ``MaskDecoder``."""
+        return (maps if callable(maps) else self.of_frame(maps))(readout)
 
 
 @MODELS.register_module()
-class STMDecoder(nn.Module):
+class STMDecoder(PublishedDecoder):
     """STM's decoder (seoungwugoh/STM model.py).
 
     Its two channels of logits are one here, their difference: softmax of two is a sigmoid of it.
@@ -115,15 +140,19 @@ class STMDecoder(nn.Module):
         self.block = ResidualBlock(channels[0], channels[0])
         self.refine = Refinement(feature_channels, channels, strides, skip_block=True)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """As ``MaskDecoder``."""
-        joined = self.block(convolve_joined(self.join, _read_map(readout, maps), self.compress(maps[0])))
-        logits, _ = self.refine(joined, maps)
-        return _enlarge(logits, readout), _decoded(joined, readout)
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """As of ``MaskDecoder``."""
+        join, refine = join_convolution(self.join, self.compress(maps[0])), self.refine.of_frame(maps)
+
+        def decode(readout: Tensor) -> tuple[Tensor, Tensor]:
+            joined = self.block(join(_read_map(readout, maps)))
+            return _enlarge(refine(joined)[0], readout), _decoded(joined, readout)
+
+        return decode
 
 
 @MODELS.register_module()
-class STCNDecoder(nn.Module):
+class STCNDecoder(PublishedDecoder):
     """STCN's decoder (hkchengrex/STCN model/{network,modules}.py).
 
     Args:
@@ -148,15 +177,19 @@ class STCNDecoder(nn.Module):
         self.join = ResidualBlock(value_channels + channels[0], channels[0], shortcut_size=3)
         self.refine = Refinement(feature_channels, channels, strides)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """As ``MaskDecoder``."""
-        joined = self.join.join(_read_map(readout, maps), self.compress(maps[0]))
-        logits, _ = self.refine(joined, maps)
-        return _enlarge(logits, readout), _decoded(joined, readout)
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """As of ``MaskDecoder``."""
+        join, refine = self.join.join(self.compress(maps[0])), self.refine.of_frame(maps)
+
+        def decode(readout: Tensor) -> tuple[Tensor, Tensor]:
+            joined = join(_read_map(readout, maps))
+            return _enlarge(refine(joined)[0], readout), _decoded(joined, readout)
+
+        return decode
 
 
 @MODELS.register_module()
-class XMemDecoder(nn.Module):
+class XMemDecoder(PublishedDecoder):
     """XMem's decoder (hkchengrex/XMem model/modules.py), for ``TwoLevelMemory(compat='xmem')``.
 
     The features it hands on, from which the sensory state is updated, join those of all three strides and the
@@ -189,15 +222,20 @@ class XMemDecoder(nn.Module):
         widths = (*channels[:2], channels[2] + 1)
         self.hand_on = nn.ModuleList(nn.Conv2d(width, decoder_channels, 1) for width in widths)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """As ``MaskDecoder``; ``readout`` is (B, O, P, Cv + Ch), the features (B, O, P, decoder_channels)."""
-        logits, features = self.refine(self.fusion(_read_map(readout, maps), maps[0]), maps)
-        joined = _join_scales(self.hand_on, features, logits)
-        return _enlarge(logits, readout), _decoded(joined, readout)
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """As of ``MaskDecoder``, for readouts (B, O, P, Cv + Ch); features (B, O, P, decoder_channels)."""
+        join, refine = self.fusion.join(maps[0]), self.refine.of_frame(maps)
+
+        def decode(readout: Tensor) -> tuple[Tensor, Tensor]:
+            logits, features = refine(join(_read_map(readout, maps)))
+            joined = _join_scales(self.hand_on, features, logits)
+            return _enlarge(logits, readout), _decoded(joined, readout)
+
+        return decode
 
 
 @MODELS.register_module()
-class CutieDecoder(nn.Module):
+class CutieDecoder(PublishedDecoder):
     """Cutie's decoder (hkchengrex/Cutie model/big_modules.py), for readouts of ``ObjectTransformer``.
 
     Its logits have stride 4: they are enlarged after the soft aggregation. The features it hands on are as
@@ -231,11 +269,16 @@ class CutieDecoder(nn.Module):
         widths = (*channels[:2], channels[2] + 1)
         self.hand_on = nn.ModuleList(nn.Conv2d(width, decoder_channels, 1) for width in widths)
 
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """As ``MaskDecoder``, but logits (B, O, H / 4, W / 4)."""
-        logits, features = self.refine(_read_map(readout, maps), maps)
-        joined = _join_scales(self.hand_on, features, logits)
-        return logits.float()[:, 0].unflatten(0, readout.shape[:2]), _decoded(joined, readout)
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """As of ``MaskDecoder``, but logits (B, O, H / 4, W / 4)."""
+        refine = self.refine.of_frame(maps)
+
+        def decode(readout: Tensor) -> tuple[Tensor, Tensor]:
+            logits, features = refine(_read_map(readout, maps))
+            joined = _join_scales(self.hand_on, features, logits)
+            return logits.float()[:, 0].unflatten(0, readout.shape[:2]), _decoded(joined, readout)
+
+        return decode
 
 
 def _join_scales(convolutions: nn.ModuleList, features: list[Tensor], logits: Tensor) -> Tensor:

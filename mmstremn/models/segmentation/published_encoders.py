@@ -1,11 +1,13 @@
 """The value encoders of the public STM, STCN, XMem and Cutie weights, layer by layer."""
 
-import torch
+from collections.abc import Callable
+
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from mmstremn.models.backbone import Backbone
-from mmstremn.models.layers import ResidualBlock, to_positions
+from mmstremn.models.layers import ResidualBlock
+from mmstremn.models.segmentation.encoders import EncodeValue, frame_and_masks, split_objects
 from mmstremn.models.segmentation.object_transformer import PixelFusion
 from mmstremn.registry import MODELS
 
@@ -29,10 +31,19 @@ class FeatureFusion(nn.Module):
         self.attention.spatial.add_module('conv', nn.Conv2d(2, 1, 7, padding=3))
         self.out = ResidualBlock(out_channels, out_channels)
 
+    def join(self, shared: Tensor) -> Callable[[Tensor], Tensor]:
+        """For the frame's (B, C2, h, w): objects' features (B * O, C1, h, w) to (B * O, C', h, w)."""
+        fuse = self.fuse.join(shared)
+
+        def join(own: Tensor) -> Tensor:
+            fused = fuse(own)
+            return self.out(fused + self.attention(fused))
+
+        return join
+
     def forward(self, own: Tensor, shared: Tensor) -> Tensor:
         """(B * O, C1, h, w) and (B, C2, h, w) to (B * O, C', h, w)."""
-        fused = self.fuse.join(own, shared)
-        return self.out(fused + self.attention(fused))
+        return self.join(shared)(own)
 
 
 @MODELS.register_module()
@@ -52,10 +63,20 @@ class STCNValueEncoder(nn.Module):
         self.backbone, self.value_channels = backbone, value_channels
         self.fusion = self.fusion_class(backbone.channels[0], frame_channels, value_channels)
 
-    def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, None]:
+    def of_frame(self, image: Tensor, feature: Tensor) -> EncodeValue:
         """As ``ValueEncoder``; there are no keys of objects."""
-        value = self.fusion(self.backbone(frame_and_masks(image, masks, others))[0], feature)
-        return to_positions(value).unflatten(0, masks.shape[:2]), None
+        join = self.fusion.join(feature)
+
+        def encode(masks: Tensor, others: Tensor) -> tuple[Tensor, None]:
+            return split_objects(join(self.backbone(frame_and_masks(image, masks, others))[0]), masks), None
+
+        return encode
+
+    def forward(
+        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
+    ) -> tuple[Tensor, Tensor | None]:
+        """As ``ValueEncoder``."""
+        return (feature if callable(feature) else self.of_frame(image, feature))(masks, others)
 
 
 @MODELS.register_module()
@@ -85,13 +106,4 @@ class STMValueEncoder(nn.Module):
     def forward(self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
         """As ``ValueEncoder``; ``feature`` is not used."""
         own = self.backbone(frame_and_masks(image, masks, others))[0]
-        value, key = (
-            to_positions(project(own)).unflatten(0, masks.shape[:2]) for project in (self.value, self.own_key)
-        )
-        return value, key
-
-
-def frame_and_masks(image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
-    """(B, 3, H, W) and twice (B, O, H, W) to one picture of 5 channels per object, (B * O, 5, H, W)."""
-    images = image[:, None].expand(-1, masks.shape[1], -1, -1, -1)
-    return torch.cat([images, masks[:, :, None], others[:, :, None]], 2).flatten(0, 1)
+        return split_objects(self.value(own), masks), split_objects(self.own_key(own), masks)

@@ -12,8 +12,8 @@ from mmstremn.models.clip_model import ClipModel
 from mmstremn.models.key_encoder import FrameFeatures, KeyEncoder, decreasing_strides
 from mmstremn.models.layers import size_of
 from mmstremn.models.segmentation.clip import MaskClip, stack_masks
-from mmstremn.models.segmentation.decoders import Segmentation, aggregate
-from mmstremn.models.segmentation.encoders import masks_of_others
+from mmstremn.models.segmentation.decoders import Segmentation, aggregate, decoder_of_frame
+from mmstremn.models.segmentation.encoders import masks_of_others, value_encoder_of_frame
 from mmstremn.models.segmentation.given_masks import GivenMasks
 from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.models.segmentation.losses import presence_loss
@@ -174,9 +174,7 @@ class VOSegmentor(ClipModel):
         """What the frame shows of the objects that were read."""
         readout = self._refine(readout, features)
         read = (readout, features.tokens) if getattr(self.decoder, 'reads_tokens', False) else (readout,)
-        logits, decoded = self.in_object_chunks(
-            lambda some, *tokens: self.decoder(some, features.maps, *tokens), *read
-        )
+        logits, decoded = self.in_object_chunks(decoder_of_frame(self.decoder, features.maps), *read)
         probabilities = logits.sigmoid()
         if features.present is not None:
             probabilities = probabilities * features.present[:, :, None, None]
@@ -222,11 +220,8 @@ class VOSegmentor(ClipModel):
           ``PresenceHead``.
         """
         masks = self._masks(features, output)
-        value, key = self.in_object_chunks(
-            lambda own, others: self.value_encoder(features.image, own, others, features.maps[0]),
-            masks,
-            masks_of_others(masks),
-        )
+        encode = value_encoder_of_frame(self.value_encoder, features.image, features.maps[0])
+        value, key = self.in_object_chunks(encode, masks, masks_of_others(masks))
         if features.present is not None:
             value = value * features.present[:, :, None, None]
         if key is None:

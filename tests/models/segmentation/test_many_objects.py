@@ -154,7 +154,14 @@ def test_what_objects_share_is_joined_as_if_repeated(out_channels):
     torch.manual_seed(0)
     block, x, shared = ResidualBlock(5, out_channels), torch.randn(2 * 3, 4, 6, 7), torch.randn(2, 1, 6, 7)
     repeated = torch.cat([x, shared.repeat_interleave(3, 0)], 1)
-    torch.testing.assert_close(block.join(x, shared), block(repeated), **TOLERANCE)
+    torch.testing.assert_close(block.join(shared)(x), block(repeated), **TOLERANCE)
+
+
+def test_what_objects_share_is_convolved_once_whatever_the_chunks():
+    model, calls = tiny_model(objects_at_once=1), Counter()
+    model.decoder.compress.register_forward_hook(lambda *_: calls.update(['compress']))
+    segment(model)
+    assert calls == {'compress': FRAMES - 1}
 
 
 def test_a_model_goes_on_where_memory_is_short(warnings):
