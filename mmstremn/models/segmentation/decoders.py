@@ -90,7 +90,7 @@ class MaskDecoder(nn.Module):
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
         """Decode readouts (B, O, P, Cv) with the frame's maps, or with what :meth:`of_frame` made of them."""
-        return (maps if callable(maps) else self.of_frame(maps))(readout)
+        return (self.of_frame(maps) if isinstance(maps, tuple) else maps)(readout)
 
 
 def decoder_of_frame(decoder: nn.Module, maps: tuple[Tensor, ...]) -> Decode:

@@ -71,7 +71,7 @@ class ValueEncoder(nn.Module):
         self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
     ) -> tuple[Tensor, Tensor | None]:
         """Encode masks with the frame's feature, or with what :meth:`of_frame` made of it."""
-        return (feature if callable(feature) else self.of_frame(image, feature))(masks, others)
+        return (self.of_frame(image, feature) if isinstance(feature, Tensor) else feature)(masks, others)
 
 
 def value_encoder_of_frame(encoder: nn.Module, image: Tensor, feature: Tensor) -> EncodeValue:

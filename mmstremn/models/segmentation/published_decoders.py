@@ -108,7 +108,7 @@ class PublishedDecoder(nn.Module):
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
         """As ``MaskDecoder``."""
-        return (maps if callable(maps) else self.of_frame(maps))(readout)
+        return (self.of_frame(maps) if isinstance(maps, tuple) else maps)(readout)
 
 
 @MODELS.register_module()

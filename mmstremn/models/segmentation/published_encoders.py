@@ -76,7 +76,7 @@ class STCNValueEncoder(nn.Module):
         self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
     ) -> tuple[Tensor, Tensor | None]:
         """As ``ValueEncoder``."""
-        return (feature if callable(feature) else self.of_frame(image, feature))(masks, others)
+        return (self.of_frame(image, feature) if isinstance(feature, Tensor) else feature)(masks, others)
 
 
 @MODELS.register_module()
