@@ -48,6 +48,19 @@ def choice_headroom(page):
     page.settings('slots 1 to 3', '30 frames', 'every 5th', '128 px', 'stay away for 150')
 
 
+def edited_videos(page):
+    rows = load('studies/edited_videos/dev.json')['results']['5']
+    measures = ('balanced', 'j_shown', 'false_alarms', 'all_steps')
+    means = {n: [statistics.mean(row[m] for row in of) for m in measures] for n, of in rows.items()}
+    for name, figures in means.items():
+        page.says(f'| `{name}` | # | # | # | # |', figures)
+    best = max(figures[0] for name, figures in means.items() if name != 'oracle')
+    page.says('The oracle is # below the best rule', best - means['oracle'][0])
+    fifo, prompted = (means[f'fifo_{gate}_all'][0] for gate in ('first', 'prompted'))
+    page.says('FIFO gains # by', prompted - fifo)
+    page.settings('every 5th frame', '160 rows')
+
+
 def failures(page):
     """It has none."""
 
