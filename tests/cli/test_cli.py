@@ -10,11 +10,12 @@ import av
 import numpy as np
 import pytest
 from helpers.davis_tree import add_sequence, draw_ids
+from helpers.predictor_cases import tiny_digits
 from helpers.runs import ROOT, SMALL_VOS
 from helpers.vos_cases import SquaresVideo
 from PIL import Image
 
-from mmstremn.apis import init_segmentor
+from mmstremn.apis import init_predictor, init_segmentor
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.cli import COMMANDS, main
 from mmstremn.datasets.io.masks import read_mask
@@ -136,6 +137,18 @@ def test_wrong_arguments_are_refused(segment, capsys, argv, message):
     with pytest.raises(SystemExit) as stopped:
         segment(*argv)
     assert stopped.value.code == 2 and message in ' '.join(capsys.readouterr().err.split())
+
+
+def test_predict_writes_as_many_frames_as_asked(folder, tmp_path, capsys):
+    config = tiny_digits(tmp_path)
+    write_weights(tmp_path / 'p.safetensors', init_predictor(config, device='cpu').state_dict(), {})
+    argv = ['predict', folder / 'a.mp4', '--config', config, '--checkpoint', tmp_path / 'p.safetensors']
+    argv += ['--observe', 3, '--steps', 5, '--size', 32, 32, '--out', tmp_path / 'out', '--device', 'cpu']
+    assert main([str(arg) for arg in argv]) == 0, capsys.readouterr().err
+    with av.open(str(tmp_path / 'out/prediction.mp4')) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+    assert main([str(arg) for arg in [*argv, '--observe', 9]]) == 1
+    assert '8 frames, expected at least the 9' in capsys.readouterr().err
 
 
 def test_every_command_has_help_and_parts_name_their_extra(capsys, monkeypatch):
