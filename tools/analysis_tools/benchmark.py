@@ -17,12 +17,12 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))  # tools are no package
 
-from benchmarks import growth, objects, prediction, read, trackers, training
+from benchmarks import growth, objects, official, prediction, read, trackers, training
 
 from mmstremn.utils.timing import command_line, save_figures
 
 KINDS = dict(growth=growth, objects=objects, read=read, training=training, prediction=prediction)
-KINDS.update(trackers=trackers)
+KINDS.update(trackers=trackers, official=official)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
