@@ -76,6 +76,5 @@ setup(
         'scikit-learn',
         'scipy',
     ],
-    entry_points={'console_scripts': ['mmstremn = mmstremn.cli:main']},
     extras_require={name: sorted(set(packages)) for name, packages in EXTRAS.items()},
 )

@@ -81,13 +81,14 @@ def test_extras(arguments):
         'analysis',
         'conversion',
         'prediction',
+        'sam2',
         'tests',
         'dev',
         'all',
     }
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
     used = extras['mmseg'] | extras['tracking'] | extras['analysis']
-    assert extras['all'] == used | extras['conversion'] | extras['prediction']
+    assert extras['all'] == used | extras['conversion'] | extras['prediction'] | extras['sam2']
     assert used | {'pytest', 'ruff', 'sphinx'} <= extras['tests'] < extras['dev']
 
 
@@ -141,7 +142,9 @@ def test_wheel_holds_every_module_and_nothing_else(wheel):
 
 FROM_THE_WHEEL = """
 import sys, torch
+from importlib.metadata import distributions
 from pathlib import Path
+from PIL import Image
 from mmengine.config import Config
 from mmengine.hub import get_config, get_model
 import mmstremn
@@ -160,6 +163,16 @@ for model in models[1:]:
 assert all(load_memories(scores.memory_file) for scores in SCORES.values())
 assert build_model('vos/xmem_official.py')
 assert get_config('mmstremn::' + name).model.type == 'VOSegmentor'
+(installed,) = distributions(path=sys.argv[1:])
+(command,) = installed.entry_points.select(group='console_scripts', name='mmstremn')
+Path('shots').mkdir()
+for picture in ('shots/0.png', 'shots/1.png'):
+    Image.new('RGB', (64, 48), 'gray').save(picture)
+mask = Image.new('L', (64, 48))
+mask.paste(255, (8, 8, 40, 40))
+mask.save('mask.png')
+assert command.load()(['segment', 'shots', '--mask', 'mask.png', '--device', 'cpu', '--output', 'masks']) == 0
+assert len(list(Path('work_dirs/segment/shots/masks').iterdir())) == 2
 Path('mine.py').write_text(f"_base_ = 'mmstremn::{name}'")
 assert Config.fromfile('mine.py').model.short_side == 480
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmstremn.apis.plan import Plan
 from mmstremn.apis.result_store import ResultStore, StoredResult
 from mmstremn.apis.results import FrameResult, confidences
-from mmstremn.datasets.io.frame_sources import iterate_run
+from mmstremn.datasets.io.frame_sources import fingerprint, iterate_run
 from mmstremn.models import MergedStream, VOSegmentor, VOSStream
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import GivenIds, read_masks
@@ -65,6 +65,8 @@ class VOSSession:
         self._replan()
         self._temporary = tempfile.TemporaryDirectory(prefix='mmstremn-') if folder is None else None
         about = dict(frames=video.num_frames, size=list(video.size), seed=seed) | (about or {})
+        if folder is not None:
+            about['video_fingerprint'] = fingerprint(video)
         self._store = ResultStore(folder or self._temporary.name, about)  # type: ignore[union-attr]
 
     def __enter__(self) -> 'VOSSession':

@@ -23,6 +23,7 @@ from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, 
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.structures.video import Video
+from mmstremn.utils.lock import hold_folder
 
 QUEUED = 8  # frames that wait for the writers
 SESSION = '.session'  # folder below the outputs that --resume goes on with
@@ -136,6 +137,7 @@ def segment(
     if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
         raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
     inferencer = VOSInferencer(init_segmentor(cfg, weights, device), short_side=short_side)
+    hold_folder(out, '--out')
     folder = out / SESSION
     if folder.exists() and not resume:
         click.echo(f'{folder}: a run that was stopped; it begins anew, --resume goes on with it', err=True)

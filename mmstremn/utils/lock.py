@@ -13,12 +13,16 @@ NAME = '.lock'
 _held: dict[Path, int] = {}  # open files: closing one would release its lock
 
 
-def hold_folder(folder: str | Path) -> None:
+def hold_folder(folder: str | Path, option: str = '--work-dir') -> None:
     """Hold a folder for this process until it ends, however it ends; again is allowed.
 
     The lock is the operating system's own and belongs to the process alone, not to its workers: nothing has
     to be cleaned up after a kill. Where there are no such locks (Windows, some network drives) a warning says
     so.
+
+    Args:
+        folder: Made if it does not exist.
+        option: With which a command is given another folder, for the message.
 
     Raises:
         RuntimeError: Another process holds it.
@@ -36,9 +40,8 @@ def hold_folder(folder: str | Path) -> None:
         owner = os.read(handle, 20).decode(errors='replace').strip()
         os.close(handle)
         raise RuntimeError(
-            f'{folder}: process {owner or "unknown"} trains in this folder: wait for it, or give this run '
-            'another '
-            '--work-dir'
+            f'{folder}: process {owner or "unknown"} writes to this folder: wait for it, or give this run '
+            f'another {option}'
         ) from error
     except OSError as error:
         os.close(handle)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mmstremn.apis import init_predictor, init_segmentor
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.cli import COMMANDS, main
 from mmstremn.datasets.io.masks import read_mask
+from mmstremn.utils.lock import NAME as LOCK
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import write_video
 
@@ -48,6 +50,10 @@ def segment(folder, tmp_path, monkeypatch):
     return lambda *argv: main(['segment', *map(str, (*argv, *model))])
 
 
+def visible(folder):
+    return {path.name for path in folder.iterdir() if path.name != LOCK}
+
+
 def ids_of(folder):
     return [read_mask(path) for path in sorted((folder / 'masks').iterdir())]
 
@@ -57,7 +63,7 @@ def test_segment_writes_what_is_asked_for(segment, folder, tmp_path, capsys):
     code = segment(folder / 'shots', '--mask-at', f'4:{folder / "mask4.png"}', '--label', '3=dog', *outputs)
     out = tmp_path / 'work_dirs/segment/shots'
     assert code == 0, capsys.readouterr().err
-    assert {path.name for path in out.iterdir()} == {'masks', 'coco.json', 'labelme', 'objects.csv'}
+    assert visible(out) == {'masks', 'coco.json', 'labelme', 'objects.csv'}
     assert np.array_equal(read_mask(out / 'masks/p4.png'), VIDEO.mask(4))
     assert any((ids > 0).any() for ids in ids_of(out)[:4])
     rows = list(csv.DictReader((out / 'objects.csv').open()))
@@ -84,21 +90,39 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_goes_on(segment, folde
         'S.put = killed\n'
         'from mmstremn.cli import main; main(sys.argv[1:])'
     )
-    argv = ['segment', folder / 'shots', *mask, '--out', tmp_path / 'out', '--device', 'cpu']
+    shots = shutil.copytree(folder / 'shots', tmp_path / 'shots')
+    argv = ['segment', shots, *mask, '--out', tmp_path / 'out', '--device', 'cpu']
     argv += ['--config', SMALL_VOS, '--checkpoint', folder / 'weights.safetensors']
     environment = os.environ | dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests/data')]))
     done = subprocess.run([sys.executable, '-c', program, *map(str, argv)], env=environment, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
-    left = {path.name for path in (tmp_path / 'out').iterdir()}
+    left = visible(tmp_path / 'out')
     assert '.session' in left and all('.partial' in name or name == '.session' for name in left)
     capsys.readouterr()
-    assert segment(folder / 'shots', *mask, '--out', tmp_path / 'out', '--resume') == 0
+    os.utime(shots / 'p3.png', ns=(0, 0))
+    assert segment(shots, *mask, '--out', tmp_path / 'out', '--resume') == 1
+    assert 'holds results of another run (video_fingerprint' in capsys.readouterr().err
+    shutil.copystat(folder / 'shots/p3.png', shots / 'p3.png')
+    assert segment(shots, *mask, '--out', tmp_path / 'out', '--resume') == 0
     assert f'{T - 3} of {T} frames need no computing' in capsys.readouterr().out
     first, second = ids_of(tmp_path / 'out'), ids_of(tmp_path / 'whole')
     assert len(first) == T and all(map(np.array_equal, first, second))
-    assert {path.name for path in (tmp_path / 'out').iterdir()} == {
-        path.name for path in (tmp_path / 'whole').iterdir()
-    }
+    assert visible(tmp_path / 'out') == visible(tmp_path / 'whole')
+
+
+def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys):
+    (tmp_path / 'out/.session').mkdir(parents=True)
+    program = (
+        'import sys, fcntl; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); '
+        'print(1, flush=True); input()'
+    )
+    argv = [sys.executable, '-c', program, tmp_path / 'out' / LOCK]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert segment(folder / 'shots', '--mask', folder / 'mask0.png', '--out', tmp_path / 'out') == 1
+        other.communicate(b'\n')
+    assert 'writes to this folder: wait for it, or give this run another --out' in capsys.readouterr().err
+    assert visible(tmp_path / 'out') == {'.session'}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
     process.start()
     assert held.wait(60)
     with pytest.raises(
-        RuntimeError, match=f'process {process.pid} trains in this folder.*another --work-dir'
+        RuntimeError, match=f'process {process.pid} writes to this folder.*another --work-dir'
     ):
         hold_folder(tmp_path)
     process.kill()
@@ -43,5 +43,5 @@ def test_a_second_training_in_a_folder_is_refused(tmp_path):
     hold_folder(tmp_path)
     output = tmp_path.parent / f'{tmp_path.name}.txt'
     assert run_tool('train', [TINY, '--work-dir', tmp_path], output=output) != 0
-    assert 'trains in this folder: wait for it' in output.read_text()
+    assert 'writes to this folder: wait for it' in output.read_text()
     assert not list(tmp_path.glob('*.pth'))
