@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.adapters.sam2.outputs import Features, Masks
+from mmstremn.memory.published.dam4sam import least_overlap
 
 ABSENT = -1024.0  # mask logits of an object that is not in the frame
 GIVEN_SCALE, GIVEN_BIAS = 20.0, -10.0  # logits of a given mask of 0 and 1
@@ -37,10 +38,11 @@ class MaskHead:
 
     Args:
         tracker: Of transformers.
+        compares: Compare the mask that is taken with the others.
     """
 
-    def __init__(self, tracker):
-        self.tracker = tracker
+    def __init__(self, tracker, compares: bool = False):
+        self.tracker, self.compares = tracker, compares
 
     def track(self, conditioned: Tensor, features: Features) -> Masks:
         """Masks of n objects without a prompt.
@@ -77,6 +79,7 @@ class MaskHead:
             iou=torch.ones_like(mask[:, 0, 0, 0]),
             score=given_logits(there.to(mask.dtype)),
             pointer=torch.where(there[:, None], pointer, self.tracker.no_object_pointer),
+            overlap=torch.ones_like(mask[:, 0, 0, 0]),
         )
 
     def _multimask(self, points: int, prompted: bool) -> bool:
@@ -116,4 +119,12 @@ class MaskHead:
             iou=iou[rows, best],
             score=score[:, 0],
             pointer=torch.where(appears, pointer, self.tracker.no_object_pointer),
+            overlap=self._overlap(masks, best),
         )
+
+    def _overlap(self, masks: Tensor, best: Tensor) -> Tensor:
+        """(n,) as in :class:`Masks`, of M masks each (n, M, h, w) of which ``best`` (n,) is taken."""
+        if not self.compares:
+            return masks.new_ones(len(masks))
+        shown = (masks > 0).cpu().numpy()
+        return masks.new_tensor([least_overlap(own, int(k)) for own, k in zip(shown, best, strict=True)])

@@ -53,6 +53,7 @@ class Masks:
         iou: (O,) predicted.
         score: (O,) logits of presence.
         pointer: (O, C).
+        overlap: (O,) IoU of the box with that of the least alike mask not taken; 1 where not looked at.
         prompted: Places of the prompted objects.
         given: By place, the masks (1, 1, S, S) that the user gave.
     """
@@ -61,6 +62,7 @@ class Masks:
     iou: Tensor
     score: Tensor
     pointer: Tensor
+    overlap: Tensor
     prompted: list[int] = field(default_factory=list)
     given: dict[int, Tensor] = field(default_factory=dict)
 
@@ -73,4 +75,4 @@ class Masks:
     def one(self, place: int) -> 'Masks':
         """A single object, as if it were not prompted."""
         here = slice(place, place + 1)
-        return Masks(self.low[here], self.iou[here], self.score[here], self.pointer[here])
+        return Masks(self.low[here], self.iou[here], self.score[here], self.pointer[here], self.overlap[here])

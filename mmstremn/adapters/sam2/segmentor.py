@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
@@ -81,7 +82,7 @@ class Sam2Segmentor(BaseModel):
         self.memory = self._build_memory(dict(type='TrackerMemory') | (memory or {}))
         self.encoder = MemoryFeatures(self.tracker, self.family)
         self.reader = TrackerReader(self.tracker, self.encoder, self.memory.slots.selector.needs_usage)
-        self.head = MaskHead(self.tracker)
+        self.head = MaskHead(self.tracker, self.memory.needs_candidates)
         self.data_preprocessor = build_preprocessor(data_preprocessor, 1)
         if compile:
             self.tracker.vision_encoder.compile()
@@ -169,7 +170,12 @@ class Sam2Segmentor(BaseModel):
             prompted=spoken.to(value.device),
             presence=output.score[None].sigmoid(),
             confidence=output.iou[None],
+            pixels=(output.low > 0).flatten(1).sum(1)[None],
+            overlap=output.overlap[None],
         )
+        if self.memory.slots.selector.needs_notes:
+            covered = F.adaptive_avg_pool2d(output.low.sigmoid()[:, None], features.grid)
+            extras.update(mask=covered.flatten(1)[None])
         return Entry(keys[self.memory.key], value, features.grid, prompted=prompted, extras=extras)
 
     # Streaming.

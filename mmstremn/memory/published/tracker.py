@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmstremn.memory.base import Memory
 from mmstremn.memory.buffers import empty_slots
+from mmstremn.memory.slots.feature_selector import notes_of, sighted
 from mmstremn.memory.slots.gates import EmptyFirst, Gate
 from mmstremn.memory.slots.reading import count_usage
 from mmstremn.memory.slots.selectors import FIFOSelector, Selector
@@ -19,6 +20,7 @@ from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry, Query
 
 KEYS = ('none', 'memory', 'image')
+UNSLOTTED = ('latest', 'latest_at', 'sightings')  # fields of a state that have no axis of slots
 
 
 @dataclass(kw_only=True)
@@ -35,7 +37,13 @@ class TrackerState(SlotState):
         latest_at: (B, O, R - 1) long: their steps, -1 where there is none.
     """
 
-    object_fields = {'value': 0, 'pointer': 0, 'iou': 0, 'score': 0, 'latest': 0, 'latest_at': -1}
+    object_fields = SlotState.object_fields | {
+        'pointer': 0,
+        'iou': 0,
+        'score': 0,
+        'latest': 0,
+        'latest_at': -1,
+    }
 
     pointer: Tensor
     iou: Tensor
@@ -101,6 +109,8 @@ class TrackerMemory(Memory[TrackerState]):
 
     state_class = TrackerState
     per_object_key = True
+    needs_candidates = False
+    """Whether entries must hold what the mask decoder's other masks say."""
 
     def __init__(
         self,
@@ -163,16 +173,24 @@ class TrackerMemory(Memory[TrackerState]):
         blank = SlotState.empty(entry, slots, seeds)
         if self.slots.selector.needs_relevance:
             blank.relevance = torch.full_like(blank.hits, -1)
+        if self.slots.selector.needs_notes:
+            blank.notes = blank.hits.new_zeros(*blank.hits.shape, 4)
+            blank.sightings = blank.hits.new_zeros(*blank.hits.shape[:2], 2)
         fields = {field.name: getattr(blank, field.name) for field in dataclasses.fields(blank)}
         pointer, iou, score = (entry.extras[name] for name in ('pointer', 'iou', 'score'))
-        return TrackerState(
+        return self.state_class(
             **fields,
             pointer=empty_slots(pointer, slots),
             iou=empty_slots(iou, slots),
             score=empty_slots(score, slots),
             latest=empty_slots(pointer, latest),
             latest_at=blank.written_at.new_full((*iou.shape, latest), -1),
+            **self.further_fields(blank.written_at[:, :, 0]),
         )
+
+    def further_fields(self, like: Tensor) -> dict[str, Tensor]:
+        """What a derived state holds at first; ``like`` is (1, O) long."""
+        return {}
 
     def tracked(self, state: TrackerState) -> TrackerState:
         """The slots of tracked frames, as a view."""
@@ -185,7 +203,9 @@ class TrackerMemory(Memory[TrackerState]):
     @staticmethod
     def _some(state: TrackerState, slots: slice) -> TrackerState:
         views = {
-            name: tensor[:, :, slots] for name, tensor in state.tensors().items() if 'latest' not in name
+            name: tensor[:, :, slots]
+            for name, tensor in state.tensors().items()
+            if tensor.shape[2:3] == (state.num_slots,) and name not in UNSLOTTED
         }
         return dataclasses.replace(state, **views)
 
@@ -272,13 +292,20 @@ class TrackerMemory(Memory[TrackerState]):
             state: Of one video.
             entry: Its ``extras`` hold ``pointer`` (1, O, Cp), ``iou``, ``score`` and ``prompted`` (1, O).
         """
-        prompted = entry.extras['prompted'][..., None]  # (1, O, 1)
+        prompted = self.keeps(state, entry)[..., None]  # (1, O, 1)
         kept = F.pad(self._prompted_slot(state), (0, self.slots.num_slots + 1))
         late = self.slots.select(self.tracked(state), dataclasses.replace(entry, prompted=False))
         choice = torch.where(prompted, kept.to(late.dtype), F.pad(late, (self.num_prompted, 0)))
         extras = {name: entry.extras[name] for name in ('pointer', 'iou', 'score')}
-        self._point(state, entry)
-        return write_in_place(state, entry, choice, extras)
+        self._point(state, entry, prompted[..., 0])
+        state = write_in_place(state, entry, choice, extras)
+        if state.sightings is not None:
+            state.sightings = sighted(state.sightings, notes_of(entry), state.step - 1)
+        return state
+
+    def keeps(self, state: TrackerState, entry: Entry) -> Tensor:
+        """(1, O) bool: the frame is kept among the prompted ones."""
+        return entry.extras['prompted']
 
     def _prompted_slot(self, state: TrackerState) -> Tensor:
         """One-hot (1, O, K): an empty slot, else that of the oldest but the first."""
@@ -287,8 +314,8 @@ class TrackerMemory(Memory[TrackerState]):
         slot = torch.where(full, order[..., min(1, self.num_prompted - 1)], order[..., 0])
         return F.one_hot(slot, self.num_prompted)
 
-    def _point(self, state: TrackerState, entry: Entry) -> None:
-        """Put the pointers of the frame, where it was tracked, among the latest."""
+    def _point(self, state: TrackerState, entry: Entry, left_out: Tensor) -> None:
+        """Put the pointers of the frame among the latest, but for the objects (1, O) that are left out."""
         place = state.step % (self.num_pointers - 1)
         state.latest[:, :, place] = entry.extras['pointer'].to(state.latest.dtype)
-        state.latest_at[:, :, place] = torch.where(entry.extras['prompted'], -1, state.step)
+        state.latest_at[:, :, place] = torch.where(left_out, -1, state.step)

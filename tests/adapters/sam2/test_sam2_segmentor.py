@@ -18,6 +18,7 @@ from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
 from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
 from mmstremn.models import VOSegmentor
+from mmstremn.models.stream_files import fork as fork_of
 
 MASK = np.zeros((48, 72), np.uint8)
 MASK[10:30, 10:30] = 1
@@ -69,12 +70,7 @@ def test_what_is_given_is_returned_and_objects_end(model):
     assert stream.probabilities(frames(3, 0)[2]).shape == (2, 48, 72)
 
 
-# FeatureSelector wants to be given features that are fitted to a model.
-@pytest.mark.parametrize(
-    'selector',
-    [s for s in SELECTORS if s.__name__ != 'FeatureSelector'],
-    ids=lambda selector: selector.__name__,
-)
+@pytest.mark.parametrize('selector', SELECTORS, ids=lambda selector: selector.__name__)
 def test_every_selector_keeps_the_prompted_frames(selector):
     memory = dict(selector=dict(type=selector.__name__), num_slots=3, key='memory')
     stream = run(segmentor(memory))
@@ -82,6 +78,45 @@ def test_every_selector_keeps_the_prompted_frames(selector):
     assert held[:, :4].max(-1).values.tolist() == [0, 0, 0, 7]
     assert (held[:, 4:] >= 0).all(), 'slots of tracked frames are filled'
     assert torch.isfinite(stream.logits).all()
+
+
+def test_feature_selector_gets_notes_of_tracked_frames(tmp_path):
+    model = segmentor(dict(selector=dict(type='FeatureSelector'), num_slots=3, key='image'))
+    stream, frame = run(model, 10), frames(1, 3)[0]
+    notes = stream.state.notes[0, :3, 4:]  # covered, presence, confidence, prompted
+    assert (notes[..., 0] > 0).all() and (notes[..., 0] < 16).all()
+    assert (notes[..., 1:3] < 1).all() and not notes[..., 3].any()
+    assert (stream.state.sightings[0, :, 0] > 0).all()
+    stream.save(str(tmp_path / 's.safetensors'))
+    again = model.load_stream(str(tmp_path / 's.safetensors'))
+    assert torch.equal(stream.step(frame), again.step(frame))
+
+
+def test_dam4sam_streams_and_keeps_frames_with_distractors(tmp_path):
+    memory = dict(type='DAM4SAM', least_iou=-10.0, size_change=10.0, most_overlap=1.0, stride=2)
+    stream, frame = run(segmentor(memory)), frames(1, 3)[0]
+    assert (stream.state.added_at >= 0).any()
+    assert stream.state.written_at[0, :3, 1:5].max() > 0, 'a frame that nobody prompted is kept'
+    size = stream.nbytes
+    stream.save(str(tmp_path / 's.safetensors'))
+    again = stream.model.load_stream(str(tmp_path / 's.safetensors'))
+    for _ in range(8):
+        assert torch.equal(stream.step(frame), again.step(frame))
+    assert stream.nbytes == size and torch.isfinite(stream.logits).all()
+
+
+def test_forks_go_on_alone(model):
+    stream = run(model, 6)
+    fork, alone = fork_of(stream), run(model, 6)
+    for frame in frames(4, 5):
+        fork.step(frame, MASK)
+    assert fork.index == 10 and stream.index == 6
+    assert fork.object_ids == stream.object_ids
+    for frame in frames(3, 8):
+        assert torch.equal(stream.step(frame), alone.step(frame))
+        assert torch.equal(stream.logits, alone.logits)
+    for name, tensor in stream.state.tensors().items():
+        assert torch.equal(tensor, alone.state.tensors()[name]), name
 
 
 @pytest.mark.parametrize('name', ['LRUSelector', 'LFUSelector', 'UCBSelector'])

@@ -1,0 +1,114 @@
+"""DAM4SAM's rules over the whole past, against bounded slots."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmstremn.memory import Entry
+from mmstremn.memory.published.dam4sam import DAM4SAM, least_overlap
+
+PLACES, RESOLVING, STRIDE, POINTERS = 6, 4, 5, 16
+
+
+def entry(iou, pixels, overlap, prompted: bool) -> Entry:
+    def number(value, dtype=torch.float64):
+        return torch.tensor([[value]], dtype=dtype)
+
+    extras = dict(pointer=torch.zeros(1, 1, 4), iou=number(iou), score=number(1.0), overlap=number(overlap))
+    extras.update(prompted=torch.tensor([[prompted]]), pixels=number(pixels, torch.long))
+    return Entry(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 2, 4), (1, 2), prompted=prompted, extras=extras)
+
+
+class WholePast:
+    """The rules as published: every frame is kept; frame 0 is prompted."""
+
+    def __init__(self):
+        self.resolving, self.others, self.sizes, self.last = [0], {}, [], -1
+
+    def offer(self, index: int, iou: float, pixels: int, overlap: float) -> None:
+        self.others[index] = pixels
+        self.sizes.append(pixels)
+        seen = [size for size in self.sizes[-300:] if size >= 1][-10:]
+        ratio = pixels / np.median(seen) if len(self.sizes) > 1 and pixels >= 1 else -1
+        apart = index - self.last > 5 or self.last == -1
+        if iou > 0.8 and 0.8 <= ratio <= 1.2 and pixels >= 1 and apart and overlap <= 0.7:
+            self.last = index
+            self.resolving.append(index)
+            del self.others[index]
+
+    def reads(self, now: int) -> tuple[list[int], list[int], set[tuple[int, int]]]:
+        """Resolving frames, recent frames from the oldest on, and (frame, age) of pointers."""
+        before = [t for t in self.resolving if t < now - 1]
+        chosen = {0, *before[-1:]}
+        rest = sorted((t for t in before if t not in chosen), key=lambda t: now - t)
+        chosen |= set(rest[: RESOLVING - len(chosen)])
+        recent, t = [], now - 1
+        if t not in self.resolving or t in chosen:
+            while t > 0 and not self.others.get(t):
+                t -= 1
+        if t > 0:
+            recent.append(t)
+            t = (t - 1) // STRIDE * STRIDE
+            while t > 0 and len(recent) < PLACES - len(chosen) + 1:
+                if self.others.get(t):
+                    recent.insert(0, t)
+                t -= STRIDE
+        pointers = {(t, now - t) for t in chosen}
+        for age in range(1, POINTERS):
+            t = now - age
+            if self.others.get(t) or (t in self.resolving and t not in chosen):
+                pointers.add((t, age))
+        return sorted(chosen), recent, pointers
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_slots_hold_what_the_rules_find_in_the_whole_past(seed):
+    generator = np.random.default_rng(seed)
+    memory, past, state = DAM4SAM(), WholePast(), None
+    most = 0
+    with torch.no_grad():
+        for index in range(150):
+            gone = generator.random() < 0.15 or 60 < index < 75
+            pixels = 0 if gone else int(generator.integers(80, 115))
+            frame = generator.uniform(0.7, 1.0), pixels, generator.uniform(0.4, 1.0)
+            offered = entry(*frame, prompted=index == 0)
+            state = memory.write(memory.init(offered) if state is None else state, offered)
+            if index:
+                past.offer(index, *frame)
+            resolving, recent, pointers = past.reads(index + 1)
+            stamps, latest = state.written_at[0, 0].tolist(), state.latest_at[0, 0].tolist()
+            read = memory.frames_to_read(stamps, state.step)
+            assert sorted(stamps[slot] for slot, place in read if not place) == resolving
+            assert [(stamps[slot], place) for slot, place in read if place] == [
+                (t, len(recent) - rank) for rank, t in enumerate(recent)
+            ]
+            found = memory._pointers_to_read(stamps, latest, state.step)
+            assert {((stamps + latest)[slot], age) for slot, age in found} == pointers
+            most = max(most, len(past.resolving))
+    assert most > RESOLVING + 2, 'frames with distractors gave way'
+
+
+def test_boxes_are_compared_as_published():
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        masks = cv2.blur(generator.random((24, 24, 3)), (5, 5)).transpose(2, 0, 1) > 0.53
+        taken, overlaps = masks[1], []
+        x, y, width, height = cv2.boundingRect(taken.astype(np.uint8))
+        for other in (masks[0], masks[2]):
+            rest = np.logical_and(other, ~taken).astype(np.uint8)
+            if not taken.any() or rest.sum() < 1:
+                continue
+            _, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+            union = taken | (labels == 1 + np.argmax(stats[1:, 4]))
+            u, v, wide, high = cv2.boundingRect(union.astype(np.uint8))
+            across = min(x + width, u + wide) - max(x, u)
+            down = min(y + height, v + high) - max(y, v)
+            overlaps.append(across * down / (width * height + wide * high - across * down))
+        assert least_overlap(masks, 1) == pytest.approx(min(overlaps, default=1.0), abs=1e-14)
+
+
+def test_wrong_options():
+    for options, message in ((dict(stride=0), 'stride'), (dict(num_resolving=7), r'1\.\.6')):
+        with pytest.raises(ValueError, match=message):
+            DAM4SAM(**options)
