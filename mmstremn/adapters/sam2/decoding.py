@@ -4,6 +4,8 @@ The rules are those of transformers' ``Sam2VideoModel`` (``_single_frame_forward
 ``_use_mask_as_output``), for several objects at once.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,6 +35,10 @@ def resized(masks: Tensor, size: tuple[int, int], antialias: bool = True) -> Ten
     return larger.to(masks.dtype)
 
 
+Choice = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes predicted IoU (n, M) and logits of presence (n,); gives rows (m,) and the mask taken of each."""
+
+
 class MaskHead:
     """Decodes masks with the modules of a tracker.
 
@@ -44,15 +50,16 @@ class MaskHead:
     def __init__(self, tracker, compares: bool = False):
         self.tracker, self.compares = tracker, compares
 
-    def track(self, conditioned: Tensor, features: Features) -> Masks:
+    def track(self, conditioned: Tensor, features: Features, choose: Choice | None = None) -> Masks:
         """Masks of n objects without a prompt.
 
         Args:
             conditioned: (n, P, C) image features into which each object's memory was read.
             features: Of the frame.
+            choose: See :data:`Choice`; None: the mask of each object with the greatest predicted IoU.
         """
         maps = as_map(conditioned, features.grid)
-        return self._decode(maps, features, None, self._multimask(0, prompted=False))
+        return self._decode(maps, features, None, self._multimask(0, prompted=False), choose=choose)
 
     def from_points(self, coordinates: Tensor, labels: Tensor, features: Features) -> Masks:
         """The mask of one object from points: no memory is read, as in SAM 2.
@@ -95,6 +102,7 @@ class MaskHead:
         points: tuple[Tensor, Tensor] | None,
         multimask: bool,
         prompt: Tensor | None = None,
+        choose: Choice | None = None,
     ) -> Masks:
         """Decode n objects from (n, C, h, w) maps."""
         number = len(maps)
@@ -110,8 +118,11 @@ class MaskHead:
             high_resolution_features=features.maps,
         )
         masks, iou, tokens, score = masks[:, 0], iou[:, 0], tokens[:, 0], score[:, 0]  # (n, M, ...), (n, 1)
-        best = iou.argmax(-1)
-        rows = torch.arange(number, device=maps.device)
+        if choose is None:
+            rows, best = torch.arange(number, device=maps.device), iou.argmax(-1)
+        else:
+            rows, best = choose(iou, score[:, 0])
+        score = score[rows]
         appears = score > 0
         pointer = self.tracker.object_pointer_proj(tokens[rows, best if tokens.shape[1] > 1 else 0])
         return Masks(
@@ -119,7 +130,7 @@ class MaskHead:
             iou=iou[rows, best],
             score=score[:, 0],
             pointer=torch.where(appears, pointer, self.tracker.no_object_pointer),
-            overlap=self._overlap(masks, best),
+            overlap=self._overlap(masks[rows], best),
         )
 
     def _overlap(self, masks: Tensor, best: Tensor) -> Tensor:

@@ -72,6 +72,12 @@ class Masks:
         names = [f.name for f in fields(cls) if f.name not in ('prompted', 'given')]
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
+    def split(self, number: int) -> list['Masks']:
+        """Equal parts, none of whose objects is prompted."""
+        names = [f.name for f in fields(self) if f.name not in ('prompted', 'given')]
+        chunks = zip(*(getattr(self, name).chunk(number) for name in names), strict=True)
+        return [Masks(**dict(zip(names, chunk, strict=True))) for chunk in chunks]
+
     def one(self, place: int) -> 'Masks':
         """A single object, as if it were not prompted."""
         here = slice(place, place + 1)

@@ -1,6 +1,7 @@
 """SAM 2, EdgeTAM and SAM 3's tracker with a memory of this library."""
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -143,7 +144,9 @@ class Sam2Segmentor(BaseModel):
         return features
 
     def decode(self, readout: Tensor, features: Features) -> Masks:
-        """The masks of tracked objects, of which ``readout`` is (1, O, P, C)."""
+        """The masks of tracked objects, of which ``readout`` is (1, O, P, C); those of pathways in turn."""
+        if self.memory.num_pathways > 1:
+            return self.head.track(readout[0], features, partial(self.memory.choose, features.query))
         chunks = readout[0].split(self.objects_at_once or readout.shape[1])
         return Masks.joined([self.head.track(chunk, features) for chunk in chunks])
 
@@ -152,30 +155,44 @@ class Sam2Segmentor(BaseModel):
         own = {place: self.head.from_mask(mask, given.features) for place, mask in given.masks.items()}
         for place, (coordinates, labels) in given.points.items():
             own[place] = self.head.from_points(coordinates, labels, given.features)
-        parts = [own[place] if place in own else output.one(place) for place in range(given.total)]
-        return dataclasses.replace(Masks.joined(parts), prompted=sorted(own), given=given.masks)
+        number, total = self.memory.num_pathways, given.total
+        ways = [None] * number if output is None else output.split(number)
+        parts = [own[place] if place in own else way.one(place) for way in ways for place in range(total)]
+        starts = range(0, number * total, total)
+        return dataclasses.replace(
+            Masks.joined(parts),
+            prompted=[start + place for start in starts for place in sorted(own)],
+            given={start + place: mask for start in starts for place, mask in given.masks.items()},
+        )
 
     def encode_value(self, features: Features, output: Masks, prompted: bool) -> Entry:
         """What the frame and its masks offer to the memory, see :class:`TrackerMemory`."""
-        value = self.encoder(output, features, self.objects_at_once)[None]
+        number = self.memory.num_pathways
+
+        def rows(tensor: Tensor) -> Tensor:
+            return tensor.unflatten(0, (number, -1))
+
+        value = rows(self.encoder(output, features, self.objects_at_once))
         keys = dict(
             none=value.new_zeros(*value.shape[:2], 1, 1),
             memory=value.float(),
-            image=features.query.key.float().expand(1, value.shape[1], -1, -1),
+            image=features.query.key.float()[:, None].expand(*value.shape[:2], -1, -1),
         )
-        spoken = torch.zeros(1, value.shape[1], dtype=torch.bool)
-        spoken[:, output.prompted] = True
-        extras = dict(pointer=output.pointer[None], iou=output.iou[None], score=output.score[None])
+        spoken = torch.zeros(len(output.low), dtype=torch.bool)
+        spoken[output.prompted] = True
+        extras = dict(pointer=rows(output.pointer), iou=rows(output.iou), score=rows(output.score))
         extras.update(
-            prompted=spoken.to(value.device),
-            presence=output.score[None].sigmoid(),
-            confidence=output.iou[None],
-            pixels=(output.low > 0).flatten(1).sum(1)[None],
-            overlap=output.overlap[None],
+            prompted=rows(spoken.to(value.device)),
+            presence=rows(output.score).sigmoid(),
+            confidence=rows(output.iou),
+            pixels=rows((output.low > 0).flatten(1).sum(1)),
+            overlap=rows(output.overlap),
         )
         if self.memory.slots.selector.needs_notes:
             covered = F.adaptive_avg_pool2d(output.low.sigmoid()[:, None], features.grid)
-            extras.update(mask=covered.flatten(1)[None])
+            extras.update(mask=rows(covered.flatten(1)))
+        chosen = ('parents', 'total')
+        extras.update({k: extra for k, extra in features.query.extras.items() if k in chosen})
         return Entry(keys[self.memory.key], value, features.grid, prompted=prompted, extras=extras)
 
     # Streaming.

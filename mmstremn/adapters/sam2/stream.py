@@ -55,8 +55,9 @@ class Sam2Stream(VOSStream):
         new = 0 if self.state is None else len(new_ids)
         output, self.state = advance(self.model, self.state, features, prompts, new, seeds=(self.seed,))
         self.object_ids, self.began, self.index = object_ids, began, self.index + 1
-        self.logits, self.iou, self.score = output.low, output.iou, output.score
-        logits = F.interpolate(output.low[None].float(), size, mode='bilinear', align_corners=False)
+        best = output.split(self.model.memory.num_pathways)[0]
+        self.logits, self.iou, self.score = best.low, best.iou, best.score
+        logits = F.interpolate(best.low[None].float(), size, mode='bilinear', align_corners=False)
         probabilities = F.pad(logits, (0, 0, 0, 0, 1, 0)).softmax(1)[0]
         if given is None or given.masks is None:
             return probabilities

@@ -109,6 +109,7 @@ class TrackerMemory(Memory[TrackerState]):
 
     state_class = TrackerState
     per_object_key = True
+    num_pathways = 1
     needs_candidates = False
     """Whether entries must hold what the mask decoder's other masks say."""
 
@@ -293,8 +294,9 @@ class TrackerMemory(Memory[TrackerState]):
             entry: Its ``extras`` hold ``pointer`` (1, O, Cp), ``iou``, ``score`` and ``prompted`` (1, O).
         """
         prompted = self.keeps(state, entry)[..., None]  # (1, O, 1)
+        entry = dataclasses.replace(entry, prompted=False)  # it is said by object
         kept = F.pad(self._prompted_slot(state), (0, self.slots.num_slots + 1))
-        late = self.slots.select(self.tracked(state), dataclasses.replace(entry, prompted=False))
+        late = self.slots.select(self.tracked(state), entry)
         choice = torch.where(prompted, kept.to(late.dtype), F.pad(late, (self.num_prompted, 0)))
         extras = {name: entry.extras[name] for name in ('pointer', 'iou', 'score')}
         self._point(state, entry, prompted[..., 0])

@@ -105,6 +105,30 @@ def test_dam4sam_streams_and_keeps_frames_with_distractors(tmp_path):
     assert stream.nbytes == size and torch.isfinite(stream.logits).all()
 
 
+def test_sam2long_streams_with_new_objects_and_corrections(tmp_path):
+    stream = run(segmentor(dict(type='SAM2Long')), 13)
+    assert stream.object_ids == [1, 2, 3, 4] and stream.logits.shape[0] == 4
+    assert stream.state.value.shape[:2] == (3, 4)
+    values, size, frame = stream.state.value.float(), stream.nbytes, frames(1, 3)[0]
+    assert not torch.equal(values[0], values[1]), 'pathways differ'
+    stream.save(str(tmp_path / 's.safetensors'))
+    again = stream.model.load_stream(str(tmp_path / 's.safetensors'))
+    for _ in range(3):
+        assert torch.equal(stream.step(frame), again.step(frame))
+    assert stream.nbytes == size and torch.isfinite(stream.logits).all()
+    assert (stream.state.total[0] == 0).all(), 'the best comes first'
+    stream.remove(2)
+    assert stream.probabilities(frame).shape[0] == 4
+
+
+def test_one_pathway_of_sam2long_is_a_tracker_with_its_selector():
+    one = run(segmentor(dict(type='SAM2Long', num_pathways=1)), 9)
+    same = dict(
+        num_slots=7, num_read=6, by_rank=True, gates=[], selector=dict(type='SAMURAISelector', iou=0.1)
+    )
+    assert torch.equal(one.logits, run(segmentor(same), 9).logits)
+
+
 def test_forks_go_on_alone(model):
     stream = run(model, 6)
     fork, alone = fork_of(stream), run(model, 6)
