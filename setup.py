@@ -24,6 +24,8 @@ SAM2 = [*MM, 'transformers>=5.23']
 PREDICTION = ['torchmetrics', 'lpips']
 # Polygons of COCO in tools/dataset_converters/to_davis.py.
 CONVERSION = ['pycocotools']
+# The web app; COCO's run lengths among its downloads.
+APP = ['gradio>=6.31', *CONVERSION]
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
 # What the linters, the campaigns of tests and mutation testing need.
@@ -35,6 +37,7 @@ EXTRAS = {
     'analysis': ANALYSIS,
     'conversion': CONVERSION,
     'sam2': SAM2,
+    'app': APP,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
     'tests': [
@@ -43,7 +46,9 @@ EXTRAS = {
         *ANALYSIS,
         *CONVERSION,
         *SAM2,
+        *APP,
         *DOCS,
+        'playwright',  # drives Debian's chromium, where that is installed
         'pytest',
         'pytest-xdist',
         'ruff',
@@ -52,7 +57,7 @@ EXTRAS = {
 }
 MIM_SUFFIXES = ('py', 'sh', 'yml', 'safetensors', 'md')
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, *APP]
 
 setup(
     version=VERSION,

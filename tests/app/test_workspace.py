@@ -1,0 +1,266 @@
+"""What a user of the web app does, without the page: the smallest model, tiny videos."""
+
+import csv
+import json
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from helpers.video_files import write
+from helpers.vos_cases import SquaresVideo, tiny_model
+
+from mmstremn.app.choices import AS_TRAINED, GROWING, SELECTORS, Choice, Models
+from mmstremn.app.grabcut import mask_in_box
+from mmstremn.app.workspace import LONGEST_SIDE, Limits, Workspace, fitted
+from mmstremn.app.workspaces import IDLE, STAYS, Workspaces
+from mmstremn.memory import FIFOSelector, GrowingMemory
+from mmstremn.utils.palette import encode_palette_png
+
+T = 8
+SQUARES = SquaresVideo(T, size=(40, 56))
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+    return write(tmp_path_factory.mktemp('clip') / 'a b.mp4', 'h264', frames=T, make=SQUARES.frame)
+
+
+@pytest.fixture(scope='module')
+def models():
+    return Models(default='tiny', load=lambda name: tiny_model())
+
+
+@pytest.fixture
+def workspace(models, clip, tmp_path):
+    workspace = Workspace(models, parent=tmp_path)
+    workspace.open(clip)
+    yield workspace
+    workspace.close()
+    assert not list(tmp_path.glob('mmstremn-app-*'))
+
+
+def square(index):
+    return SQUARES.mask(index) > 0
+
+
+def run(workspace):
+    return list(workspace.run(every=0))
+
+
+def all_ids(workspace, choice=None):
+    return np.stack([workspace.ids(t, choice) for t in range(T)])
+
+
+def test_a_box_is_refined_to_the_object():
+    frame, whole = np.full((60, 80, 3), (20, 90, 30), np.uint8), np.zeros((60, 80), bool)
+    frame[20:40, 30:50] = (220, 40, 40)
+    whole[20:40, 30:50] = True
+    assert np.array_equal(mask_in_box(frame, (60, 50, 22, 12)), whole)
+    assert mask_in_box(frame, (0, 0, 500, 500)).all()  # nothing beside it
+    large = mask_in_box(frame.repeat(8, 0).repeat(8, 1), (176, 96, 480, 400))
+    assert abs(large.mean() - whole.mean()) < 0.005
+    with pytest.raises(ValueError, match='2 x 2 pixels'):
+        mask_in_box(frame, (90, 10, 120, 20))
+
+
+def test_mark_run_correct_and_run_again(workspace):
+    k = workspace.add_object('cup')
+    workspace.mark(0, k, square(0))
+    assert workspace.pending == T and (workspace.ids(0) == k * square(0)).all()
+    steps = run(workspace)
+    assert [step.done for step in steps] == list(range(1, T + 1)) and steps[-1].total == T
+    assert steps[-1].picture.shape == (40, 56, 3) and steps[0].seconds_left >= 0
+    assert workspace.pending == 0 and len(workspace.review()) == 1
+    before = all_ids(workspace)
+    workspace.mark(6, k, np.zeros((40, 56), bool))  # not in this frame
+    assert not workspace.ids(6).any()
+    assert {step.index for step in run(workspace)} == {4, 5, 6, 7}  # frames nearer to it than to frame 0
+    after = all_ids(workspace)
+    assert np.array_equal(before[:4], after[:4]) and not after[6].any()
+    workspace.forget(6)
+    run(workspace)
+    assert np.array_equal(all_ids(workspace), before)
+    workspace.forget(0)
+    assert not all_ids(workspace).any() and workspace.pending == 0
+
+
+def test_brush_adds_and_erases_and_objects_come_and_go(workspace):
+    first, second = workspace.add_object(), workspace.add_object('second')
+    half = np.zeros((40, 56), bool)
+    half[:20] = True
+    workspace.mark(0, first, half)
+    workspace.mark(0, first, square(0), 'add')
+    workspace.mark(0, first, half, 'erase')
+    assert np.array_equal(workspace.ids(0) == first, square(0) & ~half)
+    workspace.mark(0, first, square(0))
+    run(workspace)
+    workspace.mark(3, second, ~half)
+    assert np.array_equal(workspace.ids(3) == second, ~half)
+    run(workspace)
+    assert workspace.labels == {first: 'object 1', second: 'second'}
+    workspace.remove_object(second)
+    assert second not in all_ids(workspace) and workspace.add_object() == second
+    with pytest.raises(ValueError, match='no object 9'):
+        workspace.mark(0, 9, half)
+
+
+def test_masks_from_files(workspace, tmp_path):
+    (tmp_path / 'm.png').write_bytes(encode_palette_png(SQUARES.mask(2)))
+    assert workspace.load_masks(2, tmp_path / 'm.png') == [3] and workspace.labels == {3: 'object 3'}
+    assert np.array_equal(workspace.ids(2), SQUARES.mask(2))
+    (tmp_path / 'n.png').write_bytes(encode_palette_png(np.ones((9, 9), np.uint8)))
+    with pytest.raises(ValueError, match=r'^n.png: size \(9, 9\)'):
+        workspace.load_masks(2, tmp_path / 'n.png')
+    (tmp_path / 'o.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'^o.png'):
+        workspace.load_masks(2, tmp_path / 'o.png')
+
+
+def test_a_run_is_cancelled_and_goes_on(workspace):
+    with pytest.raises(ValueError, match='mark one first'):
+        next(workspace.run())
+    k = workspace.add_object()
+    workspace.mark(0, k, square(0))
+    running = workspace.run()
+    next(running), next(running)
+    workspace.cancel()
+    assert not list(running) and workspace.pending == T - 2
+    running = workspace.run()
+    next(running)
+    workspace.mark(T - 1, k, square(T - 1))  # an edit ends it too
+    assert not list(running)
+    assert len(run(workspace)) == T - 3 and workspace.pending == 0
+
+
+def test_memories_are_compared(workspace, models):
+    workspace.mark(0, workspace.add_object(), square(0))
+    run(workspace)
+    trained = workspace.choice
+    held = workspace.held(T - 1)
+    assert [slot.slot for slot in held] == [0, 1, 2] and all(0 <= slot.frame < T for slot in held)
+    assert held[0].picture.shape == (90, 126, 3)
+    assert workspace.timeline().ndim == 3
+    workspace.choose(Choice('tiny', next(iter(SELECTORS)), 2))
+    assert isinstance(models.get(workspace.choice).memory.selector, FIFOSelector)
+    assert workspace.timeline() is None and workspace.pending == T
+    run(workspace)
+    assert len(workspace.held(T - 1)) == 2 and workspace.choices == [trained, workspace.choice]
+    assert workspace.picture(3, trained).shape == workspace.picture(3).shape
+    workspace.choose(Choice('tiny', GROWING))
+    run(workspace)
+    assert workspace.timeline() is None and not workspace.held(3)
+    workspace.choose(Choice('tiny', AS_TRAINED, 5))
+    assert trained not in workspace.choices and str(workspace.choice) == 'tiny, as trained, 5 slots'
+    with pytest.raises(ValueError, match=r'expected 1\.\.32'):
+        workspace.choose(Choice('tiny', AS_TRAINED, 99))
+    assert workspace.choice.slots == 5
+
+
+def test_a_memory_without_slots_has_no_choice():
+    models = Models(default='tiny', load=lambda name: tiny_model(dict(type='GrowingMemory')))
+    assert isinstance(models.get(Choice('tiny')).memory, GrowingMemory)
+    with pytest.raises(ValueError, match='its memory is a GrowingMemory'):
+        models.get(Choice('tiny', slots=3))
+    for wrong in (Choice('other'), Choice('tiny', 'other')):
+        with pytest.raises(ValueError, match="'other': expected one of"):
+            models.get(wrong)
+
+
+def test_downloads(workspace, tmp_path):
+    k = workspace.add_object('cup')
+    with pytest.raises(ValueError, match='run first'):
+        workspace.write(['masks'])
+    workspace.mark(0, k, square(0))
+    run(workspace)
+    masks, video, annotations, table = workspace.write(['masks', 'overlay', 'coco', 'csv'])
+    assert len(zipfile.ZipFile(masks).namelist()) == T + 1 and video.stat().st_size > 0
+    assert 'cup' in [entry['name'] for entry in json.loads(annotations.read_text())['categories']]
+    with open(table) as file:
+        assert len(list(csv.reader(file))) == T + 1
+    with pytest.raises(ValueError, match='choose at least one'):
+        workspace.write([])
+
+
+def test_uploads_are_limited_and_a_bad_one_changes_nothing(workspace, clip, tmp_path, models):
+    text = tmp_path / 'a.txt'
+    text.write_text('no video')
+    bad = tmp_path / 'bad.mp4'
+    bad.write_bytes(b'no video at all' * 99)
+    playlist = tmp_path / 'list.mp4'
+    playlist.write_text(f'#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{clip}\n#EXT-X-ENDLIST\n')
+    for path, message in (
+        (text, r'^a\.txt: expected a video'),
+        (bad, r'^bad\.mp4: exp'),
+        (playlist, r'^list'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            workspace.open(path)
+    assert workspace.video.name == 'a b' and len(list(workspace.folder.iterdir())) == 1
+    for limit, message in (
+        (dict(megabytes=0), 'at most 0 MB'),
+        (dict(frames=3), f'{T} frames, expected at most 3'),
+        (dict(megapixels=0.001), '56 x 40 pixels'),
+    ):
+        other = Workspace(models, Limits(**limit), tmp_path)
+        with pytest.raises(ValueError, match=message):
+            other.open(clip)
+        with pytest.raises(ValueError, match='drop one first'):
+            other.picture(0)
+        other.close()
+
+
+def test_another_video_takes_the_place_of_the_first(workspace, clip):
+    workspace.mark(0, workspace.add_object(), square(0))
+    run(workspace)
+    workspace.open(clip)
+    assert not workspace.labels and not workspace.choices and workspace.pending == 0
+    assert len(list(workspace.folder.iterdir())) == 1
+
+
+def test_two_users_at_once_do_not_mix(models, clip, tmp_path):
+    def work(workspace, frame):
+        workspace.open(clip)
+        workspace.mark(frame, workspace.add_object(), square(frame))
+        run(workspace)
+
+    alone = []
+    for frame in (0, 5):
+        workspace = Workspace(models, parent=tmp_path)
+        work(workspace, frame)
+        alone.append(all_ids(workspace))
+        workspace.close()
+    workspaces = Workspaces(lambda: Workspace(models, parent=tmp_path))
+    users = [workspaces.get(key) for key in 'ab']
+    threads = [threading.Thread(target=work, args=job) for job in zip(users, (0, 5), strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not np.array_equal(*alone)
+    assert all(np.array_equal(all_ids(user), ids) for user, ids in zip(users, alone, strict=True))
+    workspaces.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_workspaces_that_are_left_go(models, tmp_path):
+    now = [0.0]
+    workspaces = Workspaces(lambda: Workspace(models, parent=tmp_path), 2, lambda: now[0])
+    first = workspaces.get('a')
+    workspaces.leave('a')
+    now[0] = STAYS - 1
+    assert workspaces.get('a') is first  # the connection came back
+    workspaces.get('b')
+    with pytest.raises(ValueError, match='2 users are at work'):
+        workspaces.get('c')
+    workspaces.leave('b')
+    now[0] += STAYS
+    assert workspaces.get('c') and len(workspaces) == 2 and first.folder.exists()
+    now[0] += IDLE
+    workspaces.sweep()
+    assert not len(workspaces) and not list(tmp_path.iterdir())
+
+
+def test_pictures_are_not_larger_than_the_screen(workspace):
+    assert fitted(np.zeros((10, 4 * LONGEST_SIDE, 3), np.uint8)).shape == (2, LONGEST_SIDE, 3)
+    assert workspace.box_in_video([1, 2, 3, 4]) == (1, 2, 3, 4)
