@@ -58,25 +58,27 @@ class Episode:
         pool = {frame[:3]: None for frame in frames}
         self._place = [list(pool).index(frame[:3]) for frame in frames]
         self._first = [self._place.index(place) for place in range(len(pool))]
-        self._top: dict[int, tuple[Tensor, Tensor]] = {}
+        self._top: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.key)
 
-    def top(self, query: int) -> tuple[Tensor, Tensor]:
-        """For each position of a step the K most similar ones of every frame that the episode shows.
+    def top(self, query: int, stamps: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """For each position of a step the K most similar ones of each of some steps.
 
         Returns:
-            Affinities (P, N, K) and positions (P, N, K) of the N different frames.
+            Affinities (P, N, K) and positions (P, N, K) of the N steps.
         """
-        place = self._place[query]
-        if place not in self._top:
-            q, k = self.key[self._first[place]], self.key[self._first]
+        place, held = self._place[query], [self._place[stamp] for stamp in stamps]
+        if missing := [frame for frame in dict.fromkeys(held) if (place, frame) not in self._top]:
+            q, k = self.key[query], self.key[[self._first[frame] for frame in missing]]
             affinity = 2 * q @ k.flatten(0, 1).T - k.square().sum(-1).flatten()
             affinity = affinity.unflatten(1, (len(k), -1)) / q.shape[-1] ** 0.5
             top, index = affinity.topk(min(K, affinity.shape[-1]), -1)
-            self._top[place] = top, index.short()
-        return self._top[place]
+            found = zip(top.unbind(1), index.short().unbind(1), strict=True)
+            self._top |= {(place, frame): pair for frame, pair in zip(missing, found, strict=True)}
+        affinities, positions = zip(*(self._top[place, frame] for frame in held), strict=True)
+        return torch.stack(affinities, 1), torch.stack(positions, 1)
 
     def read(
         self, query: int, stamps: Tensor, value: Tensor, usable: Tensor, every: int = 1
@@ -94,8 +96,7 @@ class Episode:
             Labels (R, O, P), the shares of the attention (R, N), and (R, P), the distance of each position to
             the nearest one held.
         """
-        held = [self._place[stamp] for stamp in stamps.tolist()]
-        top, index = (part[::every, held] for part in self.top(query))
+        top, index = (part[::every] for part in self.top(query, stamps.tolist()))
         k = top.shape[-1]
         rows, row = usable.flatten(0, 1).unique(dim=0, return_inverse=True)
         masked = top.masked_fill(~rows[:, None, :, None], float('-inf')).flatten(2)  # (G, P, N * K)
@@ -105,7 +106,7 @@ class Episode:
         position = slot * value.shape[-1] + index.flatten(1).long().expand_as(masked).gather(-1, place)
         objects = torch.arange(value.shape[0]).repeat(usable.shape[0])[:, None, None]
         labels = (value.flatten(1)[objects, position[row]] * weight[row]).sum(-1)
-        shares = torch.zeros(len(rows), len(held)).scatter_add_(1, slot.flatten(1), weight.flatten(1))
+        shares = torch.zeros(len(rows), len(stamps)).scatter_add_(1, slot.flatten(1), weight.flatten(1))
         shares = (shares / top.shape[0])[row].unflatten(0, usable.shape[:2]).mean(1)
         nearest = top[..., 0].masked_fill(~usable.any(1)[:, None], float('-inf')).amax(-1)
         own = self.key[query][::every].square().sum(-1) / self.key.shape[-1] ** 0.5

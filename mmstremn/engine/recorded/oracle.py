@@ -1,13 +1,14 @@
-"""A selector that knows the future of an episode, in the manner of Belady (IBM Systems Journal, 1966)."""
+"""Memories that know the future of an episode, in the manner of Belady (IBM Systems Journal, 1966)."""
 
 import torch
 from torch import Tensor
 
-from mmstremn.engine.recorded.episodes import Episode, gated, soft_j
-from mmstremn.memory import Entry, Selector, SlotState
+from mmstremn.engine.recorded.episodes import Episode, Run, gated, run_episode, soft_j
+from mmstremn.memory import EmptyFirst, Entry, Selector, SlotMemory, SlotState
 from mmstremn.models.segmentation.presence import PresenceHead
 
 EVERY = 2  # of the positions, by which the future is judged
+GONE = 10.0  # by which frames of no future use give way
 
 
 class OracleSelector(Selector):
@@ -71,3 +72,76 @@ def future_scores(
         scores = soft_j(labels, episode.truth[step, : len(births), ::EVERY])
         total += (weight * scores).mean(-1)
     return total.masked_fill(lost, float('-inf'))
+
+
+class PlannedSelector(Selector):
+    """Drops the frame of the least priority in a plan that was made beforehand.
+
+    A frame whose objects are not shown again gives way to all others.
+
+    Args:
+        priority: (T,) of each step of the episode, below ``GONE``.
+        last_use: (T,) the last step that shows an object of that step, -1 where a step shows none.
+    """
+
+    def __init__(self, priority: Tensor, last_use: Tensor):
+        super().__init__()
+        self.priority, self.last_use = priority, last_use
+
+    def forward(self, state: SlotState, entry: Entry) -> Tensor:
+        """Minus the priorities (1, 1, S + 1)."""
+        stamps = torch.cat([state.written_at[0, 0], torch.tensor([state.step])]).clamp(min=0)
+        gone = self.last_use[stamps] <= state.step
+        return (GONE * gone - self.priority[stamps])[None, None]
+
+
+def search_plan(
+    slots: int,
+    episode: Episode,
+    presence: PresenceHead | None = None,
+    tries: int = 30,
+    seed: int = 0,
+    true_masks: bool = False,
+) -> Run:
+    """The best run that a random search over plans finds: what a memory that knows the future attains.
+
+    The episode itself is run with each plan, with all that is fed back, so it is attained, not estimated. The
+    search starts with prompts first and then the newest, and with prompts first and then the oldest; each try
+    draws the priorities of two frames anew and is kept if it is no worse.
+
+    Args:
+        slots: How many.
+        episode: An edited video.
+        presence: See ``run_episode``.
+        tries: Plans after the first two.
+        seed: Of the search.
+        true_masks: See ``run_episode``.
+    """
+    steps, births = len(episode), list(episode.births)
+    shown = episode.truth.any(-1)  # (T, O)
+    step = torch.arange(steps)
+    last = (shown * step[:, None]).amax(0)  # (O,)
+    last_use = last.masked_fill(~shown, -1).amax(1)
+    newest = step / steps
+    starts = []
+    for priority in (newest, 1 - newest):
+        priority = priority.clone()
+        priority[births] += 1
+        starts.append(priority)
+
+    def run(priority: Tensor) -> Run:
+        memory = SlotMemory(slots, PlannedSelector(priority, last_use), gates=[EmptyFirst()]).eval()
+        return run_episode(memory, episode, presence, true_masks=true_masks)
+
+    found = [(run(priority), priority) for priority in starts]
+    best, plan = max(found, key=lambda pair: pair[0].balanced)
+    frames = (last_use > step).nonzero()[:, 0]
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(tries):
+        trial = plan.clone()
+        changed = frames[torch.randint(len(frames), (2,), generator=generator)]
+        trial[changed] = 2 * torch.rand(2, generator=generator)
+        made = run(trial)
+        if made.balanced >= best.balanced:
+            best, plan = made, trial
+    return best

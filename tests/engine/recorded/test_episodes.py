@@ -5,9 +5,18 @@ import torch
 from helpers.vos_cases import tiny_model
 
 from mmstremn.engine.recorded.episodes import Episode, iterate_episodes, run_episode, soft_j
-from mmstremn.engine.recorded.oracle import OracleSelector, future_points
+from mmstremn.engine.recorded.oracle import OracleSelector, PlannedSelector, future_points, search_plan
 from mmstremn.engine.recorded.recording import read_or_record
-from mmstremn.memory import EmptyFirst, FIFOSelector, KeepPrompted, L2Affinity, Query, SlotMemory, TopKReader
+from mmstremn.memory import (
+    EmptyFirst,
+    Entry,
+    FIFOSelector,
+    KeepPrompted,
+    L2Affinity,
+    Query,
+    SlotMemory,
+    TopKReader,
+)
 from mmstremn.registry import DATASETS
 
 
@@ -128,3 +137,16 @@ def test_what_is_shown_twice_is_read_once(episode):
     places = {episode._place[step] for step in range(len(episode))}
     assert len(places) < len(episode)
     assert isinstance(episode, Episode)
+
+
+def test_a_plan_that_was_searched_is_no_worse_than_where_it_started(episode):
+    start, found = (search_plan(2, episode, tries=tries, seed=1) for tries in (0, 6))
+    assert found.balanced >= start.balanced
+    assert all(len(kept) == 2 for kept in found.kept)
+
+
+def test_a_plan_drops_what_is_not_shown_again():
+    plan = PlannedSelector(torch.tensor([1.0, 3.0, 2.0, 0.0]), torch.tensor([9, 1, 9, 9]))
+    state = memory_of(plan, 3).init(Entry(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 1), (2, 2)))
+    state.written_at[:], state.step = torch.tensor([0, 1, 2]), 3
+    assert plan(state, None)[0, 0].argmax() == 1  # of the highest priority, but gone
