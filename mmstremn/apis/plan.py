@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mmstremn.structures import GivenIds
+from mmstremn.structures.prompts import GivenPrompts
 
 DIRECTIONS = ('both', 'forward')
 MERGES = ('nearer', 'blend')
@@ -47,7 +48,7 @@ class Plan:
     nothing beyond the middle between it and the next masks.
 
     Args:
-        given: The masks by frame.
+        given: The masks, or also points, by frame.
         length: Frames of the video.
         direction: ``'both'``, or ``'forward'``: one stream from the first masks to the end, as ``step`` of
             :class:`~mmstremn.models.VOSStream` computes it.
@@ -58,7 +59,11 @@ class Plan:
     """
 
     def __init__(
-        self, given: Mapping[int, GivenIds], length: int, direction: str = 'both', merge: str = 'nearer'
+        self,
+        given: Mapping[int, GivenIds | GivenPrompts],
+        length: int,
+        direction: str = 'both',
+        merge: str = 'nearer',
     ):
         for name, value, known in (('direction', direction, DIRECTIONS), ('merge', merge, MERGES)):
             if value not in known:
@@ -172,10 +177,14 @@ class Plan:
 
     @cached_property
     def _digests(self) -> dict[int, str]:
-        return {
-            frame: _digest(masks.ids.tobytes() + repr(masks.objects).encode())
-            for frame, masks in self.given.items()
-        }
+        return {frame: _digest(_content(given)) for frame, given in self.given.items()}
+
+
+def _content(given: GivenIds | GivenPrompts) -> bytes:
+    prompts = GivenPrompts.of(given)
+    masks = b'' if prompts.masks is None else prompts.masks.ids.tobytes()
+    points = [(k, rows.tolist()) for k, rows in prompts.points.items()]
+    return masks + repr(given.objects).encode() + (repr(points).encode() if points else b'')
 
 
 def _digest(data: bytes) -> str:

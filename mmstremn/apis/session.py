@@ -14,7 +14,8 @@ from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.datasets.io.frame_sources import fingerprint, iterate_run
 from mmstremn.models import MergedStream, VOSegmentor, VOSStream
 from mmstremn.models.segmentation.inference import slot_stamps
-from mmstremn.structures import GivenIds, read_masks
+from mmstremn.structures import GivenIds
+from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 
 STATE_INTERVAL = 50  # frames between states of a stream that are kept
@@ -29,7 +30,8 @@ class VOSSession:
     Args:
         model: Segments.
         video: Its frames.
-        masks: By frame; each in any form of :func:`~mmstremn.structures.read_masks`.
+        masks: By frame; each in any form of :func:`~mmstremn.structures.read_masks`, or as
+            :func:`~mmstremn.structures.prompts.read_prompts` returns it.
         direction: ``'both'`` or ``'forward'``.
         merge: Where masks of two frames meet: ``'nearer'`` or ``'blend'``.
         folder: For the results, to go on with them later; None: a temporary one, removed by :meth:`close`.
@@ -59,7 +61,7 @@ class VOSSession:
         self.model, self.video, self.seed = model, video, seed
         self.direction, self.merge = direction, merge
         self.plan: Plan | None = None
-        self._given: dict[int, GivenIds] = {}
+        self._given: dict[int, GivenIds | GivenPrompts] = {}
         for frame in sorted(masks or {}):
             self._take(frame, (masks or {})[frame])
         self._replan()
@@ -93,22 +95,26 @@ class VOSSession:
         """The frames with masks, ascending."""
         return sorted(self._given)
 
-    def given(self, frame: int) -> GivenIds:
-        """The masks given at a frame."""
+    def given(self, frame: int) -> GivenIds | GivenPrompts:
+        """The masks given at a frame; also the points, where there are some."""
         return self._given[frame]
 
-    def correct(self, frame: int, masks) -> None:
-        """Give masks of a frame; of the objects they speak of they replace those given at this frame before.
+    def correct(self, frame: int, masks=None, points=None, boxes=None) -> None:
+        """Give masks, points or boxes of a frame; of the objects they speak of they replace what was given at
+        this frame before.
 
         Args:
             frame: Its number.
             masks: Any form of :func:`~mmstremn.structures.read_masks`. Masks of all objects change the fewest
                 other frames.
+            points: By object id: rows (x, y, label) in pixels, label 1 on the object and 0 beside it; for
+                models that take them, such as ``Sam2Segmentor``.
+            boxes: By object id: (x1, y1, x2, y2) in pixels; likewise.
 
         Raises:
-            ValueError: As of the class; what was given before stays.
+            ValueError: As of the class, or the model takes no points and boxes; what was given before stays.
         """
-        self._take(frame, masks)
+        self._take(frame, masks, points, boxes)
         self._replan()
 
     def forget(self, frame: int) -> None:
@@ -124,25 +130,26 @@ class VOSSession:
         """
         if k not in self.object_ids:
             raise ValueError(f'no object {k}: there are {self.object_ids}')
-        left = {}
-        for frame, masks in self._given.items():
-            others = [other for other in masks.objects if other != k]
-            if others:
-                left[frame] = GivenIds(np.where(masks.ids == k, 0, masks.ids).astype(np.uint8), others)
-        self._given = left
+        left = {frame: GivenPrompts.of(given).without([k]) for frame, given in self._given.items()}
+        self._given = {frame: given.plain() for frame, given in left.items() if given.objects}
         self._replan()
 
-    def _take(self, frame: int, masks) -> None:
-        name = f'masks of frame {frame} of {self.video.name}'
+    def _take(self, frame: int, masks=None, points=None, boxes=None) -> None:
+        name = f'of frame {frame} of {self.video.name}'
         if not 0 <= frame < self.video.num_frames:
-            raise ValueError(f'{name}: expected a frame in 0..{self.video.num_frames - 1}')
-        if not isinstance(masks, GivenIds):
-            known = sorted({k for given in self._given.values() for k in given.objects})
-            masks = read_masks(masks, self.video.size, known, name)
-        before = self._given.get(frame)
-        if before is not None:
-            masks = _joined(before, masks)
-        self._given[frame] = masks
+            raise ValueError(f'masks {name}: expected a frame in 0..{self.video.num_frames - 1}')
+        known = sorted({k for given in self._given.values() for k in given.objects})
+        given = read_prompts(masks, points, boxes, self.video.size, known, name)
+        if given is None:
+            raise ValueError(f'masks {name}: expected masks, points or boxes of at least one object')
+        if given.points and not getattr(self.model, 'takes_points', False):
+            raise ValueError(
+                f'points and boxes {name}: {type(self.model).__name__} cannot use them: give masks, or use a '
+                'Sam2Segmentor'
+            )
+        if frame in self._given:
+            given = GivenPrompts.of(self._given[frame]).replaced_by(given)
+        self._given[frame] = given.plain()
 
     def _replan(self) -> None:
         self.plan = (
@@ -291,10 +298,3 @@ def merge_parts(parts: dict[int, dict[int, np.ndarray]], sources: dict) -> Tenso
     ]
     objects = torch.stack(planes)
     return torch.cat([(1 - objects).prod(0, keepdim=True), objects])
-
-
-def _joined(before: GivenIds, masks: GivenIds) -> GivenIds:
-    """Masks in which new ones replace those of the same objects."""
-    stays = np.where(np.isin(before.ids, masks.objects), 0, before.ids)
-    ids = np.where(masks.ids > 0, masks.ids, stays).astype(np.uint8)
-    return GivenIds(ids, sorted({*before.objects, *masks.objects}))

@@ -15,14 +15,17 @@ from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.datasets.io.masks import MaskFiles
-from mmstremn.models import VOSegmentor
+from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
+from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import overlay
 
 Masks: TypeAlias = np.ndarray | str | Path | Mapping[int, np.ndarray | str | Path] | Callable | None
+
+PRECISIONS = ('auto', 'float32', 'bfloat16')
 
 
 class VOSInferencer:
@@ -37,10 +40,12 @@ class VOSInferencer:
         weights: A checkpoint; None: those that belong to the model.
         device: The first GPU if there is one, else the CPU, by default.
         short_side: Rows (or columns, if fewer) at which videos are computed; None: as the config says.
+        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); ``'auto'``: as the config says,
+            float32 in those of the models with weights.
 
     Raises:
         FileNotFoundError: There is no such model, config or checkpoint.
-        ValueError: No weights are known for the config, or it is not of a segmentor.
+        ValueError: No weights are known for the config, or it is not of a segmentor; a wrong ``precision``.
 
     Example:
         >>> inferencer = VOSInferencer('stremn_r18')
@@ -54,13 +59,17 @@ class VOSInferencer:
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         short_side: int | None = None,
+        precision: str = 'auto',
     ):
         if not isinstance(model, torch.nn.Module):
             config, weights = resolve_model(model, weights)
             if weights is not None and (terms := terms_of(weights)):
                 print_log(terms, 'current')
             model = init_segmentor(config, weights, device)
+            if isinstance(model, VOSegmentor):
+                fuse_conv_bn(model)
         self.model, self.weights = model, weights
+        _set_precision(model, precision)
         if short_side is not None:
             if (getattr(model, 'test_time', None) or {}).get('short_sides'):
                 raise ValueError(
@@ -86,8 +95,9 @@ class VOSInferencer:
             inputs: Anything :func:`~mmstremn.datasets.io.frame_sources.open_source` takes, or a list of
                 paths, URLs and videos.
             masks: Of the first frame, or by frame: arrays (see :func:`~mmstremn.structures.read_masks`) or
-                files of masks. For a list of inputs a list of such. Of a camera, a stream or an iterator also
-                a function ``(index, frame) -> masks or None``.
+                files of masks, or a dict of ``masks``, ``points`` and ``boxes`` (see
+                :meth:`VOSSession.correct`), for models that take these. For a list of inputs a list of such.
+                Of a camera, a stream or an iterator also a function ``(index, frame) -> masks or None``.
             direction: ``'both'``: masks are propagated forwards and backwards; ``'forward'``. A camera, a
                 stream or an iterator goes forwards only.
             merge: Where masks of two frames meet: the ``'nearer'`` wins, or ``'blend'``.
@@ -135,9 +145,8 @@ class VOSInferencer:
         opened = open_source(video)
         if isinstance(opened, LiveVideo):
             raise ValueError(f'{opened.name}: expected a video whose frames can be read in any order')
-        about = dict(
-            video=opened.name, weights=str(self.weights), short_side=getattr(self.model, 'short_side', None)
-        )
+        options = {name: getattr(self.model, name, None) for name in ('short_side', 'precision')}
+        about = dict(video=opened.name, weights=str(self.weights), **options)
         given = {} if masks is None else read_given(opened, masks)
         return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
 
@@ -161,7 +170,8 @@ class VOSInferencer:
             given = masks(index, frame) if callable(masks) else masks.get(index)
             if isinstance(given, (str, Path)):
                 given = files.read(given)
-            probabilities = stream.probabilities(frame, given)
+            given = given if isinstance(given, dict) else dict(masks=given)
+            probabilities = stream.probabilities(frame, **given)
             stamps = slot_stamps(stream)
             yield FrameResult(
                 video.name,
@@ -185,6 +195,16 @@ class VOSInferencer:
                 yield result
 
 
+def _set_precision(model: VOSegmentor, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got '{precision}'")
+    if precision == 'auto':
+        return
+    if not isinstance(model, VOSegmentor):
+        raise ValueError(f'precision: that of a {type(model).__name__} is set in its config, give auto')
+    model.precision = precision
+
+
 def _closing(session: VOSSession) -> Iterator[FrameResult]:
     with session:
         yield from session.run_in_order()
@@ -200,10 +220,19 @@ def _is_path(masks: object) -> bool:
 
 
 def _by_frame(masks: object) -> Mapping:
-    return masks if isinstance(masks, Mapping) else {0: masks}
+    return masks if isinstance(masks, Mapping) and not _is_prompts(masks) else {0: masks}
 
 
-def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray]:
+def _is_prompts(masks: object) -> bool:
+    return isinstance(masks, Mapping) and bool(masks) and masks.keys() <= {'masks', 'points', 'boxes'}
+
+
+def _prompts(given: Mapping, size: tuple[int, int], name: str) -> GivenPrompts | None:
+    parts = (given.get(key) for key in ('masks', 'points', 'boxes'))
+    return read_prompts(*parts, size=size, name=name)
+
+
+def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompts]:
     """The masks of a video by frame, files read by one rule (see :class:`MaskFiles`). Masks in files that are
     empty are left out.
 
@@ -214,13 +243,16 @@ def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray]:
     """
     given = _by_frame(masks)
     files = MaskFiles(path for _, path in sorted(given.items()) if _is_path(path))
-    found = {}
+    found: dict = {}
     for frame, mask in sorted(given.items()):
         source = mask if _is_path(mask) else f'masks of frame {frame}'
         if not 0 <= frame < video.num_frames:
             raise ValueError(
                 f'{source}: frame {frame}, expected one of 0..{video.num_frames - 1} of {video.name}'
             )
+        if _is_prompts(mask):
+            found[frame] = _prompts(mask, video.size, f'of frame {frame} of {video.name}')
+            continue
         ids = files.read(mask) if _is_path(mask) else mask
         if _is_path(mask) and ids.shape != video.size:
             raise ValueError(

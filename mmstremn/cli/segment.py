@@ -14,11 +14,11 @@ import numpy as np
 from mmengine.config import Config
 from rich.console import Console
 
-from mmstremn.apis import OUTPUTS, OutputInfo, VOSInferencer, VOSSession, init_segmentor, open_outputs
+from mmstremn.apis import OUTPUTS, OutputInfo, VOSInferencer, VOSSession, open_outputs
 from mmstremn.apis.outputs import DEFAULT_OUTPUTS, FILES, Outputs, Review
 from mmstremn.apis.plan import DIRECTIONS, MERGES
 from mmstremn.apis.results import FrameResult
-from mmstremn.apis.vos_inferencer import read_given
+from mmstremn.apis.vos_inferencer import PRECISIONS, read_given
 from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, choose_model
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.engine.progress import StagedProgress
@@ -70,6 +70,13 @@ NOT_SURE = 0.7  # confidence below which frames are named at the end
     help="Compute at this size (default: the config's model.short_side).",
 )
 @click.option('--device', help='Such as cpu or cuda:0 (default: the GPU if there is one).')
+@click.option(
+    '--precision',
+    type=click.Choice(PRECISIONS),
+    default='auto',
+    show_default=True,
+    help='bfloat16 is faster on processors that have it; auto is as the config says.',
+)
 @click.option(
     '--fps', type=FrameRate(), help="Of the videos written (default: the video's, 15 for pictures)."
 )
@@ -129,6 +136,7 @@ def segment(
     merge: str = 'nearer',
     short_side: int | None = None,
     device: str | None = None,
+    precision: str = 'auto',
     fps: Fraction | None = None,
     resume: bool = False,
 ) -> None:
@@ -136,7 +144,7 @@ def segment(
     results."""
     if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
         raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
-    inferencer = VOSInferencer(init_segmentor(cfg, weights, device), short_side=short_side)
+    inferencer = VOSInferencer(cfg, weights, device, short_side, precision)
     hold_folder(out, '--out')
     folder = out / SESSION
     if folder.exists() and not resume:
@@ -148,6 +156,7 @@ def segment(
         model=cfg.model.to_dict(),
         short_side=getattr(inferencer.model, 'short_side', None),
         direction=direction,
+        precision=precision,
     )
     with VOSSession(inferencer.model, video, masks, direction, merge, folder, about) as session:
         listed = _run(session, out, names, OutputInfo.of(video, labels, fps))

@@ -30,6 +30,33 @@ class GivenPrompts:
         """The ids of all objects that are spoken of, those with masks first."""
         return [*(self.masks.objects if self.masks else []), *self.points]
 
+    @classmethod
+    def of(cls, given: 'GivenIds | GivenPrompts') -> 'GivenPrompts':
+        """The same where there are masks alone."""
+        return cls(given) if isinstance(given, GivenIds) else given
+
+    def plain(self) -> 'GivenIds | GivenPrompts':
+        """The masks, where there is nothing else: what every model takes."""
+        return self if self.points or self.masks is None else self.masks
+
+    def without(self, objects: Sequence[int]) -> 'GivenPrompts':
+        """What is said of other objects."""
+        masks, points = self.masks, {k: rows for k, rows in self.points.items() if k not in objects}
+        if masks is not None:
+            left = [k for k in masks.objects if k not in objects]
+            ids = np.where(np.isin(masks.ids, objects), 0, masks.ids).astype(np.uint8)
+            masks = GivenIds(ids, left) if left else None
+        return GivenPrompts(masks, points)
+
+    def replaced_by(self, new: 'GivenPrompts') -> 'GivenPrompts':
+        """Both, where of objects that ``new`` speaks of it alone counts."""
+        kept = self.without(new.objects)
+        masks = kept.masks or new.masks
+        if kept.masks is not None and new.masks is not None:
+            ids = np.where(new.masks.ids > 0, new.masks.ids, kept.masks.ids)
+            masks = GivenIds(ids, sorted({*kept.masks.objects, *new.masks.objects}))
+        return GivenPrompts(masks, kept.points | new.points)
+
 
 def read_prompts(
     masks, points, boxes, size: tuple[int, int], object_ids: Sequence[int] = (), name: str = 'of the frame'
@@ -37,7 +64,8 @@ def read_prompts(
     """Check the prompts of a frame.
 
     Args:
-        masks: As :func:`~mmstremn.structures.read_masks` takes them, or None.
+        masks: As :func:`~mmstremn.structures.read_masks` takes them, or None; or what was read before, which
+            is returned.
         points: By object id: rows (x, y, label) in pixels of the frame, label 1 on the object and 0 beside
             it; rows (x, y) are on the object. None: none.
         boxes: By object id: (x1, y1, x2, y2) in pixels. None: none.
@@ -53,6 +81,8 @@ def read_prompts(
         ValueError: Wrong shapes, ids outside 1..254, points or boxes outside the frame, empty boxes, labels
             other than 0 and 1, masks and points of the same object; and what ``read_masks`` raises.
     """
+    if isinstance(masks, GivenPrompts):
+        return masks
     given = GivenPrompts(
         None if masks is None else read_masks(masks, size, object_ids, f'masks {name}'),
         _merged(

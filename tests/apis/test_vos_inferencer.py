@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from helpers.vos_cases import SquaresVideo, tiny_model
 from PIL import Image
 
-from mmstremn.apis import VOSInferencer, named_models
+from mmstremn.apis import VOSInferencer, init_segmentor, named_models
 from mmstremn.apis.model_names import resolve_model, terms_of
 from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
@@ -137,3 +138,30 @@ def test_the_model_is_computed_at_the_size_that_is_asked_for(inferencer):
     assert inferencer.model.short_side == 32
     with pytest.raises(ValueError, match='short_side: expected at least 1, got 0'):
         VOSInferencer(tiny_model(), short_side=0)
+
+
+def test_precision_is_that_of_the_model_and_checked():
+    assert VOSInferencer(tiny_model(), precision='bfloat16').model.precision == 'bfloat16'
+    assert VOSInferencer(tiny_model(precision='bfloat16')).model.precision == 'bfloat16'
+    with pytest.raises(ValueError, match="precision: expected one of auto, float32, bfloat16, got 'half'"):
+        VOSInferencer(tiny_model(), precision='half')
+
+
+def test_batch_norms_of_shipped_weights_are_folded_and_masks_stay():
+    fused, plain = (
+        VOSInferencer('stremn_r18', device='cpu').model,
+        init_segmentor(*resolve_model('stremn_r18')),
+    )
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
+    first, second = fused.new_stream(), plain.new_stream()
+    for t, frame in enumerate(FRAMES[:3]):
+        given = VIDEO.mask(0) if t == 0 else None
+        found, expected = first.probabilities(frame, given), second.probabilities(frame, given)
+        assert (found - expected).abs().max() < 1e-5
+
+
+def test_points_need_a_model_that_takes_them(inferencer):
+    with pytest.raises(ValueError, match=r'points and boxes of frame 1 .*VOSegmentor cannot use them'):
+        inferencer(VIDEO, {0: VIDEO.mask(0), 1: dict(points={3: [(5, 5)]})})
+    with pytest.raises(ValueError, match='VOSegmentor cannot use points'):
+        list(inferencer(iter(FRAMES), dict(boxes={1: (2, 2, 9, 9)})))

@@ -60,7 +60,16 @@ def ids_of(folder):
 
 def test_segment_writes_what_is_asked_for(segment, folder, tmp_path, capsys):
     outputs = [part for name in ('masks', 'coco', 'labelme', 'csv') for part in ('--output', name)]
-    code = segment(folder / 'shots', '--mask-at', f'4:{folder / "mask4.png"}', '--label', '3=dog', *outputs)
+    code = segment(
+        folder / 'shots',
+        '--mask-at',
+        f'4:{folder / "mask4.png"}',
+        '--label',
+        '3=dog',
+        *outputs,
+        '--precision',
+        'bfloat16',
+    )
     out = tmp_path / 'work_dirs/segment/shots'
     assert code == 0, capsys.readouterr().err
     assert visible(out) == {'masks', 'coco.json', 'labelme', 'objects.csv'}

@@ -52,6 +52,7 @@ class Sam2Segmentor(BaseModel):
     """
 
     test_time = None
+    takes_points = True
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from helpers.sam2_cases import SAM2, SIDE, frames, prompts, random_weights
 from mmengine.config import Config
 
 from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
+from mmstremn.apis import VOSInferencer
 from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
 from mmstremn.models import VOSegmentor
@@ -274,3 +275,24 @@ def test_test_tool_runs_without_a_checkpoint_file(tmp_path):
     assert any('J&F' in name for name in metrics)
     with pytest.raises(ValueError, match='expected a checkpoint'):
         tool([str(ROOT / 'configs/stremn_davis.py'), '--work-dir', str(tmp_path / 'work')])
+
+
+def test_inferencers_and_sessions_take_points_and_boxes(model):
+    shots, given = frames(6, 0), dict(points={1: [(14, 12)]}, boxes={2: (45, 25, 70, 46)})
+    stream = model.new_stream()
+    expected = [stream.step(shot, **(given if t == 0 else {})).numpy() for t, shot in enumerate(shots)]
+    assert expected[0].any()
+    inferencer = VOSInferencer(model)
+    for source, prompts_of in ((shots, {0: given}), (iter(shots), given)):
+        found = [result.ids for result in inferencer(source, prompts_of)]
+        assert len(found) == 6 and all(map(np.array_equal, found, expected))
+    with inferencer.session(shots, given) as session:
+        assert len(list(session.run())) == 6
+        session.correct(5, boxes={2: (40, 20, 60, 40)})
+        session.correct(5, MASK)
+        assert session.given(5).objects == [1, 2] and session.given(5).masks.objects == [1]
+        assert session.pending() == [3, 4, 5]
+        session.remove(2)
+        assert session.object_ids == [1] and session.given(5).objects == [1]
+    with pytest.raises(ValueError, match='set in its config'):
+        VOSInferencer(model, precision='bfloat16')
