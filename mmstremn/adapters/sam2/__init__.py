@@ -11,11 +11,19 @@ from mmstremn.adapters.sam2.segmentor import Sam2Segmentor
 from mmstremn.adapters.sam2.stream import Sam2Stream
 from mmstremn.memory.published.dam4sam import DAM4SAM
 from mmstremn.memory.published.sam2long import SAM2Long
-from mmstremn.memory.published.samurai import SAMURAISelector
+from mmstremn.memory.published.samurai import SAMURAI, SAMURAISelector
 from mmstremn.memory.published.tracker import TrackerMemory
 from mmstremn.registry import MODELS
 
-for _part in (TrackerMemory, SAMURAISelector, DAM4SAM, SAM2Long):
+for _part in (TrackerMemory, SAMURAI, SAMURAISelector, DAM4SAM, SAM2Long):
     MODELS.register_module(module=_part)
 
-__all__ = ['DAM4SAM', 'SAM2Long', 'SAMURAISelector', 'Sam2Segmentor', 'Sam2Stream', 'TrackerMemory']
+__all__ = [
+    'DAM4SAM',
+    'SAMURAI',
+    'SAM2Long',
+    'SAMURAISelector',
+    'Sam2Segmentor',
+    'Sam2Stream',
+    'TrackerMemory',
+]

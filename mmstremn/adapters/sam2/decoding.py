@@ -35,8 +35,9 @@ def resized(masks: Tensor, size: tuple[int, int], antialias: bool = True) -> Ten
     return larger.to(masks.dtype)
 
 
-Choice = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes predicted IoU (n, M) and logits of presence (n,); gives rows (m,) and the mask taken of each."""
+Choice = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes masks (n, M, h, w), predicted IoU (n, M) and logits of presence (n,); gives rows
+(m,) and the mask taken of each."""
 
 
 class MaskHead:
@@ -121,7 +122,7 @@ class MaskHead:
         if choose is None:
             rows, best = torch.arange(number, device=maps.device), iou.argmax(-1)
         else:
-            rows, best = choose(iou, score[:, 0])
+            rows, best = choose(torch.where((score > 0)[..., None, None], masks, ABSENT), iou, score[:, 0])
         score = score[rows]
         appears = score > 0
         pointer = self.tracker.object_pointer_proj(tokens[rows, best if tokens.shape[1] > 1 else 0])

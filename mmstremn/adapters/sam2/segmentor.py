@@ -146,7 +146,7 @@ class Sam2Segmentor(BaseModel):
 
     def decode(self, readout: Tensor, features: Features) -> Masks:
         """The masks of tracked objects, of which ``readout`` is (1, O, P, C); those of pathways in turn."""
-        if self.memory.num_pathways > 1:
+        if self.memory.chooses:
             return self.head.track(readout[0], features, partial(self.memory.choose, features.query))
         chunks = readout[0].split(self.objects_at_once or readout.shape[1])
         return Masks.joined([self.head.track(chunk, features) for chunk in chunks])
@@ -192,8 +192,7 @@ class Sam2Segmentor(BaseModel):
         if self.memory.slots.selector.needs_notes:
             covered = F.adaptive_avg_pool2d(output.low.sigmoid()[:, None], features.grid)
             extras.update(mask=rows(covered.flatten(1)))
-        chosen = ('parents', 'total')
-        extras.update({k: extra for k, extra in features.query.extras.items() if k in chosen})
+        extras.update(features.query.extras.get('chosen', {}))
         return Entry(keys[self.memory.key], value, features.grid, prompted=prompted, extras=extras)
 
     # Streaming.

@@ -27,6 +27,7 @@ class DAM4SAMState(TrackerState):
     """
 
     object_fields = TrackerState.object_fields | {'sizes': 0, 'sizes_at': -1, 'added_at': -1}
+    without_slots = TrackerState.without_slots | {'sizes', 'sizes_at', 'added_at'}
 
     sizes: Tensor
     sizes_at: Tensor

@@ -23,6 +23,7 @@ class SAM2LongState(TrackerState):
     """
 
     object_fields = TrackerState.object_fields | {'total': 0}
+    without_slots = TrackerState.without_slots | {'total'}
 
     total: Tensor
 
@@ -57,6 +58,7 @@ class SAM2Long(TrackerMemory):
     """
 
     state_class = SAM2LongState
+    chooses = True
 
     def __init__(
         self,
@@ -135,11 +137,12 @@ class SAM2Long(TrackerMemory):
         flat = state.map(lambda tensor: tensor.flatten(0, 1)[None])
         return dataclasses.replace(flat, births=state.births * self.num_pathways)
 
-    def choose(self, query: Query, iou: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, query: Query, masks: Tensor, iou: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         """Which masks go on: rows (N * O,) among those of all pathways and objects, and masks (N * O,).
 
         Args:
-            query: That was read with; its extras get ``parents`` (N, O) and ``total`` (N, O).
+            query: That was read with; its extras get ``chosen``: ``parents`` (N, O) and ``total`` (N, O).
+            masks: Not looked at.
             iou: (N * O, M), of M masks.
             score: (N * O,) logits of presence.
         """
@@ -150,11 +153,11 @@ class SAM2Long(TrackerMemory):
             self.hypotheses(*parts)
             for parts in zip(total.double().T.tolist(), ious, scores, new, strict=True)
         ]
-        ways, masks, sums = torch.tensor(chosen, dtype=torch.float64).permute(2, 1, 0)  # (N, O) each
+        ways, taken, sums = torch.tensor(chosen, dtype=torch.float64).permute(2, 1, 0)  # (N, O) each
         parents = ways.long().to(iou.device)
-        query.extras.update(parents=parents, total=(sums - sums[:1]).to(total))
+        query.extras['chosen'] = dict(parents=parents, total=(sums - sums[:1]).to(total))
         rows = parents * number + torch.arange(number, device=iou.device)
-        return rows.flatten(), masks.long().to(iou.device).flatten()
+        return rows.flatten(), taken.long().to(iou.device).flatten()
 
     def hypotheses(
         self, total: list[float], ious: list[list[float]], scores: list[float], new: bool

@@ -20,7 +20,6 @@ from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry, Query
 
 KEYS = ('none', 'memory', 'image')
-UNSLOTTED = ('latest', 'latest_at', 'sightings')  # fields of a state that have no axis of slots
 
 
 @dataclass(kw_only=True)
@@ -44,6 +43,8 @@ class TrackerState(SlotState):
         'latest': 0,
         'latest_at': -1,
     }
+    without_slots = {'latest', 'latest_at', 'sightings'}
+    """Fields that have no axis of slots."""
 
     pointer: Tensor
     iou: Tensor
@@ -110,6 +111,8 @@ class TrackerMemory(Memory[TrackerState]):
     state_class = TrackerState
     per_object_key = True
     num_pathways = 1
+    chooses = False
+    """Whether it has a method ``choose`` that says which of the decoder's masks are taken."""
     needs_candidates = False
     """Whether entries must hold what the mask decoder's other masks say."""
 
@@ -206,7 +209,7 @@ class TrackerMemory(Memory[TrackerState]):
         views = {
             name: tensor[:, :, slots]
             for name, tensor in state.tensors().items()
-            if tensor.shape[2:3] == (state.num_slots,) and name not in UNSLOTTED
+            if name not in state.without_slots
         }
         return dataclasses.replace(state, **views)
 

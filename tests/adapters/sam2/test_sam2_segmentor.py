@@ -122,6 +122,19 @@ def test_sam2long_streams_with_new_objects_and_corrections(tmp_path):
     assert stream.probabilities(frame).shape[0] == 4
 
 
+def test_samurai_streams_with_new_objects_and_corrections(tmp_path):
+    stream, frame = (
+        run(segmentor(dict(type='SAMURAI', stable_after=2, stable_iou=-10.0)), 13),
+        frames(1, 3)[0],
+    )
+    assert stream.state.stable.tolist() == [[2, 0, 2, 2]], 'the second was corrected at frame 12'
+    stream.save(str(tmp_path / 's.safetensors'))
+    again = stream.model.load_stream(str(tmp_path / 's.safetensors'))
+    for _ in range(3):
+        assert torch.equal(stream.step(frame), again.step(frame))
+    assert stream.state.motion.isfinite().all() and (stream.state.motion[..., 3] > 0).all()
+
+
 def test_one_pathway_of_sam2long_is_a_tracker_with_its_selector():
     one = run(segmentor(dict(type='SAM2Long', num_pathways=1)), 9)
     same = dict(

@@ -75,8 +75,8 @@ def test_pathways_take_over_what_their_parents_hold():
 
     def choose(state, ious, score):
         query = Query(torch.zeros(1, 2, 4), extras=dict(pathways=(state.total, [False])))
-        rows, masks = memory.choose(query, torch.tensor(ious), torch.tensor(score))
-        return rows.tolist(), masks.tolist(), {k: query.extras[k] for k in ('parents', 'total')}
+        rows, masks = memory.choose(query, None, torch.tensor(ious), torch.tensor(score))
+        return rows.tolist(), masks.tolist(), query.extras['chosen']
 
     with torch.no_grad():
         first = entry([10, 10], prompted=True)
