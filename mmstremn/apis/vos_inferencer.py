@@ -1,5 +1,6 @@
 """Masks of videos in a few lines."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -12,11 +13,12 @@ from mmengine.logging import print_log
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.apis.results import FrameResult, confidences
-from mmstremn.apis.session import VOSSession
+from mmstremn.apis.session import NextFrame, VOSSession
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
+from mmstremn.models.segmentation.stream import encode_together
 from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
@@ -88,8 +90,9 @@ class VOSInferencer:
         return_vis: bool = False,
         out_dir: str | Path | None = None,
         seed: int = 0,
+        batch_size: int = 1,
     ) -> Iterator[FrameResult]:
-        """Segment a video, or several one after the other.
+        """Segment a video, or several.
 
         Args:
             inputs: Anything :func:`~mmstremn.datasets.io.frame_sources.open_source` takes, or a list of
@@ -105,6 +108,8 @@ class VOSInferencer:
             out_dir: Folder that gets ``<video>/<frame>.png``, palette PNGs of the ids, each once its result
                 is given.
             seed: For memories that draw at random.
+            batch_size: How many of several videos are segmented at a time: their frames of one size are
+                encoded together, their memories stay apart, and their results come in turns.
 
         Returns:
             A generator of a result for each frame, in their order. Inputs and masks are checked before it is
@@ -114,6 +119,8 @@ class VOSInferencer:
             FileNotFoundError: There is no such video or mask.
             ValueError: A video cannot be read, or its masks do not fit.
         """
+        if batch_size < 1:
+            raise ValueError(f'batch_size: expected at least 1, got {batch_size}')
         videos = [open_source(source) for source in (inputs if _is_list(inputs) else [inputs])]  # type: ignore
         given: list = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
         if len(given) != len(videos):
@@ -124,7 +131,7 @@ class VOSInferencer:
             else self._stored(self.session(video, own, direction, merge, seed=seed))
             for video, own in zip(videos, given, strict=True)
         ]
-        return self._finished(runs, return_vis, out_dir)
+        return self._finished(_together(runs, batch_size), return_vis, out_dir)
 
     def session(
         self,
@@ -150,7 +157,7 @@ class VOSInferencer:
         given = {} if masks is None else read_given(opened, masks)
         return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
 
-    def _stored(self, session: VOSSession) -> Iterator[FrameResult]:
+    def _stored(self, session: VOSSession) -> Iterator[FrameResult | NextFrame]:
         if session.plan is None:
             session.close()
             raise ValueError(
@@ -158,12 +165,14 @@ class VOSInferencer:
             )
         return _closing(session)
 
-    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Iterator[FrameResult]:
+    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Iterator[FrameResult | NextFrame]:
         if masks is None:
             raise ValueError(f'{video.name}: no masks are given, expected those of at least one frame')
         return self._stream(video, masks if callable(masks) else _by_frame(masks), seed)
 
-    def _stream(self, video: LiveVideo, masks: Mapping | Callable, seed: int) -> Iterator[FrameResult]:
+    def _stream(
+        self, video: LiveVideo, masks: Mapping | Callable, seed: int
+    ) -> Iterator[FrameResult | NextFrame]:
         stream = self.model.new_stream(seed)
         files = MaskFiles([] if callable(masks) else [p for p in masks.values() if _is_path(p)])
         for index, frame in enumerate(video):
@@ -171,6 +180,7 @@ class VOSInferencer:
             if isinstance(given, (str, Path)):
                 given = files.read(given)
             given = given if isinstance(given, dict) else dict(masks=given)
+            yield NextFrame(stream, frame)
             probabilities = stream.probabilities(frame, **given)
             stamps = slot_stamps(stream)
             yield FrameResult(
@@ -183,16 +193,33 @@ class VOSInferencer:
             )
 
     def _finished(
-        self, runs: list[Iterator[FrameResult]], return_vis: bool, out_dir: str | Path | None
+        self, results: Iterator[FrameResult], return_vis: bool, out_dir: str | Path | None
     ) -> Iterator[FrameResult]:
-        for run in runs:
-            for result in run:
-                if return_vis:
-                    result.visualization = overlay(result.frame, result.ids)
-                if out_dir is not None:
-                    path = Path(out_dir) / result.video / f'{result.index:05d}.png'
-                    write_atomically(path, encode_palette_png(result.ids))
-                yield result
+        for result in results:
+            if return_vis:
+                result.visualization = overlay(result.frame, result.ids)
+            if out_dir is not None:
+                path = Path(out_dir) / result.video / f'{result.index:05d}.png'
+                write_atomically(path, encode_palette_png(result.ids))
+            yield result
+
+
+def _together(runs: list[Iterator[FrameResult | NextFrame]], batch_size: int) -> Iterator[FrameResult]:
+    """Results of several videos at a time, whose next frames are encoded together."""
+    waiting, active = deque(runs), []
+    while waiting or active:
+        while waiting and len(active) < batch_size:
+            active.append(waiting.popleft())
+        frames, going = [], []
+        for run in active:
+            for step in run:
+                if isinstance(step, NextFrame):
+                    frames.append(step)
+                    going.append(run)
+                    break
+                yield step
+        active = going
+        encode_together(frames)
 
 
 def _set_precision(model: VOSegmentor, precision: str) -> None:
@@ -205,9 +232,9 @@ def _set_precision(model: VOSegmentor, precision: str) -> None:
     model.precision = precision
 
 
-def _closing(session: VOSSession) -> Iterator[FrameResult]:
+def _closing(session: VOSSession) -> Iterator[FrameResult | NextFrame]:
     with session:
-        yield from session.run_in_order()
+        yield from session.steps_in_order()
 
 
 def _is_list(inputs: object) -> bool:

@@ -12,6 +12,7 @@ from mmstremn.apis import VOSInferencer, init_segmentor, named_models
 from mmstremn.apis.model_names import resolve_model, terms_of
 from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
+from mmstremn.models import VOSStream
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import write_video
 
@@ -165,3 +166,29 @@ def test_points_need_a_model_that_takes_them(inferencer):
         inferencer(VIDEO, {0: VIDEO.mask(0), 1: dict(points={3: [(5, 5)]})})
     with pytest.raises(ValueError, match='VOSegmentor cannot use points'):
         list(inferencer(iter(FRAMES), dict(boxes={1: (2, 2, 9, 9)})))
+
+
+def test_several_videos_at_once_are_equal_to_one_after_the_other(inferencer, monkeypatch):
+    batches, found = [], {}
+    probabilities, encode = VOSStream.probabilities, inferencer.model.encode_frame
+
+    def watched(stream, frame, *args, **kwargs):
+        result = probabilities(stream, frame, *args, **kwargs)
+        found.setdefault((len(batches) > 0, np.asarray(frame).tobytes()), []).append(result)
+        return result
+
+    videos = [SquaresVideo(T, seed=1), SquaresVideo(T - 2, seed=2), SquaresVideo(T, (32, 48), seed=3)]
+    masks = [{3: videos[0].mask(3)}, videos[1].mask(0), videos[2].mask(0)]
+    monkeypatch.setattr(VOSStream, 'probabilities', watched)
+    alone = {(r.video, r.index): r.ids for r in inferencer(videos, masks)}
+    monkeypatch.setattr(
+        inferencer.model, 'encode_frame', lambda image: batches.append(len(image)) or encode(image)
+    )
+    together = {(r.video, r.index): r.ids for r in inferencer(videos, masks, batch_size=3)}
+    assert 2 in batches and together.keys() == alone.keys() and len(alone) == 3 * T - 2
+    for (batched, frame), results in found.items():
+        if not batched:
+            for one, other in zip(results, found[True, frame], strict=True):
+                assert (one - other).abs().max() < 1e-4
+    with pytest.raises(ValueError, match='batch_size: expected at least 1, got 0'):
+        inferencer(videos, masks, batch_size=0)

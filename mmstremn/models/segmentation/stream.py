@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory import MemoryState
-from mmstremn.models.key_encoder import decreasing_strides
+from mmstremn.models.key_encoder import FrameFeatures, decreasing_strides
 from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks, impose
 from mmstremn.models.stream_files import (
@@ -57,6 +57,7 @@ class VOSStream:
         self.size: tuple[int, int] | None = None
         self.index = 0
         self.began = 0
+        self._encoded: FrameFeatures | None = None
 
     @property
     def nbytes(self) -> int:
@@ -147,18 +148,20 @@ class VOSStream:
     def advance(self, frame: Tensor, given: GivenIds | None) -> Tensor:
         """The probabilities of the next frame, of which :meth:`checked` has made ``frame`` and ``given``."""
         size = self.size = frame.shape[0], frame.shape[1]
+        encoded, self._encoded = self._encoded, None
         new_ids = [] if given is None else [i for i in given.objects if i not in self.object_ids]
         object_ids = [*self.object_ids, *new_ids]
         if not object_ids:
             self.index += 1
             return torch.ones(1, *size, device=frame.device)
-        image, inner = self._prepare(frame)
+        inner = self._inner_size()
         masks = None if given is None else self._given(given, object_ids, inner)
         began = self.index if self.state is None else self.began
         new = 0 if self.state is None else len(new_ids)
         blank = self.model.data_preprocessor.blank_margins(inner)
         with self.model.autocast():
-            features = dataclasses.replace(self.model.encode_frame(image), blank=blank)
+            features = encoded or self.model.encode_frame(self._prepare(frame)[0])
+            features = dataclasses.replace(features, blank=blank)
             output, self.state = advance(self.model, self.state, features, masks, new, seeds=(self.seed,))
         self.object_ids, self.began, self.index = object_ids, began, self.index + 1
         probabilities = self._to_probabilities(output.logits, inner)
@@ -333,6 +336,29 @@ class VOSStream:
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
         return probabilities[0]
+
+
+@torch.no_grad()
+def encode_together(frames: list[tuple]) -> None:
+    """Encode the next frames of several streams of one model, those of one size as a batch; the next step of
+    each stream takes what was found. Streams of other kinds are left alone.
+
+    Args:
+        frames: Streams, each with its next frame.
+    """
+    groups: dict[tuple, list] = {}
+    for stream, given in frames:
+        if type(stream) is VOSStream and len(frames) > 1:
+            frame = stream._checked_frame(given)
+            stream.size = frame.shape[0], frame.shape[1]
+            image = stream._prepare(frame)[0]
+            groups.setdefault(tuple(image.shape), []).append((stream, image))
+    for members in groups.values():
+        model = members[0][0].model
+        with model.autocast():
+            features = model.encode_frame(torch.cat([image for _, image in members]))
+        for place, (stream, _) in enumerate(members):
+            stream._encoded = features.frame(place, len(members))
 
 
 def kind_of(model, variants: list[tuple[int | None, bool]] | None = None) -> dict:
