@@ -236,7 +236,7 @@ def review(folder: Path, info: OutputInfo) -> Iterator[Output]:
 class Review:
     """Finds the frames of which the model is least sure; a few of each stretch of APART frames are held."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._worst: list[tuple[float, int, int]] = []
 
     def add(self, result: FrameResult) -> None:

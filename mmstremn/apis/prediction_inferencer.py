@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ class PredictionInferencer:
             if weights is None:
                 raise ValueError(f'{model}: expected a checkpoint as weights: no predictor comes with some')
             model = init_predictor(model, weights, device)
-        self.model = model
+        self.model = cast(VideoPredictor, model)
 
     def __call__(
         self, inputs: object, steps: int, observe: int = 10, size: tuple[int, int] | None = None
@@ -87,6 +88,7 @@ class PredictionInferencer:
             )
         for _ in range(steps):
             predicted = stream.step()
+            assert predicted is not None  # of the first frame alone
             yield (predicted.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
     def _prepared(self, frame: np.ndarray, size: tuple[int, int] | None) -> Tensor:

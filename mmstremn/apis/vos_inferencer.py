@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -70,16 +70,17 @@ class VOSInferencer:
             model = init_segmentor(config, weights, device)
             if isinstance(model, VOSegmentor):
                 fuse_conv_bn(model)
-        self.model, self.weights = model, weights
-        _set_precision(model, precision)
+        # A model that is built already may be another one with its streams, such as Sam2Segmentor.
+        self.model, self.weights = cast(VOSegmentor, model), weights
+        _set_precision(self.model, precision)
         if short_side is not None:
-            if (getattr(model, 'test_time', None) or {}).get('short_sides'):
+            if (getattr(self.model, 'test_time', None) or {}).get('short_sides'):
                 raise ValueError(
                     'short_side: the config has model.test_time.short_sides, expected one of the two'
                 )
             if short_side < 1:
                 raise ValueError(f'short_side: expected at least 1, got {short_side}')
-            model.short_side = short_side
+            self.model.short_side = short_side
 
     def __call__(
         self,

@@ -1,7 +1,9 @@
 """Batch norms become part of the convolutions before them, for inference."""
 
+from typing import TypeGuard
+
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -24,7 +26,8 @@ def fuse_conv_bn(model: nn.Module) -> int:
     """
     if model.training:
         raise ValueError('fuse_conv_bn: the model is in training mode, expected model.eval()')
-    folded, before = 0, None
+    folded = 0
+    before: nn.Module | None = None
     for name, child in list(model.named_children()):
         if isinstance(child, nn.BatchNorm2d) and _fits(before, child):
             fused = fuse_conv_bn_eval(before, child)
@@ -37,7 +40,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
     return folded
 
 
-def _fits(before: nn.Module | None, norm: nn.BatchNorm2d) -> bool:
+def _fits(before: nn.Module | None, norm: nn.BatchNorm2d) -> TypeGuard[nn.Conv2d]:
     return (
         isinstance(before, nn.Conv2d)
         and before.out_channels == norm.num_features

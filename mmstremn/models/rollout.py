@@ -32,6 +32,13 @@ class MemoryModel(Protocol):
         """What the frame offers to the memory."""
 
 
+class MaskModel(MemoryModel, Protocol):
+    """What :func:`advance` needs beside it of a model whose memory follows masks."""
+
+    def covered(self, features: Any, output: Any) -> Tensor:
+        """(B, O, P) share of each position that the object covers."""
+
+
 class Clip(Protocol):
     """T frames that :func:`run_clip` runs through a model; it collects what is kept of their outputs."""
 
@@ -86,7 +93,8 @@ def advance(
     if not write:
         return output, state
     if given is None and state is not None and not model.memory.wants(state):
-        followed = dict(mask=model.covered(features, output)) if model.memory.follows_masks else {}
+        masks = cast(MaskModel, model)
+        followed = dict(mask=masks.covered(features, output)) if model.memory.follows_masks else {}
         return output, model.memory.pass_over(state, getattr(output, 'decoded', None), **followed)
     entry = model.encode_value(features, output, prompted=given is not None)
     if state is None:

@@ -10,11 +10,22 @@ from helpers.memory_cases import KEY, VALUE, build_memory
 from helpers.runs import ROOT
 
 from mmstremn.memory import MEMORIES, SELECTORS, Entry, ObjectMemory, SensoryMemory, UCBSelector
+from mmstremn.memory.published.dam4sam import DAM4SAM, StridedSelector
+from mmstremn.memory.published.sam2long import SAM2Long
+from mmstremn.memory.published.samurai import SAMURAISelector
+from mmstremn.memory.published.tracker import TrackerMemory
 
 PAGE, DIFFERENCES = (ROOT / 'docs/memories.md').read_text().split('## What differs')
 LINES = [line.strip('|').split('|') for line in PAGE.splitlines() if re.match(r'\| `[A-Z]', line)]
 ROWS = {row[0].strip(' `'): row for row in LINES}
 BYTES = 3  # column
+OF_TRACKERS = (
+    TrackerMemory,
+    DAM4SAM,
+    SAM2Long,
+    SAMURAISelector,
+    StridedSelector,
+)  # read by the attention of a tracker
 LETTERS = dict(
     S='num_slots',
     T='max_frames',
@@ -127,8 +138,17 @@ def test_what_the_ucb_selector_and_shrinkage_add():
     assert state_of(plain, (2, 2), 2, 1).nbytes - sizes[0] == 4 * 2 * 1 * 3 * 4
 
 
+def test_bytes_of_a_tracker_are_as_stated():
+    value = torch.randn(1, 2, 4, VALUE, dtype=torch.bfloat16)
+    extras = dict(pointer=torch.randn(1, 2, 8), iou=torch.ones(1, 2), score=torch.ones(1, 2))
+    entry = Entry(value.new_zeros(1, 2, 1, 1), value, (2, 2), extras=extras)  # the key of key='none'
+    state = TrackerMemory(num_slots=6, num_prompted=3, num_pointers=5).init(entry)
+    expression = re.search('`(.+?)`', ROWS['TrackerMemory'][BYTES])[1]
+    assert state.nbytes == eval(expression, dict(O=2, S=9, P=4, Cv=VALUE, C=8, R=5))
+
+
 def test_every_memory_and_selector_has_one_row_and_no_other_has():
-    assert {*ROWS} == {c.__name__ for c in (*MEMORIES, *SELECTORS)}
+    assert {*ROWS} == {c.__name__ for c in (*MEMORIES, *SELECTORS, *OF_TRACKERS)}
     assert len(LINES) == len(ROWS)
 
 

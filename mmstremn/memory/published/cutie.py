@@ -123,7 +123,7 @@ def cutie_state_of(state_class: type[MemoryState]) -> Any:
     return extended
 
 
-class CutieMemory(Memory[MemoryState]):
+class CutieMemory(Memory[Any]):
     """A memory of pixels with a sensory state and a summary of each object beside it.
 
     Cutie (Cheng et al., CVPR 2024, arXiv 2310.12982); checked against hkchengrex/Cutie
@@ -142,22 +142,24 @@ class CutieMemory(Memory[MemoryState]):
         decoder_channels: Of ``extras['decoded']``.
     """
 
-    state_class = MemoryState
+    state_class: type[Any] = MemoryState
 
     def __init__(
         self,
-        pixel_memory: Memory | None = None,
+        pixel_memory: Memory[Any] | None = None,
         sensory_memory: SensoryMemory | None = None,
         object_memory: ObjectMemory | None = None,
         value_channels: int = 256,
         decoder_channels: int = 256,
     ):
         super().__init__()
-        widths = dict(value_channels=value_channels, decoder_channels=decoder_channels)
-        self.pixel_memory = pixel_memory or TwoLevelMemory(sensory_channels=0, **widths)
+        self.pixel_memory: Memory[Any] = pixel_memory or TwoLevelMemory(
+            sensory_channels=0, value_channels=value_channels, decoder_channels=decoder_channels
+        )
         self.sensory_memory, self.object_memory = sensory_memory, object_memory
         self.per_object_key, self.bounded = self.pixel_memory.per_object_key, self.pixel_memory.bounded
-        self.state_class = cutie_state_of(self.pixel_memory.state_class)
+        pixel_states: Any = self.pixel_memory.state_class  # mypy: a class of unhashable objects is hashable
+        self.state_class = cutie_state_of(pixel_states)
         self.follows_masks = sensory_memory is not None
 
     @property

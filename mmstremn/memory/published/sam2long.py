@@ -116,6 +116,7 @@ class SAM2Long(TrackerMemory):
         Its ``extras`` hold what :meth:`choose` gave, if it was called. Objects that it did not see yet keep
         their pathways.
         """
+        assert isinstance(state, SAM2LongState)
         extras = dict(entry.extras)
         parents, total = extras.pop('parents', None), extras.pop('total', None)
         if parents is not None:
@@ -180,7 +181,7 @@ class SAM2Long(TrackerMemory):
             return [(way, grown[0][1], 0.0) for way in range(self.num_pathways)]
         if max(map(abs, scores)) > self.certain:
             return grown[: self.num_pathways]
-        different = {}
+        different: dict[float, tuple[int, int, float]] = {}
         for way, mask, sum_ in grown:
             signed = ious[way][mask] if scores[way] > 0 else -ious[way][mask]
             different.setdefault(round(signed, 2), (way, mask, sum_))

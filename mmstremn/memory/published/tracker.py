@@ -4,6 +4,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -108,7 +109,7 @@ class TrackerMemory(Memory[TrackerState]):
         ValueError: A number is below 1, or ``key`` is none of these.
     """
 
-    state_class = TrackerState
+    state_class: type[TrackerState] = TrackerState
     per_object_key = True
     num_pathways = 1
     chooses = False
@@ -182,6 +183,7 @@ class TrackerMemory(Memory[TrackerState]):
             blank.sightings = blank.hits.new_zeros(*blank.hits.shape[:2], 2)
         fields = {field.name: getattr(blank, field.name) for field in dataclasses.fields(blank)}
         pointer, iou, score = (entry.extras[name] for name in ('pointer', 'iou', 'score'))
+        further: dict[str, Any] = self.further_fields(blank.written_at[:, :, 0])
         return self.state_class(
             **fields,
             pointer=empty_slots(pointer, slots),
@@ -189,7 +191,7 @@ class TrackerMemory(Memory[TrackerState]):
             score=empty_slots(score, slots),
             latest=empty_slots(pointer, latest),
             latest_at=blank.written_at.new_full((*iou.shape, latest), -1),
-            **self.further_fields(blank.written_at[:, :, 0]),
+            **further,
         )
 
     def further_fields(self, like: Tensor) -> dict[str, Tensor]:
@@ -206,7 +208,7 @@ class TrackerMemory(Memory[TrackerState]):
 
     @staticmethod
     def _some(state: TrackerState, slots: slice) -> TrackerState:
-        views = {
+        views: dict[str, Any] = {
             name: tensor[:, :, slots]
             for name, tensor in state.tensors().items()
             if name not in state.without_slots

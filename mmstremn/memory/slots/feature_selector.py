@@ -91,20 +91,21 @@ class FeatureSelector(Selector):
         Raises:
             ValueError: The state was made by a memory whose selector needs no notes.
         """
-        if state.notes is None or state.sightings is None or state.relevance is None:
+        notes, sightings, relevance = state.notes, state.sightings, state.relevance
+        if notes is None or sightings is None or relevance is None:
             raise ValueError(
                 'FeatureSelector needs SlotState.notes, sightings and relevance, which only a memory with it '
                 'keeps, got None'
             )
         with torch.autocast(entry.key.device.type, enabled=False):
-            by_slot = [*_likenesses(state, entry), *_times(state)]
-            by_object = self._of_objects(state, entry)
+            by_slot = [*_likenesses(state, entry), *_times(state, relevance)]
+            by_object = self._of_objects(state, entry, notes, sightings)
             groups = entry.key.shape[1]
             return torch.stack([part.expand(-1, groups, -1) for part in (*by_slot, *by_object)], -1).float()
 
-    def _of_objects(self, state: SlotState, entry: Entry) -> list[Tensor]:
+    def _of_objects(self, state: SlotState, entry: Entry, kept: Tensor, sightings: Tensor) -> list[Tensor]:
         """The features that notes and sightings give, each (B, G, S + 1)."""
-        notes = Notes(*torch.cat([state.notes, notes_of(entry)[:, :, None]], 2).unbind(-1))
+        notes = Notes(*torch.cat([kept, notes_of(entry)[:, :, None]], 2).unbind(-1))
         filled = F.pad(state.written_at >= 0, (0, 1), value=True)
         shown = (notes.covered > SHOWN) & filled
         stamps = F.pad(state.written_at, (0, 1), value=state.step).expand_as(shown).float()
@@ -113,7 +114,7 @@ class FeatureSelector(Selector):
         best = sure.amax(-1, keepdim=True)
         first = stamps == stamps.masked_fill(~shown, float('inf')).amin(-1, keepdim=True)
         last = stamps == stamps.masked_fill(~shown, -1).amax(-1, keepdim=True)
-        count, seen_at = state.sightings.unbind(-1)  # (B, O)
+        count, seen_at = sightings.unbind(-1)  # (B, O)
         popularity = count / count.sum(1, keepdim=True).clamp(min=1)
         away = ((state.step - seen_at).clamp(min=0) / _unit(state).squeeze(-1)).log1p()
 
@@ -176,13 +177,13 @@ def _likenesses(state: SlotState, entry: Entry) -> list[Tensor]:
     return [cosine[..., -1], others.amax(-1), cosine.mean(-1)]
 
 
-def _times(state: SlotState) -> list[Tensor]:
+def _times(state: SlotState, relevance: Tensor) -> list[Tensor]:
     """Age, time since the last read, usage, relevance, and whether it is the new frame; (B, G, S + 1)."""
     empty, unit = state.written_at < 0, _unit(state)
     age = (state.step - state.written_at).masked_fill(empty, 0).float()
     unused = (state.step - torch.maximum(state.read_at, state.written_at)).masked_fill(empty, 0).float()
     number = (~empty).sum(-1, keepdim=True)
     usage = state.hits * number / age.clamp(min=1)
-    relevance = state.relevance.clamp(min=0) * number
-    parts = [(age / unit).log1p(), (unused / unit).log1p(), usage.log1p(), relevance.log1p()]
+    relevant = relevance.clamp(min=0) * number
+    parts = [(age / unit).log1p(), (unused / unit).log1p(), usage.log1p(), relevant.log1p()]
     return [*(F.pad(part, (0, 1)) for part in parts), F.pad(torch.zeros_like(age), (0, 1), value=1.0)]

@@ -96,7 +96,8 @@ class MaskDecoder(nn.Module):
 def decoder_of_frame(decoder: nn.Module, maps: tuple[Tensor, ...]) -> Decode:
     """``decoder(readout, maps)``, with tokens if it reads them, as a function of those; a decoder that has
     ``of_frame`` computes once what the objects share."""
-    shared = decoder.of_frame(maps) if hasattr(decoder, 'of_frame') else maps
+    of_frame = getattr(decoder, 'of_frame', None)
+    shared = maps if of_frame is None else of_frame(maps)
     return lambda readout, *tokens: decoder(readout, shared, *tokens)
 
 

@@ -77,7 +77,8 @@ class ValueEncoder(nn.Module):
 def value_encoder_of_frame(encoder: nn.Module, image: Tensor, feature: Tensor) -> EncodeValue:
     """``encoder(image, masks, others, feature)`` as a function of the masks; an encoder that has ``of_frame``
     computes once what the objects share."""
-    shared = encoder.of_frame(image, feature) if hasattr(encoder, 'of_frame') else feature
+    of_frame = getattr(encoder, 'of_frame', None)
+    shared = feature if of_frame is None else of_frame(image, feature)
     return lambda masks, others: encoder(image, masks, others, shared)
 
 

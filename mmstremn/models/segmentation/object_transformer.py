@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timm.layers import EcaModule
+from timm.layers.eca import EcaModule
 from torch import Tensor, nn
 
 from mmstremn.memory.encoding import encode_places

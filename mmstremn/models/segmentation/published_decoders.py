@@ -4,7 +4,8 @@ Letters in shapes: B batch, O objects, P positions at stride 16, Cv and Ch chann
 sensory state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,8 @@ class Refinement(nn.Module):
 
     def of_frame(self, maps: tuple[Tensor, ...]) -> Callable[[Tensor], tuple[Tensor, list[Tensor]]]:
         """Joined features to logits (B * O, 1, H / 4, W / 4), and the features at strides 16, 8, 4."""
-        stages = [stage.of_frame(feature) for stage, feature in zip(self.stages, maps[1:], strict=True)]
+        refinements = cast(Iterable[RefinementStage], self.stages)
+        stages = [stage.of_frame(feature) for stage, feature in zip(refinements, maps[1:], strict=True)]
 
         def refine(x: Tensor) -> tuple[Tensor, list[Tensor]]:
             features = [x]

@@ -56,7 +56,7 @@ class STCNValueEncoder(nn.Module):
         value_channels: Cv.
     """
 
-    fusion_class: type[nn.Module] = FeatureFusion
+    fusion_class: type[FeatureFusion | PixelFusion] = FeatureFusion
 
     def __init__(self, backbone: Backbone, frame_channels: int = 1024, value_channels: int = 512):
         super().__init__()

@@ -311,8 +311,9 @@ def test_a_truncated_stream_is_no_stream(tmp_path):
 
 def test_every_state_class_is_a_dataclass_of_its_memory():
     for memory_class in MEMORIES:
-        assert dataclasses.is_dataclass(memory_class.state_class)
-        assert type(begin(build_memory(memory_class))) is memory_class.state_class
+        memory = build_memory(memory_class)
+        assert dataclasses.is_dataclass(memory.state_class)
+        assert type(begin(memory)) is memory.state_class
 
 
 @pytest.mark.parametrize('selector', SELECTORS)
