@@ -207,7 +207,8 @@ class VOSInferencer:
 
 def _together(runs: list[Iterator[FrameResult | NextFrame]], batch_size: int) -> Iterator[FrameResult]:
     """Results of several videos at a time, whose next frames are encoded together."""
-    waiting, active = deque(runs), []
+    waiting = deque(runs)
+    active: list[Iterator[FrameResult | NextFrame]] = []
     while waiting or active:
         while waiting and len(active) < batch_size:
             active.append(waiting.popleft())
@@ -256,8 +257,8 @@ def _is_prompts(masks: object) -> bool:
 
 
 def _prompts(given: Mapping, size: tuple[int, int], name: str) -> GivenPrompts | None:
-    parts = (given.get(key) for key in ('masks', 'points', 'boxes'))
-    return read_prompts(*parts, size=size, name=name)
+    masks, points, boxes = (given.get(key) for key in ('masks', 'points', 'boxes'))
+    return read_prompts(masks, points, boxes, size=size, name=name)
 
 
 def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompts]:

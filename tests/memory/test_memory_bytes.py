@@ -12,7 +12,7 @@ from helpers.runs import ROOT
 from mmstremn.memory import MEMORIES, SELECTORS, Entry, ObjectMemory, SensoryMemory, UCBSelector
 from mmstremn.memory.published.dam4sam import DAM4SAM, StridedSelector
 from mmstremn.memory.published.sam2long import SAM2Long
-from mmstremn.memory.published.samurai import SAMURAISelector
+from mmstremn.memory.published.samurai import SAMURAI, SAMURAISelector
 from mmstremn.memory.published.tracker import TrackerMemory
 
 PAGE, DIFFERENCES = (ROOT / 'docs/memories.md').read_text().split('## What differs')
@@ -23,6 +23,7 @@ OF_TRACKERS = (
     TrackerMemory,
     DAM4SAM,
     SAM2Long,
+    SAMURAI,
     SAMURAISelector,
     StridedSelector,
 )  # read by the attention of a tracker

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmstremn.adapters.sam2.distractors import least_overlap
 from mmstremn.adapters.sam2.outputs import Features, Masks
-from mmstremn.memory.published.dam4sam import least_overlap
 
 ABSENT = -1024.0  # mask logits of an object that is not in the frame
 GIVEN_SCALE, GIVEN_BIAS = 20.0, -10.0  # logits of a given mask of 0 and 1

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,7 +68,7 @@ class DAM4SAM(TrackerMemory):
     distractor are read as prompted ones are. The other places of the tracker are for the latest frame with
     the object and for the latest of every ``stride``-th, placed by rank. Pointers of frames without the
     object are not read. A frame shows a distractor where the tracker is sure of a mask of a usual size and
-    another of its masks, added to the mask taken, has a clearly different box: see :func:`least_overlap`.
+    another of its masks, added to the mask taken, has a clearly different box.
 
     Unlike there, masks are measured at the resolution at which the decoder gives them, not at that of the
     video, and a frame with a distractor keeps the memory features of its soft mask.
@@ -180,29 +178,3 @@ class DAM4SAM(TrackerMemory):
         births = torch.tensor(state.births, device=pixels.device)
         known = counted & (state.step - births > 1)
         return torch.where(known, pixels / median, -1.0)
-
-
-def least_overlap(masks: np.ndarray, taken: int) -> float:
-    """The least IoU of the box of a mask with that of its union with a piece of another; 1 if there is none.
-
-    The piece of a mask is the largest connected part (of 8 neighbours) of what the mask taken does not cover.
-
-    Args:
-        masks: (M, H, W) bool.
-        taken: Which of them was taken.
-    """
-    own, overlaps = masks[taken], [1.0]
-    for index, other in enumerate(masks):
-        rest = (other & ~own).astype(np.uint8)
-        if index == taken or not own.any() or not rest.any():
-            continue
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-        piece = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-        overlaps.append(_area(own) / _area(own | piece))  # the box of the union contains the other
-    return min(overlaps)
-
-
-def _area(mask: np.ndarray) -> int:
-    """Of the box around what is true, pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1))

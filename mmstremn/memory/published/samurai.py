@@ -188,5 +188,6 @@ class SAMURAI(TrackerMemory):
                 new, old = extras.pop(name), getattr(state, name)
                 old[:, : new.shape[1]] = new  # new objects follow
         state = super().write(state, dataclasses.replace(entry, extras=extras))
+        assert isinstance(state, SAMURAIState)
         state.stable.masked_fill_(entry.extras['prompted'], 0)
         return state

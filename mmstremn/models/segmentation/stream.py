@@ -2,7 +2,7 @@
 
 import dataclasses
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -339,7 +339,7 @@ class VOSStream:
 
 
 @torch.no_grad()
-def encode_together(frames: list[tuple]) -> None:
+def encode_together(frames: Sequence[tuple]) -> None:
     """Encode the next frames of several streams of one model, those of one size as a batch; the next step of
     each stream takes what was found. Streams of other kinds are left alone.
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmstremn.adapters.sam2.distractors import least_overlap
 from mmstremn.memory import Entry
-from mmstremn.memory.published.dam4sam import DAM4SAM, least_overlap
+from mmstremn.memory.published.dam4sam import DAM4SAM
 
 PLACES, RESOLVING, STRIDE, POINTERS = 6, 4, 5, 16
 
