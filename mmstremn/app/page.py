@@ -201,8 +201,9 @@ class _Page:
     def _add_timeline(self) -> None:
         self.held = gr.Gallery(
             label='Frames that the memory holds here',
-            columns=10,
-            height=150,
+            columns=8,
+            fit_columns=False,
+            height=170,
             visible=False,
             allow_preview=False,
             buttons=[],
