@@ -292,7 +292,7 @@ class _Page:
         """The pictures of a frame."""
         picture = workspace.picture(frame)
         earlier = {str(choice): choice for choice in workspace.choices}.get(compared or '')
-        held = [(held.picture, f'slot {held.slot}: frame {held.frame}') for held in workspace.held(frame)]
+        held = [(held.picture, f'frame {held.frame}') for held in workspace.held(frame)]
         return {
             self.viewer: picture,
             self.other: gr.Image(

@@ -100,7 +100,7 @@ def test_box_run_correct_download(user, clip, tmp_path):
     user.waits_for('Done')
     user.page.wait_for_selector('#timeline img')
     user.goes_to(T - 1)
-    user.waits_for('slot 0', '#held')
+    user.page.wait_for_selector('#held img')
     user.page.click('#absent')
     user.waits_for('frames to compute')
     user.page.click('#run')
