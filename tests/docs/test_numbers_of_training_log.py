@@ -250,6 +250,13 @@ def later_stages(page):
     hidden = log('shipped_davis16_dev')['stage_3']['absence_in_bmx_bumps']
     page.says('something in # of the # frames', hidden['alarms'], hidden['absent'])
     page.says('It is chosen: # above the shipped weights', gain)
+    figures = [
+        log(name)['metrics'][measure]
+        for measure in ('J&F', 'J-Mean', 'F-Mean')
+        for name in ('shipped_davis16_val10_480', 'absence_val10_480')
+    ]
+    page.says('J&F # (shipped: #), J # (#), F # (#), better in', figures)
+    page.settings('- Test of this mean, once, 480 rows')
     page.settings(
         '## 6. Stages 3 and 4: DAVIS 2016 train',
         '| video | shipped | stage 3 | stage 4 | mean of 3 and 4 |',
