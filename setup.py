@@ -26,6 +26,8 @@ PREDICTION = ['torchmetrics', 'lpips']
 CONVERSION = ['pycocotools']
 # The web app; COCO's run lengths among its downloads.
 APP = ['gradio>=6.31', *CONVERSION]
+# ONNX graphs (`mmstremn export`) and the runtime that runs them.
+EXPORT = ['onnx', 'onnxruntime']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
 # What the linters, the campaigns of tests and mutation testing need.
@@ -38,6 +40,7 @@ EXTRAS = {
     'conversion': CONVERSION,
     'sam2': SAM2,
     'app': APP,
+    'export': EXPORT,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
     'tests': [
@@ -47,6 +50,7 @@ EXTRAS = {
         *CONVERSION,
         *SAM2,
         *APP,
+        *EXPORT,
         *DOCS,
         'playwright',  # drives Debian's chromium, where that is installed
         'pytest',
@@ -57,7 +61,7 @@ EXTRAS = {
 }
 MIM_SUFFIXES = ('py', 'sh', 'yml', 'safetensors', 'md')
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, *APP]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, *APP, *EXPORT]
 
 setup(
     version=VERSION,

@@ -77,3 +77,8 @@ def size_of(x: Tensor) -> tuple[int, int]:
 def to_map(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """(..., h * w, C) to (..., C, h, w)."""
     return x.transpose(-1, -2).unflatten(-1, grid)
+
+
+def average_to(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The means of a map (N, C, H, W) over the pixels of each position of a grid (h, w), which divides it."""
+    return F.avg_pool2d(x, (int(x.shape[-2]) // int(grid[0]), int(x.shape[-1]) // int(grid[1])))

@@ -48,7 +48,7 @@ class EmptyFirst(Gate):
     def forward(self, logits: Tensor, state: SlotState, entry: Entry) -> Tensor:
         """Gate (B, G, S + 1) logits."""
         empty = state.written_at < 0
-        first = F.pad(empty & (empty.cumsum(-1) == 1), (0, 1))
+        first = F.pad(empty & (empty.long().cumsum(-1) == 1), (0, 1))
         only_first = torch.zeros_like(logits).masked_fill(~first, BARRED)
         return torch.where(empty.any(-1, keepdim=True), only_first, logits)
 

@@ -110,9 +110,7 @@ class GumbelSelector(Selector):
             key_similarity(state, entry).float().masked_fill(state.written_at < 0, 0), (0, 1), value=1.0
         )
         unit = F.normalize(candidates, dim=-1)
-        others = (
-            torch.eye(unit.shape[2], dtype=torch.bool, device=unit.device) | ~filled.squeeze(-1)[:, :, None]
-        )
+        others = torch.eye(unit.shape[2], device=unit.device).bool() | ~filled.squeeze(-1)[:, :, None]
         nearest = (unit @ unit.transpose(-1, -2)).masked_fill(others, -1).amax(-1)  # (B, G, S + 1)
         empty = state.written_at < 0
         age = (state.step - state.written_at).masked_fill(empty, 0).float()

@@ -1,9 +1,9 @@
 """Whether a frame shows an object at all, as SAM 2's object score says it (arXiv 2408.00714)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmstremn.models.layers import average_to
 from mmstremn.registry import MODELS
 
 LEAST_AREA = 0.1  # positions: the distance of an empty mask is that of the frame
@@ -44,7 +44,7 @@ class PresenceHead(nn.Module):
         Returns:
             Logits (B, O).
         """
-        inside = F.adaptive_avg_pool2d(masks.detach().float(), grid).flatten(2)  # (B, O, P)
+        inside = average_to(masks.detach().float(), grid).flatten(2)  # (B, O, P)
         distance = (1 + distance.detach()).log().expand_as(inside)
         of_frame = distance.mean(-1)
         of_mask = ((inside * distance).sum(-1) + LEAST_AREA * of_frame) / (inside.sum(-1) + LEAST_AREA)

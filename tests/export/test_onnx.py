@@ -1,0 +1,97 @@
+"""Exported graphs on ONNX Runtime give what torch gives; skipped where onnx and onnxruntime are missing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers.vos_cases import SquaresVideo, tiny_config, tiny_model
+from mmengine.config import Config
+
+pytest.importorskip('onnx', reason="needs the extra 'export'")
+pytest.importorskip('onnxruntime', reason="needs the extra 'export'")
+
+from mmstremn.export import OnnxSegmentor, export
+
+GATES = [dict(type=name) for name in ('EmptyFirst', 'KeepPrompted', 'MinPresence')] + [
+    dict(type='EveryN', n=2)
+]
+TOP = dict(type='TopKReader', k=9)
+CASES = dict(
+    shipped=dict(
+        memory=dict(type='SlotMemory', num_slots=3, reader=TOP, gates=GATES),
+        presence=dict(type='PresenceHead', threshold=0.0),
+        short_side=40,
+    ),
+    own_keys=dict(
+        memory=dict(type='SlotMemory', num_slots=2, per_object_key=True, selector=dict(type='FIFOSelector')),
+        data_preprocessor=dict(type='VOSDataPreprocessor', padding='black'),
+    ),
+    stcn=dict(memory=dict(type='GrowingMemory', reader=TOP, every=2, keep_last=True)),
+    xmem_affinity=dict(
+        memory=dict(
+            type='GrowingMemory',
+            every=3,
+            reader=dict(type='DenseReader', affinity=dict(type='AnisotropicL2Affinity')),
+        ),
+        presence=dict(type='PresenceHead', threshold=0.0),
+    ),
+)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_streams_equal_those_of_torch(name, tmp_path):
+    model = tiny_model(**CASES[name])
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    config = Config(dict(model=tiny_config(**CASES[name])))
+    exported = OnnxSegmentor(export(config, tmp_path / 'weights.pth', out=tmp_path / 'out'), threads=1)
+    for size, appear in (((56, 70), (0, 3)), ((48, 64), (0,))):
+        video = SquaresVideo(9, size, appear)
+        ours, theirs = (each.start(video.frame(0), video.mask(0)) for each in (exported, model))
+        for index in range(1, 9):
+            masks = video.mask(index) if index in (*appear, 6) else None
+            found = ours.probabilities(video.frame(index), masks)
+            expected = theirs.probabilities(video.frame(index), masks).numpy()
+            assert np.abs(found - expected).max() < 1e-3
+            sure = np.abs(np.diff(np.sort(expected, 0)[-2:], axis=0))[0] > 1e-3
+            assert (found.argmax(0) == expected.argmax(0))[sure].all() and sure.mean() > 0.1
+        held = ours.slots.tensors['written_at']
+        assert np.array_equal(held, theirs.state.written_at.numpy()[:, :, : held.shape[2]])
+    assert 0 < (found.argmax(0) > 0).mean() < 1
+
+
+def test_contract_describes_the_graphs(tmp_path):
+    export(Config(dict(model=tiny_config(**CASES['shipped']))), None, out=tmp_path)
+    contract = json.loads((tmp_path / 'contract.json').read_text())
+    assert contract['memory']['num_slots'] == 3 and contract['memory']['every'] == [2]
+    assert contract['graphs']['key']['inputs']['image']['shape'] == [1, 3, 'height', 'width']
+    assert contract['graphs']['decode']['outputs']['logits']['shape'] == [1, '1+objects', 'height', 'width']
+    (tmp_path / 'value.onnx').unlink()
+    with pytest.raises(FileNotFoundError, match=r'value\.onnx'):
+        OnnxSegmentor(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(memory=dict(type='TwoLevelMemory')), 'TwoLevelMemory is not supported'),
+        (dict(memory=dict(type='SlotMemory', selector=dict(type='RandomSelector'))), 'RandomSelector'),
+        (dict(test_time=dict(flip=True)), 'test_time'),
+    ],
+)
+def test_what_is_not_supported_is_named(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export(Config(dict(model=tiny_config(**change))), None, out=tmp_path / 'out')
+    with pytest.raises(ValueError, match="'openvino' is not supported"):
+        export('vos/stremn_r18.py', None, to='openvino', out=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_bad_frames_are_refused(tmp_path):
+    stream = OnnxSegmentor(export(Config(dict(model=tiny_config())), None, out=tmp_path)).start(
+        np.zeros((32, 48, 3), np.uint8)
+    )
+    with pytest.raises(TypeError, match='uint8'):
+        stream.step(np.zeros((32, 48, 3)))
+    with pytest.raises(ValueError, match='began with'):
+        stream.step(np.zeros((48, 48, 3), np.uint8))
