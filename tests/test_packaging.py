@@ -82,13 +82,16 @@ def test_extras(arguments):
         'conversion',
         'prediction',
         'sam2',
+        'app',
+        'export',
         'tests',
         'dev',
         'all',
     }
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
     used = extras['mmseg'] | extras['tracking'] | extras['analysis']
-    assert extras['all'] == used | extras['conversion'] | extras['prediction'] | extras['sam2']
+    others = ('conversion', 'prediction', 'sam2', 'app', 'export')
+    assert extras['all'] == used.union(*(extras[name] for name in others))
     assert used | {'pytest', 'ruff', 'sphinx'} <= extras['tests'] < extras['dev']
 
 
