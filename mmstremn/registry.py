@@ -7,6 +7,7 @@ import numbers
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from mmengine.registry import (
     DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS,
@@ -62,7 +63,8 @@ class NamingRegistry(Registry):
             TypeError: A value has another type; the message names its key.
         """
         if isinstance(cfg, dict) and isinstance(cfg.get('type'), str):
-            check_arguments(self.get(cfg['type']), cfg)
+            with self.switch_scope_and_registry(cfg.get('_scope_')) as registry, suppress(KeyError):
+                check_arguments(registry.get(cfg['type']), cfg)  # what is not there mmengine says itself
         return super().build(cfg, *args, **kwargs)
 
 
@@ -103,7 +105,7 @@ def _is_of(value, hint) -> bool:
         return origin not in (tuple, list)
     if origin in (tuple, list) or (inspect.isclass(origin) and issubclass(origin, Iterable)):
         return _are_of(value, origin, args)
-    return not (_is_component(hint) and isinstance(value, (*PLAIN, list, tuple)))
+    return not (_is_component(origin or hint) and isinstance(value, (*PLAIN, list, tuple)))
 
 
 def _is_component(hint) -> bool:
@@ -137,7 +139,7 @@ PLAIN = {
     float: _is_number,
     bool: lambda value: isinstance(value, bool),
     str: lambda value: isinstance(value, str),
-    dict: lambda value: isinstance(value, Mapping),
+    dict: lambda value: isinstance(value, Mapping) or hasattr(value, 'forward'),  # a config, or what it made
     type(None): lambda value: value is None,
 }
 

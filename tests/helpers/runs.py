@@ -118,6 +118,8 @@ def _patch_call_hook(iteration, number):
 
     def patched(self, name, **kwargs):
         if name == 'after_train_iter' and self.iter == iteration:
+            if number == signal.SIGINT:  # ignored by children of a shell's background jobs
+                signal.signal(number, signal.default_int_handler)
             os.kill(os.getpid(), number)
         original(self, name, **kwargs)
 

@@ -29,7 +29,7 @@ class MaskDecoderHead(BaseDecodeHead):
 
     def __init__(
         self,
-        in_channels: tuple[int, int, int],
+        in_channels: tuple[int, ...],
         channels: tuple[int, int, int] = (256, 128, 128),
         value_channels: int = 128,
         in_index: tuple[int, int, int] = (0, 1, 2),
