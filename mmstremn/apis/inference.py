@@ -1,5 +1,6 @@
 """A model from a config and a checkpoint."""
 
+import copy
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,8 +46,8 @@ def init_segmentor(
             video predictor.
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
-    config = Config.fromfile(find_config(config)) if not isinstance(config, Config) else config.copy()
     if precision is not None:
+        config = copy.deepcopy(_read(config))
         config.model.precision = precision
     model = _init_model(config, checkpoint, device, VOSegmentor)
     if fuse:
@@ -84,8 +85,7 @@ def _init_model(
     expected: type[Model],
 ) -> Model:
     device = _usable(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    if not isinstance(config, Config):
-        config = Config.fromfile(find_config(config))
+    config = _read(config)
     if checkpoint is not None:
         check_checkpoint_file(str(checkpoint))
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
@@ -98,6 +98,10 @@ def _init_model(
     if checkpoint is not None:
         _load_strictly(model, str(checkpoint))
     return model.to(device).eval()
+
+
+def _read(config: str | Path | Config) -> Config:
+    return config if isinstance(config, Config) else Config.fromfile(find_config(config))
 
 
 def _usable(device: str | torch.device) -> torch.device:

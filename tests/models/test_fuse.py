@@ -3,9 +3,11 @@
 import pytest
 import timm
 import torch
-from helpers.vos_cases import make_clip, tiny_model
+from helpers.vos_cases import make_clip, tiny_config, tiny_model
+from mmengine.config import Config
 from torch import nn
 
+from mmstremn.apis import init_segmentor
 from mmstremn.models import fuse_conv_bn
 
 
@@ -73,3 +75,9 @@ def test_a_stream_in_bfloat16_is_nearly_the_same():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="precision must be 'float32' or 'bfloat16', got 'half'"):
         tiny_model(precision='half')
+
+
+def test_the_caller_keeps_its_config():
+    cfg = Config(dict(model=tiny_config()))
+    assert init_segmentor(cfg, precision='bfloat16').precision == 'bfloat16'
+    assert 'precision' not in cfg.model
