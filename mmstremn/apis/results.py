@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmstremn.models.layers import most_probable
+
 
 @dataclass
 class FrameResult:
@@ -30,11 +32,6 @@ class FrameResult:
     slots: np.ndarray | None = None
     visualization: np.ndarray | None = None
 
-    @property
-    def least_confidence(self) -> float:
-        """That of the object of which the model is least sure; 1 where there is none."""
-        return min(self.confidence.values(), default=1.0)
-
 
 def confidences(probabilities: Tensor, object_ids: list[int]) -> dict[int, float]:
     """How well each mask agrees with the probabilities it was made of, in 0..1.
@@ -49,7 +46,7 @@ def confidences(probabilities: Tensor, object_ids: list[int]) -> dict[int, float
     """
     if not object_ids:
         return {}
-    best = probabilities.argmax(0)
+    best = most_probable(probabilities)
     planes = torch.arange(1, len(probabilities), device=probabilities.device).view(-1, 1, 1)
     masks, objects = best == planes, probabilities[1:]
     inside, area = (objects * masks).sum((1, 2)), masks.sum((1, 2))

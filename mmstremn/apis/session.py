@@ -14,6 +14,7 @@ from mmstremn.apis.result_store import ResultStore, StoredResult
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.datasets.io.frame_sources import fingerprint, iterate_run
 from mmstremn.models import MergedStream, VOSegmentor, VOSStream
+from mmstremn.models.layers import most_probable
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import GivenIds
 from mmstremn.structures.prompts import GivenPrompts, read_prompts
@@ -291,7 +292,7 @@ class VOSSession:
                 return
             merged = merge_parts(parts, sources)  # type: ignore[arg-type]
             table = torch.tensor([0, *sources], dtype=torch.uint8)
-            ids, sure = table[merged.argmax(0)], confidences(merged, list(sources))
+            ids, sure = table[most_probable(merged)], confidences(merged, list(sources))
         array = ids.cpu().numpy()
         self._store.put(index, array, StoredResult(plan.recipe(index), sure, slots))
         yield FrameResult(

@@ -31,8 +31,28 @@ class Segmentation:
     presence: Tensor | None = None
 
 
+class SharingDecoder(nn.Module):
+    """Base of the decoders that compute once, in ``of_frame``, what the objects of a frame share."""
+
+    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
+        """The decoder of one frame.
+
+        Args:
+            maps: (B, C, h, w) at the strides.
+
+        Returns:
+            A function of readouts (B, O, P, Cv), of any objects: logits (B, O, H, W), objects independent of
+            each other, and features (B, O, P, C) on the memory's grid.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must implement of_frame(maps)')
+
+    def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
+        """Decode readouts (B, O, P, Cv) with the frame's maps, or with what :meth:`of_frame` made of them."""
+        return (self.of_frame(maps) if isinstance(maps, tuple) else maps)(readout)
+
+
 @MODELS.register_module()
-class MaskDecoder(nn.Module):
+class MaskDecoder(SharingDecoder):
     """Refines the readout with the frame's feature maps, coarsest first, and gives one logit per object and
     pixel.
 
@@ -64,15 +84,7 @@ class MaskDecoder(nn.Module):
         self.predict = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
     def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
-        """The decoder of one frame; what all its objects share is computed here, once.
-
-        Args:
-            maps: (B, C, h, w) at the strides.
-
-        Returns:
-            A function of readouts (B, O, P, Cv), of any objects: logits (B, O, H, W), objects independent of
-            each other, and the features (B, O, P, channels[0]).
-        """
+        """As of :class:`SharingDecoder`; the features have ``channels[0]``."""
         join = self.join.join(self.compress(maps[0]))
         skips = [skip(feature) for skip, feature in zip(self.skips[1:], maps[1:], strict=True)]
 
@@ -87,10 +99,6 @@ class MaskDecoder(nn.Module):
             return logits[:, 0].unflatten(0, objects), to_positions(joined).unflatten(0, objects)
 
         return decode
-
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
-        """Decode readouts (B, O, P, Cv) with the frame's maps, or with what :meth:`of_frame` made of them."""
-        return (self.of_frame(maps) if isinstance(maps, tuple) else maps)(readout)
 
 
 def decoder_of_frame(decoder: nn.Module, maps: tuple[Tensor, ...]) -> Decode:

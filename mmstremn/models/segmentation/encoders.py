@@ -13,8 +13,32 @@ from mmstremn.registry import MODELS
 EncodeValue = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]  # masks of objects and of others
 
 
+class SharingValueEncoder(nn.Module):
+    """Base of the value encoders that compute once, in ``of_frame``, what the objects of a frame share."""
+
+    def of_frame(self, image: Tensor, feature: Tensor) -> EncodeValue:
+        """The encoder of one frame.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            feature: (B, C, h, w) of the key encoder, at the stride of the memory.
+
+        Returns:
+            A function of probabilities (B, O, H, W), of any objects: of their masks and those of all other
+            objects (see :func:`masks_of_others`), to values (B, O, P, Cv) and the objects' own keys (B, O, P,
+            Ck) or None.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must implement of_frame(image, feature)')
+
+    def forward(
+        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode masks with the frame's feature, or with what :meth:`of_frame` made of it."""
+        return (self.of_frame(image, feature) if isinstance(feature, Tensor) else feature)(masks, others)
+
+
 @MODELS.register_module()
-class ValueEncoder(nn.Module):
+class ValueEncoder(SharingValueEncoder):
     """Values of every object from the frame, its mask and the other objects' masks, fused with the frame's
     key feature.
 
@@ -46,17 +70,7 @@ class ValueEncoder(nn.Module):
         self.own_key = nn.Conv2d(value_channels, own_key_channels, 3, padding=1) if own_key_channels else None
 
     def of_frame(self, image: Tensor, feature: Tensor) -> EncodeValue:
-        """The encoder of one frame; what all its objects share is computed here, once.
-
-        Args:
-            image: (B, 3, H, W), normalised.
-            feature: (B, C, h, w) of the key encoder, at the stride of the memory.
-
-        Returns:
-            A function of probabilities (B, O, H, W), of any objects: of their masks and those of all other
-            objects (see :func:`masks_of_others`), to values (B, O, P, Cv) and the objects' own keys (B, O, P,
-            Ck) or None.
-        """
+        """As of :class:`SharingValueEncoder`."""
         join = self.fuse.join(feature)
 
         def encode(masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -66,12 +80,6 @@ class ValueEncoder(nn.Module):
             return split_objects(value, masks), None if own_key is None else split_objects(own_key, masks)
 
         return encode
-
-    def forward(
-        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode masks with the frame's feature, or with what :meth:`of_frame` made of it."""
-        return (self.of_frame(image, feature) if isinstance(feature, Tensor) else feature)(masks, others)
 
 
 def value_encoder_of_frame(encoder: nn.Module, image: Tensor, feature: Tensor) -> EncodeValue:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmstremn.models.layers import most_probable
 from mmstremn.models.segmentation.decoders import aggregate
 from mmstremn.structures import GivenIds
 
@@ -36,7 +37,7 @@ class GivenMasks:
         if missing:
             absent = aggregate(torch.zeros_like(truth[:, :1]))[:, 1:]
             logits = torch.cat([logits, absent.expand(-1, missing, -1, -1)], 1)
-        predicted = logits.max(1, keepdim=True).indices
+        predicted = most_probable(logits, 1, keepdim=True)
         known = self.masks[:, self.objects].any(1, keepdim=True)
         for index in self.objects:
             known = known | (predicted == index + 1)
@@ -56,6 +57,6 @@ def impose(probabilities: Tensor, given: GivenIds, object_ids: list[int]) -> Ten
     spoken[places[given.objects]] = True
     device = probabilities.device
     truth = places[torch.as_tensor(given.ids, dtype=torch.long)].to(device, non_blocking=True)
-    known = (truth > 0) | spoken.to(device, non_blocking=True)[probabilities.max(0).indices]
+    known = (truth > 0) | spoken.to(device, non_blocking=True)[most_probable(probabilities)]
     planes = torch.arange(1 + len(object_ids), device=device).view(-1, 1, 1)
     return torch.where(known, (truth == planes).to(probabilities.dtype), probabilities)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmstremn.models.layers import ResidualBlock, add_shared, join_convolution, size_of, to_map, to_positions
-from mmstremn.models.segmentation.decoders import Decode
+from mmstremn.models.segmentation.decoders import Decode, SharingDecoder
 from mmstremn.models.segmentation.published_encoders import FeatureFusion
 from mmstremn.registry import MODELS
 
@@ -101,20 +101,8 @@ class Refinement(nn.Module):
         return refine
 
 
-class PublishedDecoder(nn.Module):
-    """Base of the decoders: what the objects of a frame share is computed once, in ``of_frame``."""
-
-    def of_frame(self, maps: tuple[Tensor, ...]) -> Decode:
-        """As of ``MaskDecoder``."""
-        raise NotImplementedError(f'{type(self).__name__} must implement of_frame(maps)')
-
-    def forward(self, readout: Tensor, maps: tuple[Tensor, ...] | Decode) -> tuple[Tensor, Tensor]:
-        """As ``MaskDecoder``."""
-        return (self.of_frame(maps) if isinstance(maps, tuple) else maps)(readout)
-
-
 @MODELS.register_module()
-class STMDecoder(PublishedDecoder):
+class STMDecoder(SharingDecoder):
     """STM's decoder (seoungwugoh/STM model.py).
 
     Its two channels of logits are one here, their difference: softmax of two is a sigmoid of it.
@@ -154,7 +142,7 @@ class STMDecoder(PublishedDecoder):
 
 
 @MODELS.register_module()
-class STCNDecoder(PublishedDecoder):
+class STCNDecoder(SharingDecoder):
     """STCN's decoder (hkchengrex/STCN model/{network,modules}.py).
 
     Args:
@@ -191,7 +179,7 @@ class STCNDecoder(PublishedDecoder):
 
 
 @MODELS.register_module()
-class XMemDecoder(PublishedDecoder):
+class XMemDecoder(SharingDecoder):
     """XMem's decoder (hkchengrex/XMem model/modules.py), for ``TwoLevelMemory(compat='xmem')``.
 
     The features it hands on, from which the sensory state is updated, join those of all three strides and the
@@ -237,7 +225,7 @@ class XMemDecoder(PublishedDecoder):
 
 
 @MODELS.register_module()
-class CutieDecoder(PublishedDecoder):
+class CutieDecoder(SharingDecoder):
     """Cutie's decoder (hkchengrex/Cutie model/big_modules.py), for readouts of ``ObjectTransformer``.
 
     Its logits have stride 4: they are enlarged after the soft aggregation. The features it hands on are as

@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from mmstremn.models.backbone import Backbone
 from mmstremn.models.layers import ResidualBlock
-from mmstremn.models.segmentation.encoders import EncodeValue, frame_and_masks, split_objects
+from mmstremn.models.segmentation.encoders import (
+    EncodeValue,
+    SharingValueEncoder,
+    frame_and_masks,
+    split_objects,
+)
 from mmstremn.models.segmentation.object_transformer import PixelFusion
 from mmstremn.registry import MODELS
 
@@ -41,13 +46,9 @@ class FeatureFusion(nn.Module):
 
         return join
 
-    def forward(self, own: Tensor, shared: Tensor) -> Tensor:
-        """(B * O, C1, h, w) and (B, C2, h, w) to (B * O, C', h, w)."""
-        return self.join(shared)(own)
-
 
 @MODELS.register_module()
-class STCNValueEncoder(nn.Module):
+class STCNValueEncoder(SharingValueEncoder):
     """STCN's and XMem's: a backbone on frame and masks, fused with the key encoder's stride-16 map.
 
     Args:
@@ -71,12 +72,6 @@ class STCNValueEncoder(nn.Module):
             return split_objects(join(self.backbone(frame_and_masks(image, masks, others))[0]), masks), None
 
         return encode
-
-    def forward(
-        self, image: Tensor, masks: Tensor, others: Tensor, feature: Tensor | EncodeValue
-    ) -> tuple[Tensor, Tensor | None]:
-        """As ``ValueEncoder``."""
-        return (self.of_frame(image, feature) if isinstance(feature, Tensor) else feature)(masks, others)
 
 
 @MODELS.register_module()
