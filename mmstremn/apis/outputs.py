@@ -3,7 +3,7 @@
 import csv
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -88,31 +88,30 @@ class _Masks:
 def overlay_video(folder: Path, info: OutputInfo) -> Iterator[Output]:
     """``overlay.mp4``: the masks over the frames, at the rate of the video (H.264, yuv420p)."""
     with video_writer(folder / 'overlay.mp4', info.fps) as writer:
-        yield _Overlay(writer)
+        yield _Pictures(writer, _over_frame)
+
+
+def _over_frame(result: FrameResult) -> np.ndarray:
+    picture = result.visualization
+    return overlay(result.frame, result.ids) if picture is None else picture
 
 
 @dataclass
-class _Overlay:
+class _Pictures:
+    """Writes one picture of each result to a video."""
+
     writer: object
+    picture_of: Callable[[FrameResult], np.ndarray]
 
     def add(self, result: FrameResult) -> None:
-        picture = result.visualization
-        self.writer.add(overlay(result.frame, result.ids) if picture is None else picture)  # type: ignore
+        self.writer.add(self.picture_of(result))  # type: ignore[attr-defined]
 
 
 @contextmanager
 def cutout_video(folder: Path, info: OutputInfo) -> Iterator[Output]:
     """``cutout.webm``: the objects on a transparent ground (VP9 with alpha)."""
     with video_writer(folder / 'cutout.webm', info.fps, transparent=True) as writer:
-        yield _CutoutVideo(writer)
-
-
-@dataclass
-class _CutoutVideo:
-    writer: object
-
-    def add(self, result: FrameResult) -> None:
-        self.writer.add(cut_out(result.frame, result.ids))  # type: ignore[attr-defined]
+        yield _Pictures(writer, lambda result: cut_out(result.frame, result.ids))
 
 
 @contextmanager
