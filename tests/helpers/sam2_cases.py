@@ -8,38 +8,9 @@ from helpers.runs import ROOT
 
 SIDE = 64
 SCALE = 0.3  # of weights, times one over the root of their inputs
-SAM2 = Config.fromfile(ROOT / 'configs/adapters/sam2/random_small.py').model.tracker.to_dict()
-EDGETAM = dict(
-    SAM2,
-    model_type='edgetam_video',
-    memory_attention_mlp_hidden_size=64,
-    memory_attention_rope_k_sizes=[2, 2],
-    perceiver_resampler_num_latents=4,
-    perceiver_resampler_num_latents_2d=4,
-    perceiver_resampler_hidden_size=64,
-    perceiver_resampler_attention_head_dim=64,
-    perceiver_resampler_mlp_intermediate_size=64,
-    perceiver_resampler_num_layers=1,
-)
-SAM3 = dict(
-    SAM2,
-    model_type='sam3_tracker_video',
-    vision_config=dict(
-        model_type='sam3_vision_model',
-        backbone_config=dict(
-            model_type='sam3_vit_model',
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=SIDE,
-            patch_size=16,
-            pretrain_image_size=SIDE,
-            window_size=2,
-            global_attn_indexes=[1],
-        ),
-        fpn_hidden_size=128,
-    ),
+SAM2, EDGETAM, SAM3 = (
+    Config.fromfile(ROOT / f'configs/adapters/sam2/{name}.py').model.tracker.to_dict()
+    for name in ('random_small', 'random_small_edgetam', 'random_small_sam3')
 )
 TRACKERS = dict(sam2=SAM2, edgetam=EDGETAM, sam3=SAM3)
 PRESENT = 0.2  # of the bias of presence

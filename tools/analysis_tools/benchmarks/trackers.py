@@ -86,14 +86,11 @@ class Session:
     """
 
     def __init__(self, model, frame: np.ndarray, objects: int):
-        import transformers.models as models
+        import transformers
 
         name = type(model.tracker).__name__.removesuffix('Model')
-        module = getattr(models, {'Sam2Video': 'sam2_video'}.get(name, ''), None)
-        if module is None:
-            raise ValueError(f'the benchmark compares Sam2VideoModel, got {name}Model')
         self.model, self.tracker = model, model.tracker
-        self.session = module.modeling_sam2_video.Sam2VideoInferenceSession(dtype=torch.float32)
+        self.session = getattr(transformers, f'{name}InferenceSession')(dtype=torch.float32)
         side = model.image_size
         stripes = torch.arange(side) * (objects + 1) // side
         for index in range(objects):
