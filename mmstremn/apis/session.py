@@ -151,11 +151,7 @@ class VOSSession:
         given = read_prompts(masks, points, boxes, self.video.size, known, name)
         if given is None:
             raise ValueError(f'masks {name}: expected masks, points or boxes of at least one object')
-        if given.points and not getattr(self.model, 'takes_points', False):
-            raise ValueError(
-                f'points and boxes {name}: {type(self.model).__name__} cannot use them: give masks, or use a '
-                'Sam2Segmentor'
-            )
+        check_takes(self.model, given, name)
         if frame in self._given:
             given = GivenPrompts.of(self._given[frame]).replaced_by(given)
         self._given[frame] = given.plain()
@@ -302,6 +298,15 @@ class VOSSession:
     def _slots(self, frames: range, stream) -> list[int] | None:
         stamps = slot_stamps(stream)
         return None if stamps is None else [frames[k] if k >= 0 else -1 for k in stamps.tolist()]
+
+
+def check_takes(model: torch.nn.Module, given: object, name: str) -> None:
+    """Raises a ValueError where points or boxes ``name`` are given to a model that takes none."""
+    if isinstance(given, GivenPrompts) and given.points and not getattr(model, 'takes_points', False):
+        raise ValueError(
+            f'points and boxes {name}: {type(model).__name__} cannot use them: give masks, or use a '
+            'Sam2Segmentor'
+        )
 
 
 def _spans_of(plan: Plan, frame: int) -> set[int]:

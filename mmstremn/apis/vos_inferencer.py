@@ -78,6 +78,10 @@ class VOSInferencer:
                 raise ValueError(
                     'short_side: the config has model.test_time.short_sides, expected one of the two'
                 )
+            if not hasattr(self.model, 'short_side'):
+                raise ValueError(
+                    f'short_side: a {type(self.model).__name__} computes at a size of its own, give none'
+                )
             if short_side < 1:
                 raise ValueError(f'short_side: expected at least 1, got {short_side}')
             self.model.short_side = short_side

@@ -40,6 +40,32 @@ class FrameAndFile(click.ParamType):
         return int(frame), Path(path)
 
 
+class PlaceInFrame(click.ParamType):
+    """``[FRAME:]ID:X,Y...``: the frame (0 where it is left out), the object and the numbers.
+
+    Args:
+        form: Of the numbers, such as ``X,Y[,LABEL]``.
+        example: For messages.
+        lengths: How many numbers there may be.
+    """
+
+    def __init__(self, form: str, example: str, lengths: tuple[int, ...]):
+        self.name, self.example, self.lengths = f'[FRAME:]ID:{form}', example, lengths
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, tuple[float, ...]]:
+        *whole, last = str(value).split(':')
+        try:
+            frame, number = (int(part) for part in ['0', *whole][-2:])
+            numbers = tuple(float(part) for part in last.split(','))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in self.lengths or len(whole) > 2 or frame < 0:
+            self.fail(f"expected {self.name} such as {self.example}, got '{value}'", param, ctx)
+        return frame, number, numbers
+
+
 class FrameRate(click.ParamType):
     """Frames a second: 25, .5, 30000/1001."""
 

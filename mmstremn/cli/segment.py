@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from queue import Queue
+from typing import TypeAlias
 
 import click
 import numpy as np
@@ -18,16 +19,21 @@ from mmstremn.apis import OUTPUTS, OutputInfo, VOSInferencer, VOSSession, open_o
 from mmstremn.apis.outputs import DEFAULT_OUTPUTS, FILES, Outputs, Review
 from mmstremn.apis.plan import DIRECTIONS, MERGES
 from mmstremn.apis.results import FrameResult
+from mmstremn.apis.session import check_takes
 from mmstremn.apis.vos_inferencer import PRECISIONS, read_given
-from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, choose_model
+from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, PlaceInFrame, choose_model
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.engine.progress import StagedProgress
+from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.structures.video import Video
 from mmstremn.utils.lock import hold_folder
 
 QUEUED = 8  # frames that wait for the writers
 SESSION = '.session'  # folder below the outputs that --resume goes on with
 NOT_SURE = 0.7  # confidence below which frames are named at the end
+
+Place: TypeAlias = tuple[int, int, tuple[float, ...]]
+"""Frame, object and numbers of a point or a box."""
 
 
 @click.command(cls=ConfigCommand)
@@ -42,6 +48,20 @@ NOT_SURE = 0.7  # confidence below which frames are named at the end
     type=FrameAndFile(),
     multiple=True,
     help='A further mask: new ids add objects, known ids correct them. May be given several times.',
+)
+@click.option(
+    '--point',
+    'points',
+    type=PlaceInFrame('X,Y[,LABEL]', '1:120,80 or 33:1:120,80,0', (2, 3)),
+    multiple=True,
+    help='A pixel of an object (label 1) or beside it (0), for models that take points. Several times.',
+)
+@click.option(
+    '--box',
+    'boxes',
+    type=PlaceInFrame('X1,Y1,X2,Y2', '1:100,60,180,140', (4,)),
+    multiple=True,
+    help='The box around an object, likewise.',
 )
 @click.option('--model', help='Name of a model that comes with weights: see `mmstremn weights`.')
 @click.option('--config', help='Of another model.')
@@ -81,22 +101,38 @@ NOT_SURE = 0.7  # confidence below which frames are named at the end
     '--fps', type=FrameRate(), help="Of the videos written (default: the video's, 15 for pictures)."
 )
 @click.option('--resume', is_flag=True, help='Go on with a run into the same folder that was stopped.')
-def command(video, mask, mask_at, out, outputs, labels, model, config, checkpoint, cfg_options, **options):
-    """Segment VIDEO, a file or a folder of pictures, from the mask of its first frame or of any others.
+def command(
+    video,
+    mask,
+    mask_at,
+    points,
+    boxes,
+    out,
+    outputs,
+    labels,
+    model,
+    config,
+    checkpoint,
+    cfg_options,
+    **options,
+):
+    """Segment VIDEO, a file or a folder of pictures, from masks of its first frame or of any others.
+
+    Trackers such as Sam2Segmentor also take points and boxes.
 
     Outputs appear in the folder when they are complete. Of a run that is stopped the masks found so far are
     kept for --resume.
     """
     given = [(0, mask)] * (mask is not None) + list(mask_at)
-    if not given:
-        raise click.UsageError('expected --mask FIRST.png, or --mask-at FRAME:FILE')
+    if not given and not points and not boxes:
+        raise click.UsageError('expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box')
     out = out or Path('work_dirs/segment') / (video.name or video.absolute().name)
     names = list(outputs or DEFAULT_OUTPUTS)
     check_out(out, names, [video, *(path for _, path in given)])
     source = open_source(video)
     if isinstance(source, LiveVideo):
         raise click.UsageError(f'{video}: expected a video file or a folder of pictures')
-    masks = read_masks(source, given)
+    masks = with_places(source, read_masks(source, given) if given else {}, points, boxes)
     cfg, weights = choose_model(model, config, checkpoint, cfg_options)
     segment(source, masks, cfg, weights, out, names, dict(labels), **options)
 
@@ -111,7 +147,7 @@ def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
                 )
 
 
-def read_masks(video: Video, given: list[tuple[int, Path]]) -> dict[int, np.ndarray]:
+def read_masks(video: Video, given: list[tuple[int, Path]]) -> dict[int, np.ndarray | GivenPrompts]:
     """The masks of files by frame.
 
     Raises:
@@ -124,9 +160,32 @@ def read_masks(video: Video, given: list[tuple[int, Path]]) -> dict[int, np.ndar
     return read_given(video, dict(given))
 
 
+def with_places(
+    video: Video, masks: dict, points: tuple[Place, ...], boxes: tuple[Place, ...]
+) -> dict[int, np.ndarray | GivenPrompts]:
+    """What is given by frame: masks, points and boxes.
+
+    Raises:
+        ValueError: An object has two boxes in a frame, or they do not fit the video.
+    """
+    given: dict[int, dict] = {}
+    for name, places in dict(points=points, boxes=boxes).items():
+        for frame, number, numbers in places:
+            of_frame = given.setdefault(frame, dict(masks=masks.get(frame), points={}, boxes={}))
+            of_frame[name].setdefault(number, []).append(numbers)
+    for frame, of_frame in given.items():
+        for number, several in of_frame['boxes'].items():
+            if len(several) > 1:
+                raise ValueError(
+                    f'--box: frame {frame}, object {number}: expected one box, got {len(several)}'
+                )
+            of_frame['boxes'][number] = several[0]
+    return read_given(video, {**masks, **given}) if given else masks
+
+
 def segment(
     video: Video,
-    masks: dict[int, np.ndarray],
+    masks: dict[int, np.ndarray | GivenPrompts],
     cfg: Config,
     weights: str | None,
     out: Path,
@@ -145,6 +204,8 @@ def segment(
     if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
         raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
     inferencer = VOSInferencer(cfg, weights, device, short_side, precision)
+    for frame, given in masks.items():
+        check_takes(inferencer.model, given, f'of frame {frame} of {video.name}')
     hold_folder(out, '--out')
     folder = out / SESSION
     if folder.exists() and not resume:

@@ -141,6 +141,11 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
         (['shots', '--mask', 'none.png'], 'none.png'),
         (['shots', '--mask-at', '9:mask0.png'], 'mask0.png: frame 9, expected one of 0..7'),
         (['shots', '--mask', 'mask0.png', '--mask-at', '0:mask1.png'], 'frame 0: expected one mask'),
+        (['shots', '--point', '1=57,5'], 'object 1: [57.0, 5.0] (x, y) is outside the frame of 57 x 41'),
+        (['shots', '--box', '9=1=5,6,7,8'], 'frame 9, expected one of 0..7'),
+        (['shots', '--box', '1=5,6,7,8', '--box', '1=5,6,7,9'], 'object 1: expected one box, got 2'),
+        (['shots', '--box', '0=5,6,7,8'], 'object ids must be in 1..254, got 0'),
+        (['shots', '--mask', 'mask0.png', '--point', '4=2=5,5'], 'VOSegmentor cannot use them: give masks'),
         (['shots', '--mask', 'even.png'], 'size (42, 58) (H, W), expected (41, 57)'),
         (
             ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.value_channels=8', 'seed=1'],
@@ -151,6 +156,7 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
 def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, capsys, argv, message):
     argv = [folder / arg if (folder / arg).exists() else arg for arg in argv]
     argv = [arg.replace(':', f':{folder}/') if isinstance(arg, str) and ':' in arg else arg for arg in argv]
+    argv = [arg.replace('=', ':') if isinstance(arg, str) and arg[0].isdigit() else arg for arg in argv]
     assert segment(*argv) == 1
     error = capsys.readouterr().err
     assert message in error and 'Traceback' not in error
@@ -160,10 +166,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, cap
 @pytest.mark.parametrize(
     'argv, message',
     [
-        (['shots'], 'expected --mask FIRST.png, or --mask-at FRAME:FILE'),
+        (['shots'], 'expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box'),
         (['shots', '--mask', 'm.png', '--output', 'movie'], "'movie' is not one of 'masks'"),
         (['shots', '--mask', 'm.png', '--label', '300=dog'], 'expected ID=NAME'),
         (['shots', '--mask-at', 'm.png'], 'expected FRAME:FILE'),
+        (['shots', '--point', '1:5'], 'expected [FRAME:]ID:X,Y[,LABEL] such as 1:120,80 or'),
+        (['shots', '--point', '1:2:3:5,6'], "got '1:2:3:5,6'"),
+        (['shots', '--point', '-1:2:5,6'], "got '-1:2:5,6'"),
+        (['shots', '--box', '1:5,6,7'], 'expected [FRAME:]ID:X1,Y1,X2,Y2'),
     ],
 )
 def test_wrong_arguments_are_refused(segment, capsys, argv, message):

@@ -13,13 +13,17 @@ from helpers.davis_tree import add_sequence, draw_ids
 from helpers.runs import ROOT
 from helpers.sam2_cases import SAM2, SIDE, frames, prompts, random_weights
 from mmengine.config import Config
+from PIL import Image
 
 from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
 from mmstremn.apis import VOSInferencer
+from mmstremn.cli import main
+from mmstremn.datasets.io.masks import read_mask
 from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
 from mmstremn.models import VOSegmentor
 from mmstremn.models.stream_files import fork as fork_of
+from mmstremn.utils.palette import encode_palette_png
 
 MASK = np.zeros((48, 72), np.uint8)
 MASK[10:30, 10:30] = 1
@@ -288,6 +292,37 @@ def test_test_tool_runs_without_a_checkpoint_file(tmp_path):
     assert any('J&F' in name for name in metrics)
     with pytest.raises(ValueError, match='expected a checkpoint'):
         tool([str(ROOT / 'configs/stremn_davis.py'), '--work-dir', str(tmp_path / 'work')])
+
+
+def test_command_takes_points_and_boxes(model, tmp_path, monkeypatch):
+    """Beside a mask and alone, at the first frame and at another; as a stream that is given the same."""
+    shots, point, box = frames(5, 0), (38.5, 25, 1), (45, 25, 70, 46)
+    monkeypatch.setattr('mmstremn.apis.vos_inferencer.init_segmentor', lambda *args: model)
+    (tmp_path / 'shots').mkdir()
+    for index, shot in enumerate(shots):
+        Image.fromarray(shot).save(tmp_path / f'shots/{index}.png')
+    (tmp_path / 'mask.png').write_bytes(encode_palette_png(MASK))
+    argv = [
+        'segment',
+        str(tmp_path / 'shots'),
+        '--mask',
+        str(tmp_path / 'mask.png'),
+        '--point',
+        '2:38.5,25,1',
+    ]
+    argv += ['--point', '2:10,40,0', '--box', '3:3:45,25,70,46', '--output', 'masks', '--output', 'slots']
+    argv += ['--config', str(ROOT / 'configs/adapters/sam2/random_small.py'), '--out', str(tmp_path / 'out')]
+    assert main([*argv, '--direction', 'forward']) == 0
+    stream = model.start(shots[0], MASK, {2: [point, (10, 40, 0)]})
+    for index in range(1, 5):
+        ids = stream.step(shots[index], boxes={3: box} if index == 3 else None).numpy()
+        assert np.array_equal(read_mask(tmp_path / f'out/masks/{index}.png'), ids)
+    assert (tmp_path / 'out/slots.png').exists()
+
+
+def test_short_side_is_refused(model):
+    with pytest.raises(ValueError, match='Sam2Segmentor computes at a size of its own'):
+        VOSInferencer(model, short_side=32)
 
 
 def test_inferencers_and_sessions_take_points_and_boxes(model):
