@@ -28,6 +28,7 @@ CONVERSION = ['pycocotools']
 APP = ['gradio>=6.31', *CONVERSION]
 # ONNX graphs (`mmstremn export`) and the runtime that runs them.
 EXPORT = ['onnx', 'onnxruntime']
+OPENVINO = [*EXPORT, 'openvino']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
 # What the linters, the campaigns of tests and mutation testing need.
@@ -41,6 +42,7 @@ EXTRAS = {
     'sam2': SAM2,
     'app': APP,
     'export': EXPORT,
+    'openvino': OPENVINO,
     # SSIM as a loss, LPIPS as a measure of video prediction.
     'prediction': PREDICTION,
     'tests': [
@@ -50,7 +52,7 @@ EXTRAS = {
         *CONVERSION,
         *SAM2,
         *APP,
-        *EXPORT,
+        *OPENVINO,
         *DOCS,
         'playwright',  # drives Debian's chromium, where that is installed
         'pytest',
@@ -61,7 +63,7 @@ EXTRAS = {
 }
 MIM_SUFFIXES = ('py', 'sh', 'yml', 'safetensors', 'md')
 EXTRAS['dev'] = [*EXTRAS['tests'], 'build']
-EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, *APP, *EXPORT]
+EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, *APP, *OPENVINO]
 
 setup(
     version=VERSION,

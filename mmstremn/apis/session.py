@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +20,6 @@ from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 
 STATE_INTERVAL = 50  # frames between states of a stream that are kept
-
-
-class NextFrame(NamedTuple):
-    """A frame that a stream is about to compute."""
-
-    stream: VOSStream | MergedStream
-    frame: np.ndarray
 
 
 class VOSSession:
@@ -199,10 +191,6 @@ class VOSSession:
 
         The generator may be closed at any time: what it gave is kept.
         """
-        yield from (step for step in self._steps() if isinstance(step, FrameResult))
-
-    def _steps(self) -> Iterator[FrameResult | NextFrame]:
-        """What :meth:`run` gives, and before each frame that a stream computes the frame."""
         if self.plan is None:
             return
         pending = set(self.pending())
@@ -218,17 +206,8 @@ class VOSSession:
         Args:
             report: Called with 1 for every frame whose result is computed.
         """
-        yield from (step for step in self.steps_in_order(report) if isinstance(step, FrameResult))
-
-    def steps_in_order(
-        self, report: Callable[[int], None] | None = None
-    ) -> Iterator[FrameResult | NextFrame]:
-        """What :meth:`run_in_order` gives, and before each frame that a stream computes the frame."""
         after, length = 0, self.video.num_frames
-        for result in self._steps():
-            if isinstance(result, NextFrame):
-                yield result
-                continue
+        for result in self.run():
             if report is not None:
                 report(1)
             if self.plan is not None and self.plan.is_ascending:
@@ -237,7 +216,7 @@ class VOSSession:
                 after = result.index + 1
         yield from self.results(range(after, length))
 
-    def _run_span(self, plan: Plan, number: int, pending: set[int]) -> Iterator[FrameResult | NextFrame]:
+    def _run_span(self, plan: Plan, number: int, pending: set[int]) -> Iterator[FrameResult]:
         span = plan.spans[number]
         wanted = [frame for frame in span.frames if self._is_wanted(plan, number, frame, pending)]
         if not wanted:
@@ -247,7 +226,6 @@ class VOSSession:
         needed = set(wanted)
         for index, frame in zip(run, iterate_run(self.video, run), strict=True):
             given = plan.given[index] if index in span.keyframes else None
-            yield NextFrame(stream, frame)
             probabilities = stream.probabilities(frame, given)
             if index in needed:
                 yield from self._finish(plan, number, index, frame, stream, probabilities)

@@ -1,7 +1,6 @@
 """Masks of videos in a few lines."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -13,12 +12,12 @@ from mmengine.logging import print_log
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.apis.results import FrameResult, confidences
-from mmstremn.apis.session import NextFrame, VOSSession
+from mmstremn.apis.session import VOSSession
+from mmstremn.apis.side_by_side import side_by_side
 from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
-from mmstremn.models.segmentation.stream import encode_together
 from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
@@ -113,8 +112,8 @@ class VOSInferencer:
             out_dir: Folder that gets ``<video>/<frame>.png``, palette PNGs of the ids, each once its result
                 is given.
             seed: For memories that draw at random.
-            batch_size: How many of several videos are segmented at a time: their frames of one size are
-                encoded together, their memories stay apart, and their results come in turns.
+            batch_size: How many of several videos are segmented at a time, on one model, by as many threads
+                as torch has (``torch.get_num_threads()``); their results come in turns.
 
         Returns:
             A generator of a result for each frame, in their order. Inputs and masks are checked before it is
@@ -136,7 +135,7 @@ class VOSInferencer:
             else self._stored(self.session(video, own, direction, merge, seed=seed))
             for video, own in zip(videos, given, strict=True)
         ]
-        return self._finished(_together(runs, batch_size), return_vis, out_dir)
+        return self._finished(side_by_side(runs, batch_size), return_vis, out_dir)
 
     def session(
         self,
@@ -162,7 +161,7 @@ class VOSInferencer:
         given = {} if masks is None else read_given(opened, masks)
         return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
 
-    def _stored(self, session: VOSSession) -> Iterator[FrameResult | NextFrame]:
+    def _stored(self, session: VOSSession) -> Generator[FrameResult, None, None]:
         if session.plan is None:
             session.close()
             raise ValueError(
@@ -170,14 +169,14 @@ class VOSInferencer:
             )
         return _closing(session)
 
-    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Iterator[FrameResult | NextFrame]:
+    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Generator[FrameResult, None, None]:
         if masks is None:
             raise ValueError(f'{video.name}: no masks are given, expected those of at least one frame')
         return self._stream(video, masks if callable(masks) else _by_frame(masks), seed)
 
     def _stream(
         self, video: LiveVideo, masks: Mapping | Callable, seed: int
-    ) -> Iterator[FrameResult | NextFrame]:
+    ) -> Generator[FrameResult, None, None]:
         stream = self.model.new_stream(seed)
         files = MaskFiles([] if callable(masks) else [p for p in masks.values() if _is_path(p)])
         for index, frame in enumerate(video):
@@ -185,7 +184,6 @@ class VOSInferencer:
             if isinstance(given, (str, Path)):
                 given = files.read(given)
             given = given if isinstance(given, dict) else dict(masks=given)
-            yield NextFrame(stream, frame)
             probabilities = stream.probabilities(frame, **given)
             stamps = slot_stamps(stream)
             yield FrameResult(
@@ -209,25 +207,6 @@ class VOSInferencer:
             yield result
 
 
-def _together(runs: list[Iterator[FrameResult | NextFrame]], batch_size: int) -> Iterator[FrameResult]:
-    """Results of several videos at a time, whose next frames are encoded together."""
-    waiting = deque(runs)
-    active: list[Iterator[FrameResult | NextFrame]] = []
-    while waiting or active:
-        while waiting and len(active) < batch_size:
-            active.append(waiting.popleft())
-        frames, going = [], []
-        for run in active:
-            for step in run:
-                if isinstance(step, NextFrame):
-                    frames.append(step)
-                    going.append(run)
-                    break
-                yield step
-        active = going
-        encode_together(frames)
-
-
 def _set_precision(model: VOSegmentor, precision: str) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got '{precision}'")
@@ -238,9 +217,9 @@ def _set_precision(model: VOSegmentor, precision: str) -> None:
     model.precision = precision
 
 
-def _closing(session: VOSSession) -> Iterator[FrameResult | NextFrame]:
+def _closing(session: VOSSession) -> Generator[FrameResult, None, None]:
     with session:
-        yield from session.steps_in_order()
+        yield from session.run_in_order()
 
 
 def _is_list(inputs: object) -> bool:

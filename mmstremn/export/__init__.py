@@ -1,6 +1,7 @@
-"""Models for runtimes without torch: :func:`export` writes them, :class:`OnnxSegmentor` runs them."""
+"""Models for runtimes without torch: :func:`export` writes them, :class:`OnnxSegmentor` and
+:class:`OpenVINOSegmentor` run them."""
 
-from mmstremn.export.onnx_segmentor import OnnxSegmentor, OnnxStream
+from mmstremn.export.onnx_segmentor import OnnxSegmentor, OnnxStream, OpenVINOSegmentor
 from mmstremn.export.to_onnx import export
 
-__all__ = ['OnnxSegmentor', 'OnnxStream', 'export']
+__all__ = ['OnnxSegmentor', 'OnnxStream', 'OpenVINOSegmentor', 'export']

@@ -1,8 +1,10 @@
-"""Exported segmentors on ONNX Runtime: the loop of a frame in numpy, its networks as graphs."""
+"""Exported segmentors on ONNX Runtime or OpenVINO: the loop of a frame in numpy, its networks as graphs."""
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,36 +17,48 @@ FORMAT = 'mmstremn.onnx/1'
 EPSILON = 1e-7
 
 
-class OnnxSegmentor:
+class GraphSegmentor:
     """Runs what :func:`~mmstremn.export.export` wrote, with the streaming calls of a ``VOSegmentor``.
 
     Args:
         folder: With ``contract.json`` and the graphs.
-        threads: Of ONNX Runtime; 0: its own choice.
-        providers: Of ONNX Runtime.
+
+    Attributes:
+        suffixes: Of the files of graphs that the runtime reads.
 
     Raises:
         FileNotFoundError: There is no contract, or a graph is missing.
-        ValueError: The contract is of another format.
+        ValueError: The contract is of another format, or the graphs are for another runtime.
     """
 
-    def __init__(
-        self, folder: str | Path, threads: int = 0, providers: tuple[str, ...] = ('CPUExecutionProvider',)
-    ):
+    suffixes: tuple[str, ...] = ()
+
+    def __init__(self, folder: str | Path):
         path = Path(folder) / 'contract.json'
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file, expected what `mmstremn export` writes')
         self.contract = json.loads(path.read_text())
         if self.contract.get('format') != FORMAT:
             raise ValueError(f'{path}: expected format {FORMAT}, got {self.contract.get("format")}')
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self._sessions = {}
+        self._graphs = {}
         for name, graph in self.contract['graphs'].items():
             file = path.with_name(graph['file'])
             if not file.is_file():
                 raise FileNotFoundError(f'{file}: no such file, {path} names it')
-            self._sessions[name] = onnxruntime.InferenceSession(str(file), options, list(providers))
+            if file.suffix not in self.suffixes:
+                expected = ' or '.join(self.suffixes)
+                raise ValueError(
+                    f'{file}: {type(self).__name__} reads {expected}, see `mmstremn export --to`'
+                )
+            self._graphs[name] = self._load(file)
+
+    def _load(self, file: Path) -> Any:
+        """A graph, ready to run."""
+        raise NotImplementedError
+
+    def _call(self, graph: Any, feed: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """The outputs of a graph, in their order."""
+        raise NotImplementedError
 
     def run(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Run a graph; inputs that it does not have are left out.
@@ -54,13 +68,80 @@ class OnnxSegmentor:
         """
         graph = self.contract['graphs'][name]
         feed = {key: inputs[key] for key in graph['inputs']}
-        return dict(zip(graph['outputs'], self._sessions[name].run(None, feed), strict=True))
+        return dict(zip(graph['outputs'], self._call(self._graphs[name], feed), strict=True))
 
     def start(self, frame: np.ndarray, masks: np.ndarray | None = None) -> 'OnnxStream':
         """Begin a stream: the first frame with its masks, as of ``VOSegmentor.start``."""
         stream = OnnxStream(self)
         stream.step(frame, masks)
         return stream
+
+
+class OnnxSegmentor(GraphSegmentor):
+    """A :class:`GraphSegmentor` on ONNX Runtime.
+
+    Args:
+        folder: What ``export(to='onnx')`` wrote.
+        threads: Of ONNX Runtime; 0: its own choice.
+        providers: Of ONNX Runtime.
+    """
+
+    suffixes = ('.onnx',)
+
+    def __init__(
+        self, folder: str | Path, threads: int = 0, providers: tuple[str, ...] = ('CPUExecutionProvider',)
+    ):
+        self._options, self._providers = onnxruntime.SessionOptions(), list(providers)
+        self._options.intra_op_num_threads, self._options.log_severity_level = threads, 3
+        super().__init__(folder)
+
+    def _load(self, file: Path) -> Any:
+        return onnxruntime.InferenceSession(str(file), self._options, self._providers)
+
+    def _call(self, graph: Any, feed: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        return graph.run(None, feed)
+
+
+class OpenVINOSegmentor(GraphSegmentor):
+    """A :class:`GraphSegmentor` on OpenVINO, on the CPU, in float32.
+
+    Args:
+        folder: What ``export(to='openvino')`` or ``export(to='onnx')`` wrote.
+        threads: Of OpenVINO; 0: its own choice.
+
+    Raises:
+        ModuleNotFoundError: OpenVINO is not installed.
+    """
+
+    suffixes = ('.xml', '.onnx')
+
+    def __init__(self, folder: str | Path, threads: int = 0):
+        self._core = openvino_module().Core()
+        self._options = dict(
+            PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32', INFERENCE_NUM_THREADS=threads
+        )
+        super().__init__(folder)
+
+    def _load(self, file: Path) -> Any:
+        return self._core.compile_model(str(file), 'CPU', self._options)
+
+    def _call(self, graph: Any, feed: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+        return graph(feed).to_tuple()
+
+
+def openvino_module() -> Any:
+    """The package.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "OpenVINO is not installed: pip install 'mmstremn[openvino]'", name='openvino'
+        ) from error
+    return openvino
 
 
 class OnnxStream:
@@ -75,7 +156,7 @@ class OnnxStream:
         index: Frames seen so far.
     """
 
-    def __init__(self, model: OnnxSegmentor):
+    def __init__(self, model: GraphSegmentor):
         self.model, self.contract = model, model.contract
         self.object_ids: list[int] = []
         self.size: tuple[int, int] | None = None

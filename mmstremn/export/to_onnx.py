@@ -1,4 +1,4 @@
-"""A segmentor as ONNX graphs and a JSON contract that says what they take and give."""
+"""A segmentor as ONNX or OpenVINO graphs and a JSON contract that says what they take and give."""
 
 import hashlib
 import warnings
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.export.graphs import DecodeGraph, KeyGraph, ReadGraph, SelectGraph, ValueGraph
+from mmstremn.export.onnx_segmentor import openvino_module
 from mmstremn.memory.published.stm_stcn import GrowingMemory
 from mmstremn.memory.readers import DenseReader, TopKReader
 from mmstremn.memory.slots.gates import EveryN, MinConfidence
@@ -45,17 +46,19 @@ def export(
     Args:
         config: As of :func:`~mmstremn.apis.init_segmentor`.
         weights: A checkpoint; None: the model as it is initialised.
-        to: ``'onnx'``.
+        to: ``'onnx'``, or ``'openvino'``: the same graphs as OpenVINO's files, in float32.
         out: Folder; it appears when all is written.
 
     Returns:
         The folder.
 
     Raises:
+        ModuleNotFoundError: OpenVINO is asked for and not installed.
         ValueError: Another runtime, or a model with parts that are not supported; the message names them.
     """
-    if to != 'onnx':
-        raise ValueError(f"export to '{to}' is not supported, expected 'onnx'")
+    if to not in ('onnx', 'openvino'):
+        raise ValueError(f"export to '{to}' is not supported, expected 'onnx' or 'openvino'")
+    openvino = openvino_module() if to == 'openvino' else None
     path = None if weights is None else find_weights(weights)
     model = init_segmentor(config, path, device='cpu', precision='float32', fuse=True)
     check_supported(model)
@@ -69,6 +72,9 @@ def export(
             weights=None if path is None else _describe_file(path),
             opset=OPSET,
         )
+        if openvino is not None:
+            for graph in graphs.values():
+                _convert(openvino, folder, graph)
         write_json(folder / CONTRACT, about | contract(model) | dict(graphs=graphs))
     return Path(out)
 
@@ -284,6 +290,17 @@ def _write(path: Path, part: _Part) -> dict[str, Any]:
         inputs={name: _describe(part.inputs[name], part.axes[name]) for name in inputs},
         outputs={name: _describe(tensor, part.axes[name]) for name, tensor in outputs.items()},
     )
+
+
+def _convert(openvino: Any, folder: Path, graph: dict[str, Any]) -> None:
+    """Put OpenVINO's files in the place of a graph. Its core reads ONNX itself; ``convert_model``, which can
+    report its use over the network, is not called."""
+    file = folder / graph['file']
+    graph['file'] = file.with_suffix('.xml').name
+    openvino.save_model(
+        openvino.Core().read_model(str(file)), str(folder / graph['file']), compress_to_fp16=False
+    )
+    file.unlink()
 
 
 def _describe(tensor: Tensor, axes: dict[int, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """VOSInferencer: what it takes, what it gives, what it refuses."""
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -169,26 +170,31 @@ def test_points_need_a_model_that_takes_them(inferencer):
 
 
 def test_several_videos_at_once_are_equal_to_one_after_the_other(inferencer, monkeypatch):
-    batches, found = [], {}
-    probabilities, encode = VOSStream.probabilities, inferencer.model.encode_frame
+    found, threads = {}, {}
+    probabilities = VOSStream.probabilities
 
     def watched(stream, frame, *args, **kwargs):
         result = probabilities(stream, frame, *args, **kwargs)
-        found.setdefault((len(batches) > 0, np.asarray(frame).tobytes()), []).append(result)
+        found.setdefault((batch_size, np.asarray(frame).tobytes()), []).append(result)
+        threads.setdefault(batch_size, set()).add((threading.get_ident(), torch.get_num_threads()))
         return result
 
     videos = [SquaresVideo(T, seed=1), SquaresVideo(T - 2, seed=2), SquaresVideo(T, (32, 48), seed=3)]
     masks = [{3: videos[0].mask(3)}, videos[1].mask(0), videos[2].mask(0)]
     monkeypatch.setattr(VOSStream, 'probabilities', watched)
-    alone = {(r.video, r.index): r.ids for r in inferencer(videos, masks)}
-    monkeypatch.setattr(
-        inferencer.model, 'encode_frame', lambda image: batches.append(len(image)) or encode(image)
-    )
-    together = {(r.video, r.index): r.ids for r in inferencer(videos, masks, batch_size=3)}
-    assert 2 in batches and together.keys() == alone.keys() and len(alone) == 3 * T - 2
-    for (batched, frame), results in found.items():
-        if not batched:
-            for one, other in zip(results, found[True, frame], strict=True):
-                assert (one - other).abs().max() < 1e-4
+    monkeypatch.setattr(torch, 'get_num_threads', lambda real=torch.get_num_threads: max(2, real()))
+    results = {}
+    for batch_size in (1, 2, 3):
+        given = list(inferencer(videos, masks, batch_size=batch_size))
+        results[batch_size] = {(result.video, result.index): result.ids for result in given}
+        for video in videos:
+            assert [r.index for r in given if r.video == video.name] == list(range(video.num_frames))
+    assert len(threads[1]) == 1 and len(threads[2]) == 2
+    for several in (2, 3):
+        assert results[several].keys() == results[1].keys()
+        for (batch_size, frame), alone in found.items():
+            if batch_size == 1:
+                for one, other in zip(alone, found[several, frame], strict=True):
+                    assert (one - other).abs().max() < 1e-4
     with pytest.raises(ValueError, match='batch_size: expected at least 1, got 0'):
         inferencer(videos, masks, batch_size=0)

@@ -1,6 +1,7 @@
-"""Exported graphs on ONNX Runtime give what torch gives; skipped where onnx and onnxruntime are missing."""
+"""Exported graphs on ONNX Runtime and OpenVINO give what torch gives; skipped where these are missing."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mmengine.config import Config
 pytest.importorskip('onnx', reason="needs the extra 'export'")
 pytest.importorskip('onnxruntime', reason="needs the extra 'export'")
 
-from mmstremn.export import OnnxSegmentor, export
+from mmstremn.export import OnnxSegmentor, OpenVINOSegmentor, export
 
 GATES = [dict(type=name) for name in ('EmptyFirst', 'KeepPrompted', 'MinPresence')] + [
     dict(type='EveryN', n=2)
@@ -39,12 +40,16 @@ CASES = dict(
 )
 
 
+@pytest.mark.parametrize('runtime', ['onnx', 'openvino'])
 @pytest.mark.parametrize('name', CASES)
-def test_streams_equal_those_of_torch(name, tmp_path):
+def test_streams_equal_those_of_torch(name, runtime, tmp_path):
+    if runtime == 'openvino':
+        pytest.importorskip('openvino', reason="needs the extra 'openvino'")
     model = tiny_model(**CASES[name])
     torch.save(model.state_dict(), tmp_path / 'weights.pth')
     config = Config(dict(model=tiny_config(**CASES[name])))
-    exported = OnnxSegmentor(export(config, tmp_path / 'weights.pth', out=tmp_path / 'out'), threads=1)
+    folder = export(config, tmp_path / 'weights.pth', runtime, tmp_path / 'out')
+    exported = dict(onnx=OnnxSegmentor, openvino=OpenVINOSegmentor)[runtime](folder, threads=1)
     for size, appear in (((56, 70), (0, 3)), ((48, 64), (0,))):
         video = SquaresVideo(9, size, appear)
         ours, theirs = (each.start(video.frame(0), video.mask(0)) for each in (exported, model))
@@ -83,8 +88,23 @@ def test_contract_describes_the_graphs(tmp_path):
 def test_what_is_not_supported_is_named(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         export(Config(dict(model=tiny_config(**change))), None, out=tmp_path / 'out')
-    with pytest.raises(ValueError, match="'openvino' is not supported"):
-        export('vos/stremn_r18.py', None, to='openvino', out=tmp_path / 'out')
+    with pytest.raises(ValueError, match="'tflite' is not supported, expected 'onnx' or 'openvino'"):
+        export('vos/stremn_r18.py', None, to='tflite', out=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_graphs_of_one_runtime_are_refused_by_the_other(tmp_path):
+    pytest.importorskip('openvino', reason="needs the extra 'openvino'")
+    folder = export(Config(dict(model=tiny_config())), None, 'openvino', tmp_path / 'out')
+    assert not list(folder.glob('*.onnx')) and (folder / 'key.bin').is_file()
+    with pytest.raises(ValueError, match=r'key\.xml: OnnxSegmentor reads \.onnx'):
+        OnnxSegmentor(folder)
+
+
+def test_a_missing_openvino_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mmstremn\[openvino\]'"):
+        export(Config(dict(model=tiny_config())), None, 'openvino', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 

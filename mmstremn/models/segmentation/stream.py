@@ -2,7 +2,7 @@
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmstremn.memory import MemoryState
-from mmstremn.models.key_encoder import FrameFeatures, decreasing_strides
+from mmstremn.models.key_encoder import decreasing_strides
 from mmstremn.models.layers import most_probable
 from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks, impose
@@ -58,7 +58,6 @@ class VOSStream:
         self.size: tuple[int, int] | None = None
         self.index = 0
         self.began = 0
-        self._encoded: FrameFeatures | None = None
 
     @property
     def nbytes(self) -> int:
@@ -148,7 +147,6 @@ class VOSStream:
     def advance(self, frame: Tensor, given: GivenIds | None) -> Tensor:
         """The probabilities of the next frame, of which :meth:`checked` has made ``frame`` and ``given``."""
         size = self.size = frame.shape[0], frame.shape[1]
-        encoded, self._encoded = self._encoded, None
         new_ids = [] if given is None else [i for i in given.objects if i not in self.object_ids]
         object_ids = [*self.object_ids, *new_ids]
         if not object_ids:
@@ -160,7 +158,7 @@ class VOSStream:
         new = 0 if self.state is None else len(new_ids)
         blank = self.model.data_preprocessor.blank_margins(inner)
         with self.model.autocast():
-            features = encoded or self.model.encode_frame(self._prepare(frame)[0])
+            features = self.model.encode_frame(self._prepare(frame)[0])
             features = dataclasses.replace(features, blank=blank)
             output, self.state = advance(self.model, self.state, features, masks, new, seeds=(self.seed,))
         self.object_ids, self.began, self.index = object_ids, began, self.index + 1
@@ -336,29 +334,6 @@ class VOSStream:
         if inner != self.size:
             probabilities = F.interpolate(probabilities, self.size, mode='bilinear', align_corners=False)
         return probabilities[0]
-
-
-@torch.no_grad()
-def encode_together(frames: Sequence[tuple]) -> None:
-    """Encode the next frames of several streams of one model, those of one size as a batch; the next step of
-    each stream takes what was found. Streams of other kinds are left alone.
-
-    Args:
-        frames: Streams, each with its next frame.
-    """
-    groups: dict[tuple, list] = {}
-    for stream, given in frames:
-        if type(stream) is VOSStream and len(frames) > 1:
-            frame = stream._checked_frame(given)
-            stream.size = frame.shape[0], frame.shape[1]
-            image = stream._prepare(frame)[0]
-            groups.setdefault(tuple(image.shape), []).append((stream, image))
-    for members in groups.values():
-        model = members[0][0].model
-        with model.autocast():
-            features = model.encode_frame(torch.cat([image for _, image in members]))
-        for place, (stream, _) in enumerate(members):
-            stream._encoded = features.frame(place, len(members))
 
 
 def kind_of(model, variants: list[tuple[int | None, bool]] | None = None) -> dict:
