@@ -15,6 +15,7 @@ from benchmarks.shared import Outcome, add_arguments as add_common
 from rich.console import Console
 
 from mmstremn.apis import VOSInferencer, named_models
+from mmstremn.datasets.io.frame_sources import ArrayVideo
 from mmstremn.utils.timing import describe_device, median_ratio, time_alternately
 
 LEAST_GAIN = 1.3
@@ -73,14 +74,16 @@ def told(result: dict) -> str:
 
 def measure(inferencer: VOSInferencer, size: tuple[int, int], number: int, args: argparse.Namespace) -> dict:
     """Milliseconds a frame of both in each turn, the median ratio, and how far results are apart."""
-    videos = [moving_picture(size, args.frames, args.seed + k) for k in range(number)]
+    videos = [
+        ArrayVideo(moving_picture(size, args.frames, args.seed + k), f'video{k}') for k in range(number)
+    ]
     mask = np.zeros(size, np.uint8)
     mask[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 1
     found = {}
 
     def segment(name: str, batch_size: int) -> None:
         results = inferencer(videos, [mask] * number, batch_size=batch_size)
-        found[name] = [result.confidence[1] for result in sorted(results, key=lambda r: (r.video, r.index))]
+        found[name] = {(result.video, result.index): result.confidence[1] for result in results}
 
     functions = {
         'one_after_the_other': partial(segment, 'one_after_the_other', 1),
@@ -92,8 +95,8 @@ def measure(inferencer: VOSInferencer, size: tuple[int, int], number: int, args:
         size=list(size),
         videos=number,
         gain=median_ratio(turns['one_after_the_other'], turns['at_once']),
-        confidence_difference=float(
-            np.abs(np.subtract(np.sort(found['at_once']), np.sort(found['one_after_the_other']))).max()
+        confidence_difference=max(
+            abs(sure - found['at_once'][frame]) for frame, sure in found['one_after_the_other'].items()
         ),
         ms_per_frame={name: [round(value / frames, 1) for value in values] for name, values in turns.items()},
     )
