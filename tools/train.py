@@ -9,6 +9,7 @@ from mmstremn.engine.launch import (
     add_common_arguments,
     add_hook,
     build_runner,
+    check_resumable,
     latest_checkpoint,
     load_config,
     use_bfloat16,
@@ -45,6 +46,8 @@ def configure(args: argparse.Namespace):
     if checkpoint:  # without one, `--resume auto` starts anew, from the config's load_from
         cfg.resume, cfg.load_from = True, checkpoint
     if cfg.get('load_from'):
+        if cfg.get('resume'):
+            check_resumable(cfg)
         check_checkpoint_file(cfg.load_from)
     add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=bool(checkpoint))
     return cfg

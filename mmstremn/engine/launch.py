@@ -105,6 +105,21 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     return str(path)
 
 
+def check_resumable(cfg: Config) -> None:
+    """Whether the runner of a config can go on from a checkpoint.
+
+    Raises:
+        ValueError: Its weights are spread over processes (``FSDPStrategy``): mmengine calls
+            ``FSDP.optim_state_dict_to_load`` with its arguments in an order that PyTorch no longer takes.
+    """
+    strategy = cfg.get('strategy') or {}
+    if cfg.get('runner_type') and 'FSDP' in str(strategy.get('type')):
+        raise ValueError(
+            f'{cfg.load_from}: cannot be resumed with strategy.type={strategy["type"]}: mmengine cannot '
+            'resume such a training. To start anew from its weights use load_from'
+        )
+
+
 def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     """The runner of a config (its ``runner_type``, else a ``Runner``), its process group first where there is
     no GPU.

@@ -80,3 +80,12 @@ def test_the_runner_of_the_config_is_built(tmp_path):
     argv = [TINY, '--work-dir', tmp_path, '--cfg-options', *options]
     assert run_tool('train', argv, output=output) != 0
     assert 'Nonsense' in output.read_text()
+
+
+def test_a_resume_of_spread_weights_is_refused_before_anything_is_built(tmp_path):
+    checkpoint, output = tmp_path / 'iter_3.pth', tmp_path / 'output'
+    checkpoint.touch()
+    argv = [TINY, '--work-dir', tmp_path / 'run', '--resume', checkpoint, '--cfg-options', *OPTIONS, *FSDP]
+    assert run_tool('train', argv, output=output) != 0
+    assert f'{checkpoint}: cannot be resumed with strategy.type=FSDPStrategy' in output.read_text()
+    assert not (tmp_path / 'run').exists()
