@@ -24,7 +24,7 @@ from mmstremn.memory.published.rde import RecurrentEmbeddingMemory
 from mmstremn.memory.published.sam2 import RecentPromptedMemory
 from mmstremn.memory.published.stm_stcn import GrowingMemory, GrowingState
 from mmstremn.memory.published.xmem import TwoLevelMemory
-from mmstremn.memory.readers import DenseReader, LocalWindowReader, TopKReader
+from mmstremn.memory.readers import DenseReader, KernelizedReader, LocalWindowReader, TopKReader
 from mmstremn.memory.recurrent.convlstm import ConvLSTMMemory
 from mmstremn.memory.recurrent.e3d_lstm import E3DLSTMMemory
 from mmstremn.memory.recurrent.predrnn import STLSTMMemory
@@ -61,7 +61,7 @@ from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 AFFINITIES = (DotAffinity, CosineAffinity, L2Affinity, AnisotropicL2Affinity)
-READERS = (DenseReader, TopKReader, LocalWindowReader)
+READERS = (DenseReader, TopKReader, KernelizedReader, LocalWindowReader)
 SELECTORS = (
     GumbelSelector,
     FIFOSelector,
@@ -141,6 +141,7 @@ __all__ = [
     'GumbelSelector',
     'KeepFirst',
     'KeepPrompted',
+    'KernelizedReader',
     'L2Affinity',
     'LFUSelector',
     'LIFOSelector',

@@ -125,8 +125,7 @@ class TopKReader(DenseReader):
         (batch, groups, slots, positions), width = key.shape[:4], value.shape[-1]
         q, k = self._augment(query, key, shrinkage, usable)
         with torch.autocast(k.device.type, enabled=False):
-            top, index = _most_similar(q, k, min(self.k, k.shape[2]))
-            query.found['nearest'] = top[..., 0]
+            top, index = self._find(query, q, k, min(self.k, k.shape[2]))
             weight = top.softmax(-1)  # (B, G, P, k); softmax subtracts the maximum
             table = torch.arange(batch * groups, device=k.device).view(batch, groups, 1, 1) * (
                 slots * positions
@@ -140,6 +139,71 @@ class TopKReader(DenseReader):
         share = weight.new_zeros(batch, groups, slots)
         share.scatter_add_(-1, (index // positions).flatten(2), weight.detach().flatten(2))
         return readout.to(value.dtype), share / index.shape[2]
+
+    def _find(self, query: Query, q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """The affinities (B, G, P, number) of the positions to read, and the places of these.
+
+        Also notes in ``query.found['nearest']`` the largest affinity (B, G, P).
+        """
+        top, index = _most_similar(q, k, number)
+        query.found['nearest'] = top[..., 0]
+        return top, index
+
+
+class KernelizedReader(TopKReader):
+    """A stored position counts by a Gaussian around the query position that is most similar to it.
+
+    Kernelized memory reading of KMN (Seong et al., ECCV 2020): objects that look alike but are elsewhere are
+    read less. The kernel is on the grid of the query, so it moves with the object. As an arg-max has no
+    gradient, in training all positions count alike.
+
+    The logarithm of the Gaussian at p around p' is p . p' / sigma^2 - (|p|^2 + |p'|^2) / (2 sigma^2): a few
+    more channels of the affinity's vectors.
+
+    Args:
+        affinity: L2 by default.
+        k: Positions that a query position reads, of those with the largest weights; KMN itself reads all.
+        sigma: Standard deviation of the Gaussian, in positions.
+
+    Raises:
+        ValueError: sigma is not positive.
+    """
+
+    def __init__(self, affinity: Affinity | None = None, k: int = 20, sigma: float = 7.0):
+        super().__init__(affinity, k)
+        if sigma <= 0:
+            raise ValueError(f'KernelizedReader.sigma must be positive, got {sigma}')
+        self.sigma = sigma
+
+    def _find(self, query: Query, q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """As in :class:`TopKReader`; ``query.extras['grid']`` is the (h, w) of its positions.
+
+        Raises:
+            ValueError: The query does not say its grid.
+        """
+        place = _places(_grid_of(query, type(self).__name__), q.device).to(q.dtype)  # (P, 2)
+        best, query.found['nearest'] = _best_matches(q, k)
+        place = place / self.sigma
+        centre = place[best]  # (B, G, N, 2)
+        half, one = -0.5 * place.square().sum(-1, keepdim=True), torch.ones_like(place[:, :1])
+        half_centre = -0.5 * centre.square().sum(-1, keepdim=True)
+        beside = torch.cat([place, half, one], -1).expand(*q.shape[:3], -1)
+        q = torch.cat([q, beside], -1)
+        k = torch.cat([k, centre, torch.ones_like(half_centre), half_centre], -1)
+        return _most_similar(q, k, number)
+
+
+def _best_matches(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the products of (B, G, P, C') and (B, G, N, C').
+
+    Returns:
+        Which of P is the largest (B, G, N), and the largest of N (B, G, P).
+    """
+    block = max(1, BLOCK // (q.shape[0] * q.shape[1] * q.shape[2]))
+    queries = q.transpose(-1, -2)
+    products = (some @ queries for some in k.split(block, 2))  # a block of N at a time
+    best, largest = zip(*((part.argmax(-1), part.amax(2)) for part in products), strict=True)
+    return torch.cat(best, 2), torch.stack(largest).amax(0)
 
 
 def _most_similar(q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -178,10 +242,9 @@ class LocalWindowReader(DenseReader):
         Raises:
             ValueError: The query does not say its grid.
         """
-        if 'grid' not in query.extras:
-            raise ValueError("LocalWindowReader needs Query.extras['grid'] (h, w), see Query.on, got none")
+        grid = _grid_of(query, type(self).__name__)
         slots, positions = key.shape[2:4]
-        mask = usable[:, :, None, :, None] & near(query.extras['grid'], self.radius, key.device)[:, None]
+        mask = usable[:, :, None, :, None] & near(grid, self.radius, key.device)[:, None]
         with torch.autocast(key.device.type, enabled=False):
             q, k = self._vectors(query, key, shrinkage)
             one_hot = torch.eye(slots, device=k.device).repeat_interleave(positions, 0)
@@ -199,6 +262,17 @@ class LocalWindowReader(DenseReader):
 
 def near(grid: tuple[int, int], radius: int, device: torch.device) -> Tensor:
     """(P, P) bool: two positions of a grid (h, w) are at most ``radius`` rows and columns apart."""
-    ys, xs = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing='ij')
-    place = torch.stack([ys, xs], -1).flatten(0, 1)
+    place = _places(grid, device)
     return (place[:, None] - place).abs().amax(-1) <= radius
+
+
+def _places(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """(P, 2): row and column of each position of a grid (h, w)."""
+    ys, xs = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing='ij')
+    return torch.stack([ys, xs], -1).flatten(0, 1)
+
+
+def _grid_of(query: Query, reader: str) -> tuple[int, int]:
+    if 'grid' not in query.extras:
+        raise ValueError(f"{reader} needs Query.extras['grid'] (h, w), see Query.on, got none")
+    return query.extras['grid']

@@ -33,6 +33,7 @@ SWAPS['first and previous (AOT)'] = FIFO | {
 SWAPS['aligned'] = FIFO | {'selector.type': 'MostSimilarSelector', 'align.type': 'DeformableAlign'}
 SWAPS['fused'] = FIFO | {'fusion.type': 'SlotFusion', 'fusion.mode': 'average', 'fusion.threshold': 0.0}
 SWAPS['local'] = FIFO | {'reader.type': 'LocalWindowReader', 'reader.radius': 1}
+SWAPS['kernelized'] = FIFO | {'reader.type': 'KernelizedReader', 'reader.sigma': 2.0}
 SWAPS['novel positions (SwiftNet)'] = {'type': 'MergingMemory', 'novel_share': 0.1}
 ALL = pytest.mark.parametrize('swap', SWAPS.values(), ids=SWAPS.keys())
 

@@ -20,6 +20,7 @@ SLOTS = dict(type='SlotMemory', num_slots=2)
 MEMORIES = [
     SLOTS,
     dict(SLOTS, reader=dict(type='LocalWindowReader', radius=1)),
+    dict(SLOTS, reader=dict(type='KernelizedReader', sigma=2.0)),
     dict(type='GrowingMemory'),
     dict(type='CompressiveMemory'),
     dict(type='BlendedMemory'),
