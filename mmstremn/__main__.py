@@ -1,6 +1,8 @@
-"""``python -m mmstremn``: what is installed, what is registered, and what to install for what is missing."""
+"""``python -m mmstremn``: what is installed, what is registered, and what to install for what is missing;
+with arguments it is the command ``mmstremn``."""
 
 import platform
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -123,4 +125,8 @@ def _components() -> Iterator[tuple[str, set[str]]]:
 
 
 if __name__ == '__main__':
+    if sys.argv[1:]:
+        from mmstremn.cli import main as run_command
+
+        sys.exit(run_command(name='python -m mmstremn'))
     main()

@@ -103,3 +103,15 @@ def test_without_libgl_it_is_said_what_to_install(command, tmp_path):
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True)
     said = ' '.join((done.stdout + done.stderr).split())
     assert 'libgl1' in said and 'opencv-python-headless' in said and 'Traceback' not in said
+
+
+def test_arguments_are_those_of_the_command():
+    def run(*argv):
+        argv = [sys.executable, '-W', 'ignore', '-m', 'mmstremn', *argv]
+        environment = os.environ | dict(PYTHONPATH=str(ROOT), COLUMNS='200')
+        return subprocess.run(argv, env=environment, capture_output=True, text=True)
+
+    shown = run('app', '--help')
+    assert shown.returncode == 0 and 'python -m mmstremn app' in shown.stdout and '--port' in shown.stdout
+    wrong = run('weights', 'tiny')
+    assert wrong.returncode == 2 and 'unexpected extra argument' in wrong.stderr

@@ -7,7 +7,21 @@ import click
 
 from mmstremn.__main__ import main as print_tables
 
-KINDS = ('DAVIS', 'DAVIS2016', 'YouTubeVOS')
+KINDS = (
+    'DAVIS',
+    'DAVIS2016',
+    'YouTubeVOS',
+    'MOSE',
+    'LVOS',
+    'LongTimeVideo',
+    'FSS1000',
+    'DUTS',
+    'ECSSD',
+    'Photographs',
+    'KTH',
+    'Human36M',
+    'MovingMNIST',
+)
 
 
 @click.command()
@@ -17,7 +31,7 @@ KINDS = ('DAVIS', 'DAVIS2016', 'YouTubeVOS')
     metavar='KIND ROOT',
     help=f'Check the data set of this kind ({", ".join(KINDS)}) in the folder ROOT.',
 )
-@click.option('--split', help='A list of the data set such as val (default: all; YouTubeVOS: train).')
+@click.option('--split', help='Such as val (default: all that are there).')
 @click.option('--quick', is_flag=True, help='Read names and headers, decode no frame.')
 def command(data: tuple[str, Path] | None, split: str | None, quick: bool) -> None:
     """Print what is installed, what is registered and what to install for what is missing; or check a data
@@ -38,34 +52,27 @@ def check_data(kind: str, root: Path, split: str | None = None, quick: bool = Fa
         quick: Decode no frame and no mask.
 
     Raises:
-        FileNotFoundError: A file or folder is missing.
-        click.ClickException: Frames or masks are damaged; the message names all of them.
+        click.ClickException: Files are missing or damaged; the message names all of them.
     """
-    from mmstremn.datasets import DAVISDataset, YouTubeVOSDataset
+    from mmstremn.cli.data_kinds import DATA_KINDS, READ_ERRORS
 
-    if kind == 'YouTubeVOS':
-        dataset = YouTubeVOSDataset(str(root), split=split or 'train')
-    else:
-        dataset = DAVISDataset(str(root), year=2016 if kind == 'DAVIS2016' else 2017, split=split)
-    videos = [dataset.get_data_info(index)['video'] for index in range(len(dataset))]
-    frames, masks = sum(v.num_frames for v in videos), sum(len(v.annotated) for v in videos)
-    click.echo(f'{root}: {len(videos)} sequences, {frames} frames, {masks} masks')
-    if quick:
-        return
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        wrong = [line for lines in pool.map(_damage, videos) for line in lines]
+    data, wrong = DATA_KINDS[kind], []
+    if not root.is_dir():
+        raise click.ClickException(f'{root}: no such folder, expected that of {kind}')
+    for name in [split] if split else data.splits(root):
+        try:
+            parts = data.open(root, name)
+        except READ_ERRORS as error:
+            wrong.append(str(error))
+            continue
+        frames, masks = (sum(counts) for counts in zip(*((p.frames, p.masks) for p in parts), strict=True))
+        click.echo(f'{root}, {name}: {len(parts)} {data.unit}, {frames} frames, {masks} masks')
+        published = data.published.get(name, (len(parts),))
+        if len(parts) not in published:
+            click.echo(f'  as published it has {" or ".join(map(str, published))} {data.unit}')
+        if not quick:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                wrong += [line for lines in pool.map(lambda p: list(p.damage()), parts) for line in lines]
     if wrong:
-        raise click.ClickException('\n'.join([f'{len(wrong)} files cannot be used:', *wrong]))
-    click.echo('All frames and masks can be read.')
-
-
-def _damage(video) -> list[str]:
-    """What is wrong with the files of a video, a line each."""
-    wrong = []
-    for read, indices in ((video.frame, range(video.num_frames)), (video.mask, video.annotated)):
-        for index in indices:
-            try:
-                read(index)
-            except (OSError, ValueError) as error:
-                wrong.append(str(error))
-    return wrong
+        raise click.ClickException('\n'.join([f'{kind} cannot be used as it is:', *wrong]))
+    click.echo('All names and headers are as expected.' if quick else 'All frames and masks can be read.')

@@ -229,6 +229,6 @@ def test_doctor_prints_the_tables_and_checks_a_data_set(tmp_path, capsys):
     damaged.write_bytes(damaged.read_bytes()[:-40])
     assert main(['doctor', '--data', 'DAVIS', str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert '1 files cannot be used' in error and str(damaged) in error
+    assert 'DAVIS cannot be used as it is' in error and str(damaged) in error
     assert main(['doctor', '--data', 'YouTubeVOS', str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err

@@ -48,6 +48,20 @@ def choice_headroom(page):
     page.settings('slots 1 to 3', '30 frames', 'every 5th', '128 px', 'stay away for 150')
 
 
+def confidence(page):
+    sets = [load(f'studies/confidence/{name}_dev.json')['results'] for name in ('davis16', 'video')]
+    for results, whole in zip(sets, ('all of DAVIS 2016', 'all of the short videos'), strict=True):
+        for name, row in results.items():
+            short = ' (short)' if name == 'bear' and results is sets[1] else ''
+            figures = [row[key] for key in ('frames', 'spearman', 'found', 'worst', 'j_listed', 'j_others')]
+            page.says(f'| {whole if name == "all" else name + short} | # | # | # of # | # | # |', figures)
+    found = [row['all'][key] for row in sets for key in ('found', 'worst')]
+    page.says('rank correlations of # and #)', [row['all']['spearman'] for row in sets])
+    page.says('listed (# of # and # of #)', found)
+    page.says('as in bear (rank correlation #)', sets[0]['bear']['spearman'])
+    page.settings('all of DAVIS 2016')
+
+
 def edited_videos(page):
     rows = load('studies/edited_videos/dev.json')['results']['5']
     measures = ('balanced', 'j_shown', 'false_alarms', 'all_steps')

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 
+from mmstremn.datasets.io.each import read_each
 from mmstremn.datasets.io.folders import VIDEOS, is_picture, list_files, read_list, walk, without_suffix
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import ClipFormat, Clips
@@ -161,8 +161,7 @@ def read_names(ann_file: str, paths: dict[str, Path]) -> list[str]:
 
 def open_videos(paths: dict[str, Path], numbered: bool = False) -> list[FrameSource]:
     """The videos of these paths by name; ``numbered`` as for :func:`picture_folder`."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda name: _open(paths[name], name, numbered), paths))
+    return read_each(lambda name: _open(paths[name], name, numbered), paths)
 
 
 def _open(path: Path, name: str, numbered: bool) -> FrameSource:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
+from mmstremn.datasets.io.each import read_each
 from mmstremn.datasets.io.folders import VIDEOS, is_picture, list_files, walk
 from mmstremn.datasets.prediction.base import PredictionDataset
 from mmstremn.datasets.prediction.clips import ClipFormat, Clips
@@ -67,8 +67,7 @@ class KTHDataset(PredictionDataset):
         persons = PERSONS[self.split] if self.persons is None else tuple(self.persons)
         paths = find_kth_videos(Path(self.data_root), persons)
         sequences = read_sequence_list(self.ann_file) if self.ann_file else None
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            sources = list(pool.map(_open, paths.values(), paths))
+        sources = read_each(lambda name: _open(paths[name], name), paths)
         check_pictures(sources)
         if sequences is not None:
             sources = [_cut(source, sequences, self.ann_file) for source in sources]

@@ -4,11 +4,11 @@ import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from mmstremn.datasets.io.each import read_each
 from mmstremn.datasets.io.folders import PICTURES, list_files
 from mmstremn.datasets.io.images import check_frames, read_header, read_rgb
 from mmstremn.datasets.io.video_file import VideoFile
@@ -136,8 +136,7 @@ class Pictures(FrameSource):
 
 def check_pictures(sources: Iterable[FrameSource]) -> None:
     """``Pictures.check`` of all those among ``sources`` that are pictures."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(Pictures.check, [source for source in sources if isinstance(source, Pictures)]))
+    read_each(Pictures.check, [source for source in sources if isinstance(source, Pictures)])
 
 
 def picture_folder(folder: str | Path, name: str, numbered: bool = False, first: int = 0) -> Pictures:

@@ -5,12 +5,12 @@ Pont-Tuset et al., The 2017 DAVIS Challenge on Video Object Segmentation, arXiv 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmstremn.datasets.io.each import read_each
 from mmstremn.datasets.io.images import read_rgb, resize_ids, resize_rgb, scaled_size
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.datasets.vos.base import VOSDataset
@@ -117,8 +117,7 @@ class DAVISDataset(VOSDataset):
     def load_data_list(self) -> list[dict]:
         """One ``DAVISVideo`` per sequence of the split."""
         names = read_sequence_names(Path(self.data_root), self.year, self.split, self.resolution)
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            return [dict(video=video) for video in pool.map(self._read, names)]
+        return [dict(video=video) for video in read_each(self._read, names)]
 
     def _read(self, name: str) -> DAVISVideo:
         frame_dir, mask_dir = (

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mmstremn.datasets.io.each import raise_all
 from mmstremn.datasets.io.folders import PICTURES, list_files, read_list, walk
 
 
@@ -66,25 +67,26 @@ def _in_folders(root: Path, layout: str) -> Iterator[ImagePair]:
     image_dir, mask_dir = present[0]
     images, masks = ({path.stem: path for path in list_files(folder)} for folder in (image_dir, mask_dir))
     names = {**images, **masks}
+    missing = []
     for name in read_list(root / 'list.txt', LIST) if layout == 'list' else names:
+        image, mask = image_dir / f'{name}.jpg', mask_dir / f'{name}.png'
         if name not in images:
-            raise FileNotFoundError(
-                f'{image_dir / name}.jpg: no such file, expected the image of {mask_dir / name}.png'
-            )
-        if name not in masks:
-            raise FileNotFoundError(
-                f'{mask_dir / name}.png: no such file, expected the mask of {images[name]}'
-            )
-        yield ImagePair(name, images[name], masks[name])
+            missing.append(f'{image}: no such file, expected the image of {mask}')
+        elif name not in masks:
+            missing.append(f'{mask}: no such file, expected the mask of {images[name]}')
+        else:
+            yield ImagePair(name, images[name], masks[name])
+    raise_all([FileNotFoundError(line) for line in missing])
 
 
 def _beside(root: Path) -> Iterator[ImagePair]:
+    missing = []
     for folder in walk(root):
         masks = {path.stem: path for path in list_files(folder, ('.png',))}
         for image in list_files(folder, ('.jpg', '.jpeg')):
             if image.stem not in masks:
-                raise FileNotFoundError(
-                    f'{image.with_suffix(".png")}: no such file, expected the mask of {image}'
-                )
+                missing.append(f'{image.with_suffix(".png")}: no such file, expected the mask of {image}')
+                continue
             name = image.relative_to(root).with_suffix('').as_posix()
             yield ImagePair(name, image, masks[image.stem])
+    raise_all([FileNotFoundError(line) for line in missing])

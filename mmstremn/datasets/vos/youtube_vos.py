@@ -10,13 +10,13 @@ rely on was read in public ones (hkchengrex/XMem inference/data/test_datasets.py
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmstremn.datasets.io.each import read_each
 from mmstremn.datasets.io.folders import check_name, natural_key, read_list
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.davis import DAVISVideo
@@ -160,11 +160,8 @@ class YouTubeVOSDataset(VOSDataset):
             raise ValueError(
                 f'{self.videos}: {", ".join(unknown[:5])}: expected names of videos in {meta_file}'
             )
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            return [
-                dict(video=video)
-                for video in pool.map(lambda name: self._read(name, meta[name], meta_file), names)
-            ]
+        videos = read_each(lambda name: self._read(name, meta[name], meta_file), names)
+        return [dict(video=video) for video in videos]
 
     def first_frames(self, video: YouTubeVOSVideo) -> dict[int, int]:
         """As ``meta.json`` has it; decodes nothing."""
