@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 OLDEST = '5.23'
 INSTALL = "pip install 'mmstremn[sam2]'"
@@ -87,25 +88,41 @@ def load_tracker(checkpoint: str) -> tuple[torch.nn.Module, Family]:
 
     Raises:
         FileNotFoundError: There is no such folder and no such name, or it has no weights.
-        ValueError: It is a model of another family, or weights are missing.
+        ValueError: It is a model of another family, its config or its weights cannot be read, or weights are
+            missing, have other shapes or are not finite.
     """
     library = transformers()
     try:
-        config = library.AutoConfig.from_pretrained(checkpoint)
-        family = family_of(config.model_type, checkpoint)
+        config, _ = library.PretrainedConfig.get_config_dict(checkpoint)
+        if not config:
+            raise FileNotFoundError('there is no config.json')
+        family = family_of(config.get('model_type'), checkpoint)
         model, found = getattr(library, family.model).from_pretrained(
-            checkpoint, output_loading_info=True, use_safetensors=True, dtype=torch.float32
+            checkpoint,
+            output_loading_info=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are in ``found``
         )
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint '{checkpoint}': its weights cannot be read ({error})") from error
     except OSError as error:
         raise FileNotFoundError(
             f"checkpoint '{checkpoint}': expected a name on the Hugging Face hub that can be reached, or a "
             f'folder with config.json and model.safetensors ({error})'
         ) from error
-    missing = sorted(found['missing_keys'])
-    if missing:
-        raise ValueError(
-            f"checkpoint '{checkpoint}' lacks {len(missing)} weights of {family.model}, such as {missing[0]}"
-        )
+    lacking = {
+        f'lacks {{}} weights of {family.model}': sorted(found['missing_keys']),
+        f'has {{}} weights of other shapes than {family.model}': sorted(
+            k for k, *_ in found['mismatched_keys']
+        ),
+        'has {} weights that are not finite': [
+            key for key, value in model.state_dict().items() if not value.isfinite().all()
+        ],
+    }
+    for what, keys in lacking.items():
+        if keys:
+            raise ValueError(f"checkpoint '{checkpoint}' {what.format(len(keys))}, such as {keys[0]}")
     return model, family
 
 

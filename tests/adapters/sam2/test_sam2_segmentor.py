@@ -249,6 +249,21 @@ def test_checkpoint_folders_load_and_others_are_refused(tmp_path, monkeypatch):
     tracker.save_pretrained(tmp_path / 'part', state_dict=weights)
     with pytest.raises(ValueError, match='lacks 1 weights of Sam2VideoModel, such as no_object_pointer'):
         Sam2Segmentor(checkpoint=str(tmp_path / 'part'))
+    key = 'memory_temporal_positional_encoding'
+    whole = tracker.state_dict()
+    for wrong, message in (
+        (torch.zeros(3, 3), 'has 1 weights of other shapes'),
+        (torch.full_like(whole[key], torch.nan), 'has 1 weights that are not finite'),
+    ):
+        tracker.save_pretrained(tmp_path / 'wrong', state_dict=whole | {key: wrong})
+        with pytest.raises(ValueError, match=f'wrong.*{message}.*such as {key}'):
+            Sam2Segmentor(checkpoint=str(tmp_path / 'wrong'))
+    (tmp_path / 'wrong/model.safetensors').write_bytes(b'none')
+    with pytest.raises(ValueError, match=r'wrong.*cannot be read'):
+        Sam2Segmentor(checkpoint=str(tmp_path / 'wrong'))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'empty.*config\.json'):
+        Sam2Segmentor(checkpoint=str(tmp_path / 'empty'))
     (tmp_path / 'bert').mkdir()
     (tmp_path / 'bert/config.json').write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="'bert', expected one of"):
