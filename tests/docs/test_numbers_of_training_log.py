@@ -43,6 +43,7 @@ def test_training_log():
     stages(page)
     absence(page)
     later_stages(page)
+    kernelized_reading(page)
     page.check()
 
 
@@ -274,4 +275,24 @@ def later_stages(page):
         '- Stage 4 mends',
         'what stage 3 gained',
         'weights of stages 3 and 4 keeps',
+    )
+
+
+def kernelized_reading(page):
+    readers = log('kernelized_dev')['J&F'].values()
+    for video in next(iter(readers))['videos']:
+        name, *rows = video.split(', ')
+        row = ', '.join([f'`{name}`', *rows])
+        page.says(f'| {row} | # | # | # |', [reader['videos'][video] for reader in readers])
+        page.settings(f'| {row} |')
+    page.says('| mean | # | # | # | | mean without', [reader['mean'] for reader in readers])
+    page.says(
+        'mean without `bmx-bumps` | # | # | # |', [reader['mean_without_bmx_bumps'] for reader in readers]
+    )
+    page.settings(
+        '## 7. Kernelized reading',
+        'top 20 of what the kernel leaves',
+        'of section 6, seed 0, one run each',
+        '| video | top 20 | sigma 7 | sigma 3 |',
+        'the shipped model keeps top 20',
     )
