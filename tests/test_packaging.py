@@ -84,13 +84,14 @@ def test_extras(arguments):
         'sam2',
         'app',
         'export',
+        'openvino',
         'tests',
         'dev',
         'all',
     }
     assert extras['mm'] == extras['mmseg'] & extras['tracking']
     used = extras['mmseg'] | extras['tracking'] | extras['analysis']
-    others = ('conversion', 'prediction', 'sam2', 'app', 'export')
+    others = ('conversion', 'prediction', 'sam2', 'app', 'export', 'openvino')
     assert extras['all'] == used.union(*(extras[name] for name in others))
     assert used | {'pytest', 'ruff', 'sphinx'} <= extras['tests'] < extras['dev']
 

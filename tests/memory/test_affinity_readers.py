@@ -15,6 +15,7 @@ from mmstremn.memory import (
     DotAffinity,
     FIFOSelector,
     GrowingMemory,
+    KernelizedReader,
     L2Affinity,
     Query,
     SlotMemory,
@@ -201,7 +202,8 @@ def test_bf16_is_read_in_float32(name, reader, case):
         value=case['value'].bfloat16(),
         usable=case['usable'],
     )
-    reader = reader(affinity(), **(dict(k=S * P) if reader is TopKReader else {})).eval()
+    as_dense = {TopKReader: dict(k=S * P), KernelizedReader: dict(k=S * P, sigma=1e4)}
+    reader = reader(affinity(), **as_dense.get(reader, {})).eval()
     readout, share = reader(**half)
     assert readout.dtype == torch.bfloat16
     assert share.dtype == torch.float32
