@@ -157,7 +157,7 @@ class KernelizedReader(TopKReader):
     read less. The kernel is on the grid of the query, so it moves with the object. As an arg-max has no
     gradient, in training all positions count alike.
 
-    The logarithm of the Gaussian at p around p' is p . p' / sigma^2 - (|p|^2 + |p'|^2) / (2 sigma^2): a few
+    The logarithm of the Gaussian at p around c is ``p . c / sigma^2 - (|p|^2 + |c|^2) / (2 sigma^2)``: a few
     more channels of the affinity's vectors.
 
     Args:
