@@ -167,3 +167,16 @@ def join(memory, entries, queries, at, past=lambda value: value):
                 readouts.append(readout)
             state = memory.write(state, entries[index])
     return torch.stack(readouts), state
+
+
+def reader_contents(grid, groups=1, slots=3, batch=2):
+    """What a reader is given, random: query, key, shrinkage, value and usable slots, one of them not."""
+    g, positions = generator(0), grid[0] * grid[1]
+    key = torch.randn(batch, groups, slots, positions, 3, generator=g)
+    shrinkage = 1 + torch.rand(batch, groups, slots, positions, generator=g)
+    value = torch.randn(batch, groups, slots, positions, 5, generator=g)
+    query = Query(
+        torch.randn(batch, positions, 3, generator=g), torch.rand(batch, positions, 3, generator=g)
+    ).on(grid)
+    usable = torch.tensor([[True, False, True], [True, True, True]])[:, None, :slots].expand(-1, groups, -1)
+    return query, key, shrinkage, value, usable

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.memory_cases import generator
+from helpers.memory_cases import reader_contents
 
 from mmstremn.memory import (
     AnisotropicL2Affinity,
@@ -14,18 +14,6 @@ from mmstremn.memory import (
 )
 
 GRID, POSITIONS = (4, 5), 20
-
-
-def contents(groups=1, slots=3, batch=2):
-    g = generator(0)
-    key = torch.randn(batch, groups, slots, POSITIONS, 3, generator=g)
-    shrinkage = 1 + torch.rand(batch, groups, slots, POSITIONS, generator=g)
-    value = torch.randn(batch, groups, slots, POSITIONS, 5, generator=g)
-    query = Query(
-        torch.randn(batch, POSITIONS, 3, generator=g), torch.rand(batch, POSITIONS, 3, generator=g)
-    ).on(GRID)
-    usable = torch.tensor([[True, False, True], [True, True, True]])[:, None, :slots].expand(-1, groups, -1)
-    return query, key, shrinkage, value, usable
 
 
 def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
@@ -53,7 +41,7 @@ def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
 @pytest.mark.parametrize('affinity', [L2Affinity, DotAffinity, AnisotropicL2Affinity])
 @pytest.mark.parametrize('sigma, groups', [(1.0, 1), (2.5, 2)])
 def test_equals_the_formula(affinity, sigma, groups):
-    case = contents(groups)
+    case = reader_contents(GRID, groups)
     reader = KernelizedReader(affinity(), k=3 * POSITIONS, sigma=sigma).eval()
     readout, share = reader(*case)
     for b in range(2):
@@ -64,7 +52,7 @@ def test_equals_the_formula(affinity, sigma, groups):
 
 
 def test_a_wide_kernel_reads_as_top_k_does_and_a_narrow_one_does_not():
-    case = contents()
+    case = reader_contents(GRID)
     expected = TopKReader(k=6).eval()(*case)
     wide, narrow = (KernelizedReader(k=6, sigma=sigma).eval()(*case) for sigma in (1e4, 1.0))
     for got, want in zip(wide, expected, strict=True):
@@ -73,7 +61,7 @@ def test_a_wide_kernel_reads_as_top_k_does_and_a_narrow_one_does_not():
 
 
 def test_the_nearest_affinity_is_that_without_the_kernel():
-    case = contents()
+    case = reader_contents(GRID)
     KernelizedReader(k=6, sigma=1.0).eval()(*case)
     found = case[0].found['nearest'].clone()
     TopKReader(k=6).eval()(*case)
@@ -81,7 +69,7 @@ def test_the_nearest_affinity_is_that_without_the_kernel():
 
 
 def test_blocks_do_not_change_what_is_read(monkeypatch):
-    case = contents(groups=2)
+    case = reader_contents(GRID, groups=2)
     reader = KernelizedReader(k=7, sigma=2.0).eval()
     whole = reader(*case)
     monkeypatch.setattr('mmstremn.memory.readers.BLOCK', 100)
@@ -90,7 +78,7 @@ def test_blocks_do_not_change_what_is_read(monkeypatch):
 
 
 def test_in_training_all_positions_count_alike():
-    case = contents()
+    case = reader_contents(GRID)
     expected = TopKReader()(*case)
     for got, want in zip(KernelizedReader(sigma=1.0)(*case), expected, strict=True):
         torch.testing.assert_close(got, want)
@@ -99,6 +87,6 @@ def test_in_training_all_positions_count_alike():
 def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match=r'KernelizedReader\.sigma must be positive, got 0'):
         KernelizedReader(sigma=0)
-    query, *rest = contents()
+    query, *rest = reader_contents(GRID)
     with pytest.raises(ValueError, match=r'KernelizedReader needs Query\.extras'):
         KernelizedReader().eval()(Query(query.key, query.selection), *rest)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.memory_cases import generator, make_entry, make_query, run
+from helpers.memory_cases import make_entry, make_query, reader_contents, run
 
 from mmstremn.memory import (
     AnisotropicL2Affinity,
@@ -19,18 +19,6 @@ from mmstremn.memory.readers import LocalWindowReader
 from mmstremn.registry import build
 
 GRID, POSITIONS = (3, 4), 12
-
-
-def contents(groups=1, slots=3, batch=2):
-    g = generator(0)
-    key = torch.randn(batch, groups, slots, POSITIONS, 3, generator=g)
-    shrinkage = 1 + torch.rand(batch, groups, slots, POSITIONS, generator=g)
-    value = torch.randn(batch, groups, slots, POSITIONS, 5, generator=g)
-    query = Query(
-        torch.randn(batch, POSITIONS, 3, generator=g), torch.rand(batch, POSITIONS, 3, generator=g)
-    ).on(GRID)
-    usable = torch.tensor([[True, False, True], [True, True, True]])[:, None, :slots].expand(-1, groups, -1)
-    return query, key, shrinkage, value, usable
 
 
 def plain_read(affinity, radius, query, key, shrinkage, value, usable, b, g, p):
@@ -59,7 +47,7 @@ def plain_read(affinity, radius, query, key, shrinkage, value, usable, b, g, p):
 @pytest.mark.parametrize('affinity', [L2Affinity, DotAffinity, AnisotropicL2Affinity])
 @pytest.mark.parametrize('radius, groups', [(0, 1), (1, 2)])
 def test_it_is_attention_over_the_window(affinity, radius, groups):
-    case = contents(groups)
+    case = reader_contents(GRID, groups)
     readout, share = LocalWindowReader(affinity(), radius)(*case)
     assert readout.shape == (2, groups, POSITIONS, 5)
     for b in range(2):
@@ -73,7 +61,7 @@ def test_it_is_attention_over_the_window(affinity, radius, groups):
 
 
 def test_a_window_over_the_whole_grid_is_the_dense_reader():
-    case = contents()
+    case = reader_contents(GRID)
     for one, other in zip(LocalWindowReader(radius=3)(*case), DenseReader()(*case), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
@@ -113,7 +101,7 @@ def test_a_token_without_a_place_and_bfloat16():
 
 
 def test_gradients_reach_queries_and_contents():
-    query, key, shrinkage, value, usable = contents()
+    query, key, shrinkage, value, usable = reader_contents(GRID)
     for tensor in (query.key, key, value):
         tensor.requires_grad_()
     LocalWindowReader()(query, key, shrinkage, value, usable)[0].square().sum().backward()
@@ -129,5 +117,5 @@ def test_it_builds_from_a_config_and_refuses_nonsense():
     with pytest.raises(ValueError, match=r'LocalWindowReader\.radius must be at least 0, got -1'):
         LocalWindowReader(radius=-1)
     with pytest.raises(ValueError, match=r"LocalWindowReader needs Query\.extras\['grid'\]"):
-        query, *rest = contents()
+        query, *rest = reader_contents(GRID)
         LocalWindowReader()(Query(query.key), *rest)
