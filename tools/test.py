@@ -5,7 +5,7 @@ import argparse
 import torch
 from mmengine.dist import is_main_process
 
-from mmstremn.checkpoints.matching import has_own_weights, without_backbone_weights
+from mmstremn.checkpoints.matching import has_own_weights, with_own_weights, without_backbone_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.engine.launch import (
     add_common_arguments,
@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint file or URL; none where the config of the model names its own',
+        help='checkpoint file or URL; of a tracker, whose config names its own, a folder or a name on the hub',
     )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument(
@@ -34,12 +34,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
-    cfg.load_from, cfg.resume = args.checkpoint, False
-    if args.checkpoint is not None:
+    cfg.load_from, cfg.resume = None, False
+    if has_own_weights(cfg.model):
+        if args.checkpoint is not None:
+            cfg.model = with_own_weights(cfg.model, args.checkpoint)
+    elif args.checkpoint is not None:
         check_checkpoint_file(args.checkpoint)
+        cfg.load_from = args.checkpoint
         cfg.model = without_backbone_weights(cfg.model)
         add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=True)
-    elif not has_own_weights(cfg.model):
+    else:
         raise ValueError(f'{args.config}: its model has no weights of its own, expected a checkpoint')
     if args.show_dir is not None:
         for hook in (

@@ -9,7 +9,13 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from mmstremn.checkpoints.matching import checkpoint_weights, match, without_backbone_weights
+from mmstremn.checkpoints.matching import (
+    checkpoint_weights,
+    has_own_weights,
+    match,
+    with_own_weights,
+    without_backbone_weights,
+)
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.models import VideoPredictor, VOSegmentor, fuse_conv_bn
 from mmstremn.registry import MODELS, SCOPE
@@ -31,7 +37,8 @@ def init_segmentor(
         config: A config, the path of one, or the name of one of ours such as ``vos/shipped_stremn.py``.
         checkpoint: A file, a URL or our own ``weights/stremn_r18.safetensors``, whose keys are exactly the
             model's; None leaves the model as it is initialised. With a checkpoint
-            the backbones' own weights are not loaded first, so their files need not be there.
+            the backbones' own weights are not loaded first, so their files need not be there. Of a
+            ``Sam2Segmentor``: a folder or a name on the Hugging Face hub, instead of its config's.
         device: The first GPU if there is one, else the CPU, by default.
         precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); the config's by default.
         fuse: Fold batch norms into convolutions (see :func:`~mmstremn.models.fuse_conv_bn`), for inference
@@ -42,12 +49,14 @@ def init_segmentor(
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
-        ValueError: There is no such device, the checkpoint is damaged or no checkpoint, or the config is of a
-            video predictor.
+        ValueError: There is no such device, the checkpoint is damaged or no checkpoint, the config is of a
+            video predictor, or its model takes no ``precision``.
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
     if precision is not None:
         config = copy.deepcopy(_read(config))
+        if has_own_weights(config.model):
+            raise ValueError(f'precision: that of a {config.model.type} is model.dtype of its config')
         config.model.precision = precision
     model = _init_model(config, checkpoint, device, VOSegmentor)
     if fuse:
@@ -86,10 +95,14 @@ def _init_model(
 ) -> Model:
     device = _usable(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     config = _read(config)
-    if checkpoint is not None:
+    parts = config.model
+    if checkpoint is not None and has_own_weights(parts):
+        parts, checkpoint = with_own_weights(parts, str(checkpoint)), None
+    elif checkpoint is not None:
         check_checkpoint_file(str(checkpoint))
+        parts = without_backbone_weights(parts)
     with DefaultScope.overwrite_default_scope(config.get('default_scope', SCOPE)):
-        model = MODELS.build(config.model if checkpoint is None else without_backbone_weights(config.model))
+        model = MODELS.build(parts)
     if not isinstance(model, expected) and not _segments(model, expected):
         raise ValueError(
             f'{config.filename or "config"}: its model is a {type(model).__name__}, expected a '

@@ -128,3 +128,12 @@ def shorten(keys: Sequence[str]) -> str:
 def has_own_weights(config: dict) -> bool:
     """Whether a model's config says where its weights are, or that they are random (``Sam2Segmentor``)."""
     return config.get('checkpoint') is not None or config.get('tracker') is not None
+
+
+def with_own_weights(config: dict, checkpoint: str) -> dict:
+    """The config of a model of :func:`has_own_weights` that reads them from ``checkpoint`` instead: a folder
+    or a name on the hub."""
+    config = config.copy()
+    config.pop('tracker', None)
+    config['checkpoint'] = checkpoint
+    return config

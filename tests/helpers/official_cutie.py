@@ -3,24 +3,29 @@
 FOLDER is a clone of hkchengrex/Cutie. The same random weights are loaded into the public code and, converted,
 into ours; both segment the same synthetic video in float32. *Free*: each runs on its own. *Fed*: each of our
 steps reads what the official memories hold. *Tied*: free, but with the official similarities, which depend on
-the frames alone, so that ties are broken as there.
+the frames alone, so that ties are broken as there. *Settled*: tied, and where two scores of a mask of the
+object transformer are equal up to rounding it takes the official ones: at these positions alone.
 
-Printed is the largest difference of any pixel's probability in each frame, the numbers of frames and
-prototypes that are held, and where rounding decides: the positions with a tie, whose similarities at ranks k
-and k + 1 differ by less than 1e-5, and those of our object transformer with a mask tie, at which two of
-background and objects have scores that close. Where a fed frame differs by more than 1e-4 it is computed
-again with the official similarities.
+Of each frame are printed, and written to ``--out``, the largest difference of any pixel's probability, the
+numbers of frames and prototypes that are held, and where rounding decides: the positions with a tie, whose
+similarities at ranks k and k + 1 differ by less than 1e-5, and the positions of the masks with a mask tie, at
+which the two largest of the scores of background and objects are that close. Of a settled frame also at how
+many of these the official mask is another (flips), and at how many others (surprises; 0 is expected). Where a
+fed frame differs by more than 1e-4 it is computed again, tied and then settled.
 
 The reference numbers of ``tests/checkpoints`` are those of ``--model cutie_small --frames 14`` and ``--model
 cutie_base --frames 4``, both with ``--size 75 101 --small-memory --reference``.
 """
 
 import argparse
-import collections
+import contextlib
 import importlib
+import json
 import re
+import subprocess
 import sys
 import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -38,6 +43,7 @@ from mmstremn.checkpoints.public_models import PUBLIC
 from mmstremn.memory.published import xmem
 from mmstremn.memory.published.xmem_consolidation import position_similarity
 from mmstremn.models import VOSStream, aggregate
+from mmstremn.models.segmentation import object_transformer
 from mmstremn.registry import MODELS
 from mmstremn.utils import find_config
 
@@ -50,6 +56,7 @@ OPTION_NAMES = dict(
     buffer='buffer_tokens',
 )
 CLOSE, ENOUGH = 1e-5, 1e-4
+MODES = ('free', 'tied', 'settled', 'fed')
 
 
 def official_network(folder: Path, name: str):
@@ -89,14 +96,17 @@ class OfficialVideo:
         ties: Positions of the latest read at which a tie was.
         similarity: (B, P, N) of the latest read.
         long_key: (B, Ck, L) of the prototypes in the latest read.
+        scores: (B, 1 + O, P) of each mask in the object transformer, of the latest step.
     """
 
     def __init__(self, network, options):
         self.core = importlib.import_module('cutie.inference.inference_core').InferenceCore(network, options)
-        self.ties, self.similarity, self.long_key = 0, None, None
+        self.ties, self.similarity, self.long_key, self.scores = 0, None, None, []
         manager = importlib.import_module('cutie.inference.memory_manager')
         self._softmax = importlib.import_module('cutie.model.utils.memory_utils').do_softmax
         manager.do_softmax = self._count_ties
+        transformer = importlib.import_module('cutie.model.transformer.object_transformer')
+        self._aggregate, transformer.aggregate = transformer.aggregate, self._note_scores
 
     def _count_ties(self, similarity: Tensor, top_k: int | None = None, **options):
         """The public code's softmax; of reads, which alone have a k, the ties are counted."""
@@ -107,10 +117,17 @@ class OfficialVideo:
             self.ties = int((top[:, top_k - 1] - top[:, -1] < CLOSE).sum()) if top.shape[1] > top_k else 0
         return self._softmax(similarity, top_k, **options)
 
+    def _note_scores(self, probability: Tensor, dim: int) -> Tensor:
+        """The public code's scores of background and objects, of which its object transformer makes masks."""
+        scores = self._aggregate(probability, dim)
+        self.scores.append(scores.flatten(2))
+        return scores
+
     @torch.no_grad()
     def step(self, frame: np.ndarray, ids: np.ndarray | None) -> Tensor:
         """Probabilities (1 + O, H, W) of a frame (H, W, 3) uint8."""
         image = torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+        self.scores = []
         if ids is None:
             return self.core.step(image)
         known = [int(i) for i in np.unique(ids) if i]
@@ -177,23 +194,35 @@ def build_pair(folder: Path, name: str, memory: dict):
     return OfficialVideo(network, options), VOSStream(our_model(name, **memory))
 
 
-class MaskTies:
-    """Counts the ties of the masks that bar queries, in our model."""
+def are_tied(scores: Tensor) -> Tensor:
+    """(B, P) bool: where the two largest of (B, 1 + O, P) are equal up to rounding."""
+    first, second = scores.topk(2, 1).values.unbind(1)
+    return first - second < CLOSE
 
-    def __init__(self, model):
-        self.number, self.transformer = 0, model.object_transformer
-        self.bar, self.transformer._barred = self.transformer._barred, self.count
 
-    def count(self, logits: Tensor, present: Tensor | None) -> Tensor:
-        """As ``ObjectTransformer._barred``."""
-        first, second = aggregate(logits.sigmoid()).topk(2, 1).values.unbind(1)
-        self.number += int((first - second < CLOSE).sum())
-        return self.bar(logits, present)
+class OfficialScores:
+    """Our ``aggregate`` for the masks of one frame; where two scores tie it gives the official ones.
 
-    def take(self) -> int:
-        """The number since it was asked last."""
-        number, self.number = self.number, 0
-        return number
+    Args:
+        official: Has computed the frame.
+
+    Attributes:
+        flips: Positions with a tie at which the official mask is another than ours.
+        surprises: Such positions without a tie.
+    """
+
+    def __init__(self, official: OfficialVideo):
+        self.scores = iter(official.scores)
+        self.flips = self.surprises = 0
+
+    def __call__(self, probability: Tensor) -> Tensor:
+        """(B, O, P) to (B, 1 + O, P)."""
+        ours, official = aggregate(probability), next(self.scores)
+        tied = are_tied(ours)
+        differ = ((ours == ours.amax(1, keepdim=True)) != (official == official.amax(1, keepdim=True))).any(1)
+        self.flips += int((differ & tied).sum())
+        self.surprises += int((differ & ~tied).sum())
+        return torch.where(tied[:, None], official, ours)
 
 
 def step_from(stream: VOSStream, state, frame: np.ndarray, given: np.ndarray | None) -> Tensor:
@@ -226,6 +255,82 @@ def order_of(official: OfficialVideo, state) -> Tensor | None:
     return torch.cdist(ours, official.long_key[0].T).argmin(1)
 
 
+class Comparison:
+    """Our model beside the official one on a video, frame by frame.
+
+    Args:
+        folder: Clone of the public code.
+        name: ``cutie_base`` or ``cutie_small``.
+        memory: Options of both memories.
+        modes: How our model runs.
+    """
+
+    def __init__(self, folder: Path, name: str, memory: dict, modes: Sequence[str]):
+        self.official, stream = build_pair(folder, name, memory)
+        self.streams = {mode: VOSStream(stream.model) for mode in modes}
+
+    def step(self, frame: np.ndarray, given: np.ndarray | None) -> tuple[Tensor, dict]:
+        """The official probabilities (1 + O, H, W) of a frame, and what is printed of it."""
+        fed = self.streams.get('fed')
+        packed = self.official.pack(fed.state) if fed and fed.state is not None else None
+        expected, row = self.official.step(frame, given), {}
+        for mode, stream in self.streams.items():
+            if mode == 'fed':
+                continue
+            order = order_of(self.official, stream.state) if mode != 'free' else None
+            with self._settings(mode, order, row):
+                row[mode] = largest(expected, stream.probabilities(frame, given))
+        if fed:
+            row['fed'] = largest(expected, step_from(fed, packed, frame, given))
+            for mode, last in (('tied', 'fed'), ('settled', 'fed_tied')):
+                if row.get(last, 0) > ENOUGH:
+                    with self._settings(mode, None, row, 'fed_'):
+                        row[f'fed_{mode}'] = largest(expected, step_from(fed, packed, frame, given))
+        of_masks = self.official.scores[:-1]  # the last bars no query
+        mask_ties = sum(int(are_tied(scores).sum()) for scores in of_masks)
+        held = dict(zip(('frames', 'prototypes'), self.official.sizes, strict=True))
+        for mode, stream in self.streams.items():
+            ours = dict(frames=stream.state.frames, prototypes=stream.state.prototypes)
+            assert ours == held, f'{mode}: {ours} are held, officially {held}'
+        return expected, row | dict(ties=self.official.ties, mask_ties=mask_ties) | held
+
+    @contextlib.contextmanager
+    def _settings(self, mode: str, order: Tensor | None, row: dict, prefix: str = '') -> Iterator[None]:
+        """What our model takes from the official one in ``mode``; ``row`` gets what a settled frame took."""
+        with contextlib.ExitStack() as stack:
+            if mode in ('tied', 'settled'):
+                reads = reads_of(self.official, order)
+                stack.enter_context(mock.patch.object(xmem, 'position_similarity', reads))
+            if mode == 'settled':
+                scores = OfficialScores(self.official)
+                stack.enter_context(mock.patch.object(object_transformer, 'aggregate', scores))
+            yield
+        if mode == 'settled':
+            row |= {f'{prefix}flips': scores.flips, f'{prefix}surprises': scores.surprises}
+
+
+def largest(expected: Tensor, found: Tensor) -> float:
+    """The largest difference, with two digits."""
+    return float(f'{(expected - found).abs().max():.1e}')
+
+
+def write(path: Path, args: argparse.Namespace, rows: list[dict]) -> None:
+    """The record of a comparison."""
+    commit = subprocess.run(
+        ('git', '-C', args.folder, 'rev-parse', '--short', 'HEAD'), capture_output=True, text=True, check=True
+    ).stdout.strip()
+    words = [word for word in sys.argv[1:] if word not in ('--out', str(path), str(args.folder))]
+    record = dict(
+        command=f'python tests/helpers/official_cutie.py FOLDER {" ".join(words)}',
+        public_code=f'hkchengrex/Cutie {commit}',
+        threads=torch.get_num_threads(),
+        seed=0,
+    )
+    lines = ',\n  '.join(json.dumps(row) for row in rows)
+    head = json.dumps(record, indent=1).rstrip('\n}')
+    path.write_text(f'{head},\n "rows": [\n  {lines}\n ]\n}}\n')
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description='Compare Cutie with its public code')
@@ -233,42 +338,26 @@ def main() -> None:
     parser.add_argument('--model', default='cutie_base', choices=('cutie_base', 'cutie_small'))
     parser.add_argument('--frames', type=int, default=30)
     parser.add_argument('--size', type=int, nargs=2, default=(480, 854))
-    parser.add_argument('--modes', nargs='+', default=('fed', 'free'), choices=('fed', 'free', 'tied'))
+    parser.add_argument('--modes', nargs='+', default=('fed', 'free'), choices=MODES)
     parser.add_argument('--small-memory', action='store_true', help='one that consolidates and evicts soon')
     parser.add_argument('--capacity', type=int, help='prototypes held at most')
     parser.add_argument('--buffer', type=int, help='prototypes that go beyond those that must')
     parser.add_argument('--reference', action='store_true', help='print the numbers that the tests hold')
+    parser.add_argument('--out', type=Path, help='file of the record')
     args = parser.parse_args()
     memory = SMALL_MEMORY | dict(buffer=10) if args.small_memory else {}
     memory |= {key: n for key in ('capacity', 'buffer') if (n := getattr(args, key)) is not None}
-    official, free = build_pair(args.folder, args.model, memory)
-    fed, tied = VOSStream(free.model), VOSStream(free.model)
+    comparison = Comparison(args.folder, args.model, memory, args.modes)
     frames, ids = make_video(args.frames, tuple(args.size))
-    means, largest, mask_ties = [], collections.Counter(), MaskTies(free.model)
+    means, rows = [], []
     for index, frame in enumerate(frames):
-        given = None if index else ids
-        packed = official.pack(fed.state) if index and 'fed' in args.modes else None
-        expected, found = official.step(frame, given), {}
+        expected, row = comparison.step(frame, None if index else ids)
         means.append([round(x, 5) for x in expected.mean((1, 2)).tolist()])
-        if 'free' in args.modes:
-            found['free'] = free.probabilities(frame, given)
-        if 'tied' in args.modes:
-            order = order_of(official, tied.state)
-            with mock.patch.object(xmem, 'position_similarity', reads_of(official, order)):
-                found['tied'] = tied.probabilities(frame, given)
-        if 'fed' in args.modes:
-            found['fed'] = step_from(fed, packed, frame, given)
-            if (found['fed'] - expected).abs().max() > ENOUGH:
-                with mock.patch.object(xmem, 'position_similarity', reads_of(official)):
-                    found['fed, official similarities'] = step_from(fed, packed, frame, given)
-        differences = {name: float((expected - p).abs().max()) for name, p in found.items()}
-        for name, difference in differences.items():
-            largest[name] = max(largest[name], difference)
-        held = [(s.state.frames, s.state.prototypes) for s in (fed, free, tied) if s.state is not None]
-        text = ', '.join(f'{name} {difference:.1e}' for name, difference in differences.items())
-        ties = f'{official.ties} ties, {mask_ties.take()} mask ties'
-        print(f'frame {index}: {text}; {ties}; {official.sizes} held, ours {held}', flush=True)
-    print('largest:', ', '.join(f'{name} {difference:.1e}' for name, difference in largest.items()))
+        rows.append(row)
+        print(f'frame {index}:', ', '.join(f'{name} {n}' for name, n in row.items()), flush=True)
+    print('largest:', {mode: max(row[mode] for row in rows) for mode in args.modes})
+    if args.out:
+        write(args.out, args, rows)
     if args.reference:
         points = [[round(x, 5) for x in expected[:, y, x].tolist()] for y, x in POINTS]
         print(means[1:], points, sep='\n')

@@ -18,7 +18,11 @@ from mmengine.registry import DefaultScope
 
 ITERATIONS = 2
 SIZE = (64, 64)
+CONFIGS = Path(__file__).parents[2] / 'configs'
 LOADER = dict(num_workers=0, persistent_workers=False, batch_size=2)
+TRACKER = Config.fromfile(
+    CONFIGS / 'adapters/sam2/random_small.py', use_environment_variables=False, import_custom_modules=False
+).model.tracker.to_dict()
 SMALL = dict(
     TimmBackbone=dict(model_name='test_resnet', pretrained=False, checkpoint=None),
     MaskDecoder=dict(channels=(16, 16, 16)),
@@ -26,6 +30,7 @@ SMALL = dict(
     LongSyntheticVOSDataset=dict(lengths=(14,), num_frames=60, size=SIZE),
     SyntheticActionDataset=dict(num_clips=8),
     MovingDigitsDataset=dict(max_clips=4),
+    Sam2Segmentor=dict(checkpoint=None, tracker=TRACKER),
 )
 SMALL_TRANSFORM = dict(RandomResizedCrop=dict(size=SIZE), Resize=dict(size=SIZE[0]))
 from_file = Config.fromfile

@@ -17,6 +17,7 @@ from mmstremn.adapters.sam2.outputs import Features, Masks, Prompts
 from mmstremn.adapters.sam2.reading import TrackerReader
 from mmstremn.adapters.sam2.stream import Sam2Stream
 from mmstremn.memory import Entry, Query
+from mmstremn.memory.published.tracker import TrackerMemory
 from mmstremn.models.segmentation.inference import predict_video
 from mmstremn.models.segmentation.preprocessor import build_preprocessor
 from mmstremn.registry import MODELS, build
@@ -36,7 +37,8 @@ class Sam2Segmentor(BaseModel):
         checkpoint: A name on the Hugging Face hub or a folder, of a ``Sam2VideoModel``,
             ``EdgeTamVideoModel`` or ``Sam3TrackerVideoModel``.
         tracker: Instead of a checkpoint: ``model_type`` and the arguments of its config, for random weights.
-        memory: Config of a ``TrackerMemory``; by default SAM 2's own rule.
+        memory: Config of a ``TrackerMemory`` or of one made from it (``SAMURAI``, ``DAM4SAM``, ``SAM2Long``);
+            by default SAM 2's own rule.
         objects_at_once: Objects that attention, decoder and memory encoder work on at a time; None: all.
         dtype: ``'float32'`` or ``'bfloat16'``, of weights and features.
         compile: Run image encoder and memory attention through ``torch.compile``.
@@ -48,7 +50,7 @@ class Sam2Segmentor(BaseModel):
         ImportError: It is too old.
         FileNotFoundError: There is no such checkpoint.
         ValueError: Neither checkpoint nor tracker, or both; a model of another family; weights are missing;
-            a wrong option.
+            a wrong option; another memory than a ``TrackerMemory``.
     """
 
     test_time = None
@@ -90,11 +92,11 @@ class Sam2Segmentor(BaseModel):
             self.tracker.vision_encoder.compile()
             self.tracker.memory_attention.compile()
 
-    def _build_memory(self, memory: dict) -> torch.nn.Module:
+    def _build_memory(self, memory: dict) -> TrackerMemory:
         config, width = self.tracker.config, self.tracker.mem_dim
         if config.num_maskmem < 2:
             raise ValueError(f'the tracker has no memory: its num_maskmem is {config.num_maskmem}')
-        return build(
+        made = build(
             memory,
             key_channels=self.tracker.hidden_dim if memory.get('key') == 'image' else width,
             value_channels=width,
@@ -102,6 +104,13 @@ class Sam2Segmentor(BaseModel):
             num_pointers=config.max_object_pointers_in_encoder,
             max_prompted=config.max_cond_frame_num,
         )
+        if not isinstance(made, TrackerMemory):
+            raise ValueError(
+                f'Sam2Segmentor.memory: expected TrackerMemory, SAMURAI, DAM4SAM or SAM2Long, got '
+                f'{type(made).__name__}: a tracker reads memory features, codes of time and pointers, which '
+                'no other memory holds; any selector and gate of slots goes into a TrackerMemory'
+            )
+        return made
 
     @property
     def image_size(self) -> int:

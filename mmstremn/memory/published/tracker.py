@@ -106,7 +106,7 @@ class TrackerMemory(Memory[TrackerState]):
         value_channels: Of the default selector.
 
     Raises:
-        ValueError: A number is below 1, or ``key`` is none of these.
+        ValueError: A number is below 1 (``num_pointers``: below 2), or ``key`` is none of these.
     """
 
     state_class: type[TrackerState] = TrackerState
@@ -135,10 +135,10 @@ class TrackerMemory(Memory[TrackerState]):
     ):
         super().__init__()
         num_slots = num_places if num_slots is None else num_slots
-        numbers = dict(num_slots=num_slots, num_prompted=num_prompted, num_pointers=num_pointers - 1)
-        for name, number in dict(numbers, num_places=num_places).items():
-            if number < 1:
-                raise ValueError(f'TrackerMemory.{name} is too small, got {number}')
+        numbers = dict(num_slots=(num_slots, 1), num_prompted=(num_prompted, 1), num_places=(num_places, 1))
+        for name, (number, least) in dict(numbers, num_pointers=(num_pointers, 2)).items():
+            if number < least:
+                raise ValueError(f'TrackerMemory.{name} must be at least {least}, got {number}')
         if key not in KEYS:
             raise ValueError(f'TrackerMemory.key must be one of {", ".join(KEYS)}, got {key!r}')
         for part in (selector, *(gates or ())):

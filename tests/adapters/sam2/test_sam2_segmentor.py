@@ -11,12 +11,12 @@ pytest.importorskip('transformers', reason="needs the extra 'sam2'")
 
 from helpers.davis_tree import add_sequence, draw_ids
 from helpers.runs import ROOT
-from helpers.sam2_cases import SAM2, SIDE, frames, prompts, random_weights
+from helpers.sam2_cases import SAM2, SIDE, TRACKERS, frames, prompts, random_weights
 from mmengine.config import Config
 from PIL import Image
 
 from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
-from mmstremn.apis import VOSInferencer
+from mmstremn.apis import VOSInferencer, init_segmentor
 from mmstremn.cli import main
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.engine.launch import check_types
@@ -233,6 +233,8 @@ def test_wrong_options_are_named():
         (dict(tracker=SAM2, memory=dict(selector=dict(type='MostSimilarSelector'))), 'compares keys'),
         (dict(tracker=SAM2, memory=dict(gates=[KeepPrompted()])), 'num_prompted'),
         (dict(tracker=SAM2 | dict(num_maskmem=0)), 'no memory'),
+        (dict(tracker=SAM2, memory=dict(type='GrowingMemory')), 'TrackerMemory, .* got GrowingMemory'),
+        (dict(tracker=SAM2, memory=dict(num_prompted=0)), 'num_prompted must be at least 1, got 0'),
     ):
         with pytest.raises(ValueError, match=message):
             Sam2Segmentor(**options)
@@ -272,6 +274,33 @@ def test_checkpoint_folders_load_and_others_are_refused(tmp_path, monkeypatch):
         Sam2Segmentor(checkpoint=str(tmp_path / 'nowhere'))
 
 
+def test_a_folder_takes_the_place_of_the_weights_of_a_config(model, tmp_path, monkeypatch):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    model.tracker.save_pretrained(tmp_path / 'folder')
+    for config in ('adapters/sam2/sam2.1_tiny.py', 'adapters/sam2/random_small.py'):
+        given = init_segmentor(config, tmp_path / 'folder', 'cpu')
+        assert torch.equal(given.tracker.no_memory_embedding, model.tracker.no_memory_embedding)
+    frame, given = frames(1, 0)[0], VOSInferencer('adapters/sam2/edgetam.py', str(tmp_path / 'folder'), 'cpu')
+    (found,) = given([frame], {0: dict(boxes={2: (45, 25, 70, 46)})})
+    assert np.array_equal(found.ids, model.new_stream().step(frame, boxes={2: (45, 25, 70, 46)}))
+    with pytest.raises(FileNotFoundError, match='folder with config'):
+        init_segmentor('adapters/sam2/sam2.1_tiny.py', tmp_path / 'folder/model.safetensors', 'cpu')
+    with pytest.raises(ValueError, match=r'Sam2Segmentor is model\.dtype'):
+        init_segmentor('adapters/sam2/random_small.py', device='cpu', precision='bfloat16')
+
+
+@pytest.mark.parametrize('tracker', TRACKERS.values(), ids=TRACKERS)
+def test_bfloat16_is_float32_but_for_rounding(tracker):
+    whole, half = (Sam2Segmentor(tracker=tracker, dtype=dtype) for dtype in ('float32', 'bfloat16'))
+    random_weights(whole.tracker, 0)
+    half.tracker.load_state_dict(whole.tracker.state_dict())
+    whole, half = run(whole, 9), run(half, 9)
+    assert half.logits.dtype == torch.bfloat16
+    seen = whole.logits > -1000
+    assert torch.equal(half.logits > -1000, seen)
+    assert (half.logits - whole.logits)[seen].abs().max() < 0.1 * whole.logits[seen].std() + 0.02
+
+
 def test_transformers_absent_or_too_old(monkeypatch):
     monkeypatch.setattr(families, 'version', lambda name: '4.57.1')
     with pytest.raises(ImportError, match=r'>= 5\.23, found 4\.57\.1'):
@@ -305,6 +334,10 @@ def test_test_tool_runs_without_a_checkpoint_file(tmp_path):
     config = str(ROOT / 'configs/adapters/sam2/random_small.py')
     metrics = tool([config, '--work-dir', str(tmp_path / 'work'), '--cfg-options', *options])
     assert any('J&F' in name for name in metrics)
+    segmentor().tracker.save_pretrained(tmp_path / 'folder')
+    config = str(ROOT / 'configs/adapters/sam2/sam2.1_tiny.py')
+    work = ['--work-dir', str(tmp_path / 'folder_work')]
+    assert tool([config, str(tmp_path / 'folder'), *work, '--cfg-options', *options]) != metrics
     with pytest.raises(ValueError, match='expected a checkpoint'):
         tool([str(ROOT / 'configs/stremn_davis.py'), '--work-dir', str(tmp_path / 'work')])
 
