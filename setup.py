@@ -1,5 +1,7 @@
-"""Version, requirements and package data; everything else that describes the project is in pyproject.toml."""
+"""Version, requirements, package data and the README as an index shows it; everything else that describes the
+project is in pyproject.toml."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,6 +9,27 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmstremn/__init__.py').read_text())[1]
+# Address of the repository, given when a release is built (CONTRIBUTING.md).
+REPOSITORY = os.environ.get('MMSTREMN_REPOSITORY', '').rstrip('/')
+RELATIVE_LINK = re.compile(r'(!?)\[([^]]*)\]\((?!https?:|#)([^)]*)\)')
+
+
+def absolute(link: re.Match) -> str:
+    """A relative link of the README as one into the repository; without an address its text alone."""
+    picture, text, path = link.groups()
+    kind = 'raw' if picture else 'blob'
+    return f'{picture}[{text}]({REPOSITORY}/{kind}/v{VERSION}/{path})' if REPOSITORY else text
+
+
+def project_urls() -> dict[str, str]:
+    """The pages that an index links to."""
+    urls = {'Paper': 'https://arxiv.org/abs/2109.06474'}
+    if REPOSITORY:
+        tree = f'{REPOSITORY}/blob/v{VERSION}'
+        urls |= {'Source': REPOSITORY, 'Issues': f'{REPOSITORY}/issues'}
+        urls |= {'Documentation': f'{tree}/docs/index.md', 'Changelog': f'{tree}/CHANGELOG.md'}
+    return urls
+
 
 # mmengine and its maintained fork onedl-mmengine own the same import package: requiring one would overwrite
 # the other where that is installed. So neither is required; the extra `mm` installs the forks this library is
@@ -31,6 +54,8 @@ EXPORT = ['onnx', 'onnxruntime']
 OPENVINO = [*EXPORT, 'openvino']
 # The site (`make docs`); a test builds it.
 DOCS = ['furo', 'myst-parser', 'sphinx']
+# What the tutorials, which are notebooks, are executed with.
+NOTEBOOKS = ['ipykernel', 'nbclient', 'nbformat']
 # What the linters, the campaigns of tests and mutation testing need.
 CHECKS = ['hypothesis', 'import-linter', 'mutmut', 'mypy']
 EXTRAS = {
@@ -54,10 +79,12 @@ EXTRAS = {
         *APP,
         *OPENVINO,
         *DOCS,
+        *NOTEBOOKS,
         'playwright',  # drives Debian's chromium, where that is installed
         'pytest',
         'pytest-xdist',
         'ruff',
+        'twine',  # checks what an index would show
         *CHECKS,
     ],
 }
@@ -67,6 +94,9 @@ EXTRAS['all'] = [*MMSEG, *TRACKING, *ANALYSIS, *CONVERSION, *PREDICTION, *SAM2, 
 
 setup(
     version=VERSION,
+    long_description=RELATIVE_LINK.sub(absolute, (ROOT / 'README.md').read_text()),
+    long_description_content_type='text/markdown',
+    project_urls=project_urls(),
     packages=find_packages(include=['mmstremn', 'mmstremn.*']),
     # mim and mmengine look for configs and tools in mmstremn/.mim: links in the source tree, files in a
     # wheel. The weights are there too, with their terms.

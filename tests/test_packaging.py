@@ -1,4 +1,5 @@
-"""What the wheel and the extras hold, and a training and a test by ``mim`` from the built wheel."""
+"""What the wheel and the extras hold, what an index shows, and a training and a test by ``mim`` from the
+wheel."""
 
 import json
 import os
@@ -25,14 +26,20 @@ MIM_FILES = {
 } | {'mmstremn/.mim/model-index.yml'}
 
 
-@pytest.fixture(scope='module')
-def arguments():
-    """What setup.py gives to setuptools."""
+def given_to_setuptools(repository: str) -> dict:
+    """What setup.py gives to setuptools, with the address of the repository or ''."""
     with pytest.MonkeyPatch.context() as patch:
         given = {}
         patch.setattr(setuptools, 'setup', lambda **kwargs: given.update(kwargs))
+        patch.setenv('MMSTREMN_REPOSITORY', repository)
         runpy.run_path(str(ROOT / 'setup.py'))
     return given
+
+
+@pytest.fixture(scope='module')
+def arguments():
+    """What setup.py gives to setuptools."""
+    return given_to_setuptools('')
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +51,7 @@ def wheel(tmp_path_factory):
     source.mkdir()
     for name in ('mmstremn', 'configs', 'tools', 'weights', 'docs', 'requirements'):
         shutil.copytree(ROOT / name, source / name, symlinks=True)
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'model-index.yml', 'MANIFEST.in'):
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'model-index.yml', 'MANIFEST.in'):
         shutil.copy(ROOT / name, source)
     program = 'from setuptools import build_meta; build_meta.build_{}(' + repr(str(folder)) + ')'
     run([sys.executable, '-c', program.format('sdist')], source)
@@ -127,6 +134,41 @@ def test_what_we_tell_users_to_install_is_what_the_extras_install(package, extra
     assert names(packages) == new
     pins = (ROOT / 'requirements/tested.txt').read_text().split()
     assert all(package in pins for package in packages if '==' in package)
+
+
+def relative_links(markdown: str) -> list[str]:
+    """The links of a page, but for those with a scheme."""
+    targets = re.findall(r'\]\(([^)\s]+)\)', markdown)
+    return [target for target in targets if not re.match('https?:|#', target)]
+
+
+def test_links_of_the_description_lead_to_the_repository(arguments):
+    home = 'https://example.org/mmstremn'
+    given = given_to_setuptools(home + '/')
+    version = given['version']
+    readme = (ROOT / 'README.md').read_text()
+    assert relative_links(readme) and not relative_links(given['long_description'])
+    assert f'[LICENSE]({home}/blob/v{version}/LICENSE)' in given['long_description']
+    assert f']({home}/raw/v{version}/docs/images/demo.png)' in given['long_description']
+    assert given['project_urls']['Source'] == home
+    without = arguments['long_description']
+    assert not relative_links(without) and 'Apache-2.0 (LICENSE)' in without
+    assert '[arXiv 2109.06474](https://arxiv.org/abs/2109.06474)' in without
+
+
+def test_an_index_would_take_both_archives(wheel):
+    archives = [wheel, *wheel.parent.glob('*.tar.gz')]
+    said = run([sys.executable, '-m', 'twine', 'check', '--strict', *archives], wheel.parent)
+    assert said.count('PASSED') == len(archives) == 2
+    content = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in content.namelist() if name.endswith('.dist-info/METADATA'))
+    folder = Path(metadata).parent / 'licenses'
+    assert content.read(str(folder / 'LICENSE')) == (ROOT / 'LICENSE').read_bytes()
+    assert (
+        content.read(str(folder / 'weights/model_card.md')) == (ROOT / 'weights/model_card.md').read_bytes()
+    )
+    stated = content.read(metadata).decode().split('\n\n')[0]
+    assert 'License-Expression: Apache-2.0 AND LicenseRef-research-only-weights' in stated
 
 
 def test_wheel_holds_configs_and_tools_for_mim_and_the_weights_with_their_terms(wheel):
