@@ -22,6 +22,12 @@ def read_index(index: Path) -> tuple[list[dict], list[str]]:
         A row for every entry of a model's ``Results`` (keys as in ``tools/analysis_tools/leaderboard.py``),
         and lines ``file: model: key: what is wrong``.
     """
+    models, problems = read_models(index)
+    return [] if problems else [row for model in models for row in result_rows(model)], problems
+
+
+def read_models(index: Path) -> tuple[list[dict], list[str]]:
+    """All models of a model index in its order, and what is wrong with it, see :func:`read_index`."""
     content, problems = load(index)
     root, metafiles = index.parent, {}
     paths = content.get('Import') if isinstance(content, dict) else None
@@ -40,7 +46,7 @@ def read_index(index: Path) -> tuple[list[dict], list[str]]:
     model_names = names([model for _, model in models])
     for path, model in models:
         problems += located(path, model, check_model(model, root, collection_names, model_names))
-    return [] if problems else [row for _, model in models for row in result_rows(model)], problems
+    return [model for _, model in models], problems
 
 
 def load(path: Path) -> tuple[object, list[str]]:

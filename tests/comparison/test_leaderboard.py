@@ -1,4 +1,4 @@
-"""The tables of results, and the check of the model index."""
+"""The tables of results, the check of the model index, and the page of all models."""
 
 import copy
 import json
@@ -15,7 +15,10 @@ from mmstremn.comparison.metafiles import read_index
 from mmstremn.engine.launch import set_max_iters
 from mmstremn.registry import build
 
-main = runpy.run_path(str(ROOT / 'tools/analysis_tools/leaderboard.py'))['main']
+main, model_zoo = (
+    runpy.run_path(str(ROOT / f'tools/analysis_tools/{name}.py'))['main']
+    for name in ('leaderboard', 'model_zoo')
+)
 
 
 def row(memory, j, f, **figures):
@@ -124,6 +127,27 @@ def test_index_is_printed_and_written(tmp_path, capsys):
     )
     with pytest.raises(SystemExit):
         main(['--out', 'table.txt'])
+
+
+def test_model_zoo_is_that_of_the_metafiles(tmp_path, capsys):
+    """Where it fails: `python tools/analysis_tools/model_zoo.py --out docs/model_zoo.md`."""
+    assert model_zoo([]) == 0
+    printed = capsys.readouterr().out
+    assert (ROOT / 'docs/model_zoo.md').read_text() == printed
+    assert model_zoo(['--out', str(tmp_path / 'zoo.md')]) == 0
+    assert (tmp_path / 'zoo.md').read_text() == printed
+
+
+def test_model_zoo_of_another_index(tmp_path, capsys):
+    index = write_index(tmp_path, METAFILE)
+    assert model_zoo(['--index', str(index)]) == 0
+    lines = [' '.join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert '| [model](../file) | C | 10.0 | 30.0 | 20.0 | [file](../file) |' in lines
+    assert '- `.`: [untrained](../file)' in lines
+    broken = copy.deepcopy(METAFILE)
+    broken['Models'][0]['Config'] = 'none.py'
+    assert model_zoo(['--index', str(write_index(tmp_path, broken))]) == 1
+    assert 'model_zoo: meta.yml: model: Config: none.py: no such file' in capsys.readouterr().err
 
 
 METAFILE = dict(
