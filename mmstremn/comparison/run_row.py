@@ -116,7 +116,7 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
     ):
         runner.register_hook(hook)
     runner.test()
-    missing = trained.get('missing_keys', runner.message_hub.runtime_info['missing_keys'])
+    missing = trained.get('missing_keys', runner.message_hub.runtime_info.get('missing_keys', []))
     row = job | dict(
         metric=metric,
         **SCORES[metric].read(json.loads((folder / 'scores.json').read_text())),
@@ -124,8 +124,8 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
         training_seconds=round(trained.get('seconds', 0.0), 1),
         iterations=trained.get('iterations', 0),
         missing_keys=missing,
-        checkpoint=str(cfg.load_from),
-        checkpoint_sha256=file_sha256(cfg.load_from),
+        checkpoint=str(cfg.load_from or cfg.model.get('checkpoint')),
+        checkpoint_sha256=file_sha256(cfg.load_from) if cfg.load_from else setup['weights_sha256'],
         config=str(folder / 'config.py'),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {platform.machine()}',
         threads=torch.get_num_threads(),

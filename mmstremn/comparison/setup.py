@@ -1,10 +1,13 @@
 """The setup of a comparison: what all its rows share, and the base config whose memory they replace."""
 
+import hashlib
 import json
 import re
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from mmstremn.checkpoints.matching import has_own_weights
 from mmstremn.checkpoints.reading import check_checkpoint_file
 from mmstremn.comparison.row_files import file_sha256
 from mmstremn.comparison.scores import SCORES
@@ -34,16 +37,24 @@ def make_setup(
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is no checkpoint, or the options set the memory.
+        ValueError: A file is no checkpoint, the options set the memory, or a model that names its own weights
+            is to be trained or given others.
     """
     of_memory = [key for key in cfg_options if key == 'model.memory' or key.startswith('model.memory.')]
     if of_memory:
         raise ValueError(
             f'--cfg-options {of_memory[0]}: the memories are those of the memory file, change them there'
         )
-    train = checkpoint is None
-    weights = checkpoint or start or load_base(config, cfg_options).get('load_from')
-    digest = None
+    base = load_base(config, cfg_options)
+    own = has_own_weights(base.model)
+    if own and (start or checkpoint or iters):
+        raise ValueError(
+            f'{config}: its model names its own weights and is not trained here: leave --start, --checkpoint '
+            'and --iters out; --cfg-options model.checkpoint=FOLDER takes other weights'
+        )
+    train = checkpoint is None and not own
+    weights = None if own else checkpoint or start or base.get('load_from')
+    digest = own_weights_sha256(base.model) if own else None
     if weights:
         weights = find_weights(weights)
         check_checkpoint_file(weights)
@@ -52,6 +63,12 @@ def make_setup(
         digest = file_sha256(weights)
     values = (config, cfg_options, iters, train, weights, digest, allow_missing)
     return json.loads(json.dumps(dict(zip(SETUP, values, strict=True))))
+
+
+def own_weights_sha256(model: dict) -> str | None:
+    """SHA-256 of the weights in the folder that a model's config names; None of a name on the hub."""
+    files = sorted(Path(model.get('checkpoint') or '').glob('*.safetensors'))
+    return hashlib.sha256(''.join(map(file_sha256, files)).encode()).hexdigest() if files else None
 
 
 def load_base(config: str, cfg_options: dict) -> Config:

@@ -5,16 +5,17 @@ from collections.abc import Iterable
 
 from helpers.runs import ROOT
 
-NUMBER = r'[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)'
+NUMBER = r'[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?'
 ALONE = re.compile(rf'(?<![\w.])(?<![A-Za-z]-){NUMBER}')  # no part of a name such as ResNet-18 or VC8
 LEFT_OUT = r'```.*?```|<!--.*?-->|!?\[[^]]*\]\([^)]*\.(?:png|jpg)\)|(?<=\])\([^)]*\)|\*\*'
 UNRECORDED = 'no result file'
 
 
 def rounded(text: str, number: float) -> bool:
-    """Whether ``text`` is the number to the decimals that it has."""
-    decimals = len(text.partition('.')[2])
-    return abs(float(text.replace(',', '')) - number) <= 0.5 * 10**-decimals + 1e-9
+    """Whether ``text`` is the number to the decimals that it has; 1.7e-3 has four."""
+    mantissa, _, exponent = text.partition('e')
+    last = 10.0 ** (int(exponent or 0) - len(mantissa.partition('.')[2]))
+    return abs(float(text.replace(',', '')) - number) <= 0.5 * last * (1 + 1e-6)
 
 
 class Page:

@@ -16,14 +16,14 @@ TRACKERS = dict(sam2=SAM2, edgetam=EDGETAM, sam3=SAM3)
 PRESENT = 0.2  # of the bias of presence
 
 
-def random_weights(model: torch.nn.Module, seed: int) -> None:
+def random_weights(model: torch.nn.Module, seed: int, scale: float = SCALE) -> None:
     """Weights large enough that memory, prompts and presence make a difference; zeros become numbers too."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() > 1:
             embedding = any(part in name for part in ('embed', 'token', 'encoding', 'pointer'))
-            parameter.data.copy_(noise * (0.3 if embedding else SCALE / parameter[0].numel() ** 0.5))
+            parameter.data.copy_(noise * (0.3 if embedding else scale / parameter[0].numel() ** 0.5))
         elif 'bias' in name:
             parameter.data.copy_(noise * 0.05)
     for name, buffer in model.named_buffers():

@@ -4,9 +4,10 @@
     python tools/analysis_tools/compare_memories.py --check-row gumbel:0 --out DIR
 
 Rows start from random weights or the config's ``load_from``, from ``--start``, or are tested as they are with
-``--checkpoint``. The folder gets ``rows/NAME/seed_K`` with config, log, checkpoint and ``row.json``, and
-after every row ``leaderboard.json``, ``.md`` and ``.html``. Stopped, it goes on where it was with the same
-command. The last call runs a row of ``leaderboard.json`` again and compares the scores.
+``--checkpoint``; a tracker, whose config names its own weights, is tested as it is. The folder gets
+``rows/NAME/seed_K`` with config, log, checkpoint and ``row.json``, and after every row ``leaderboard.json``,
+``.md`` and ``.html``. Stopped, it goes on where it was with the same command. The last call runs a row of
+``leaderboard.json`` again and compares the scores.
 """
 
 import argparse

@@ -18,6 +18,8 @@ from PIL import Image
 from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
 from mmstremn.apis import VOSInferencer, init_segmentor
 from mmstremn.cli import main
+from mmstremn.comparison.memory_file import load_memories
+from mmstremn.comparison.setup import make_setup
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
@@ -324,6 +326,26 @@ def test_configs_name_what_is_registered(path):
     cfg = Config.fromfile(path)
     check_types(cfg)
     assert cfg.model.get('checkpoint') or cfg.model.tracker.image_size in (SIDE, 256)
+
+
+def test_every_memory_of_the_memory_file_streams():
+    for name, memory in load_memories('adapters/sam2/_base_/memories.py').items():
+        stream = run(segmentor(memory), 3)
+        assert torch.isfinite(stream.logits).all(), name
+
+
+def test_a_comparison_takes_the_weights_of_the_config(tmp_path):
+    config, folder = 'adapters/sam2/sam2.1_tiny.py', {'model.checkpoint': str(tmp_path)}
+    setup = make_setup(config, {})
+    assert not setup['train'] and setup['weights'] is None and setup['weights_sha256'] is None
+    digests = []
+    for content in (b'one', b'other'):
+        (tmp_path / 'model.safetensors').write_bytes(content)
+        digests.append(make_setup(config, folder)['weights_sha256'])
+    assert None not in digests and digests[0] != digests[1]
+    for given in (dict(checkpoint='x.pth'), dict(start='x.pth'), dict(iters=5)):
+        with pytest.raises(ValueError, match=r'--cfg-options model\.checkpoint=FOLDER'):
+            make_setup(config, {}, **given)
 
 
 def test_test_tool_runs_without_a_checkpoint_file(tmp_path):

@@ -5,9 +5,12 @@ encoder once. Their frames are timed in turns, in changing order; the ratio is t
 ours to theirs, its bound 0.5. Then ``--frames`` frames of one object are streamed, and ``--session-frames``
 into a session; reported are the bytes of our state and the resident bytes of the process after a tenth of the
 frames and after all. Ours must stay within 1.00 and 1.02.
+
+The operations of a frame of ours are counted by ``torch.utils.flop_counter``, by part of the tracker.
 """
 
 import argparse
+import re
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +29,7 @@ from benchmarks.shared import (
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmstremn.apis import init_segmentor
 from mmstremn.utils.shipped_files import find_config
@@ -124,7 +128,38 @@ def measure_time(model, args: argparse.Namespace) -> dict:
     turns = time_alternately(functions, args.turns, device)
     medians = {f'{name}_ms': statistics.median(times) for name, times in turns.items()}
     return medians | dict(
-        objects=args.objects, ratio=median_ratio(turns['ours'], turns['session']), turns=turns
+        objects=args.objects,
+        ratio=median_ratio(turns['ours'], turns['session']),
+        gflop=count_operations(model, partial(ours.step, frame)),
+        turns=turns,
+    )
+
+
+def count_operations(model, step: Callable[[], object]) -> dict[str, float]:
+    """1e9 operations of a frame, by part of the tracker; products inside fused attention are not counted.
+
+    Args:
+        model: A Sam2Segmentor.
+        step: Computes a frame.
+    """
+    with FlopCounterMode(model.tracker, depth=8, display=False) as counter:
+        step()
+    counts = {place: sum(by_kind.values()) / 1e9 for place, by_kind in counter.get_flop_counts().items()}
+
+    def of(part: str, inner: str = '') -> float:
+        """Of a part of the tracker, whose places begin with its class; or of some modules inside."""
+        place = type(getattr(model.tracker, part)).__name__ + inner
+        return sum(number for name, number in counts.items() if re.fullmatch(place, name))
+
+    return dict(
+        all=counts['Global'],
+        image_encoder=of('vision_encoder'),
+        memory_attention=of('memory_attention'),
+        feed_forward=of('memory_attention', r'\.layers\.\d+\.linear\d'),
+        cross_attention_projections=of('memory_attention', r'\.layers\.\d+\.cross_attn_image\.\w_proj'),
+        first_self_attention=of('memory_attention', r'\.layers\.0\.self_attn'),
+        memory_encoder=of('memory_encoder'),
+        mask_decoder=of('mask_decoder'),
     )
 
 
