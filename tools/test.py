@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint file or URL; of a tracker a folder or a name on the hub, or none: those of its config',
+        help='checkpoint file or URL; of a tracker a folder or a hub name, by default that of its config',
     )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument(
