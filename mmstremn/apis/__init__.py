@@ -4,7 +4,7 @@ from mmstremn.apis.inference import init_predictor, init_segmentor
 from mmstremn.apis.model_names import NamedModel, named_models
 from mmstremn.apis.outputs import DEFAULT_OUTPUTS, OUTPUTS, OutputInfo, open_outputs, write_outputs
 from mmstremn.apis.plan import Plan
-from mmstremn.apis.prediction_inferencer import PredictionInferencer
+from mmstremn.apis.prediction_inferencer import PredictedFrame, PredictionInferencer
 from mmstremn.apis.results import FrameResult
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.vos_inferencer import VOSInferencer
@@ -16,6 +16,7 @@ __all__ = [
     'NamedModel',
     'OutputInfo',
     'Plan',
+    'PredictedFrame',
     'PredictionInferencer',
     'VOSInferencer',
     'VOSSession',

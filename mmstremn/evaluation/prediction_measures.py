@@ -34,7 +34,7 @@ LOWER_IS_BETTER = ('MSE', 'MAE', 'LPIPS')
 FLAT = dict(win_size=7)
 GAUSSIAN = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 MIN_SIDE = 11
-"""Of a frame in pixels: the largest window."""
+"""Of a frame in pixels, for SSIM: the largest window."""
 
 
 class Protocol(NamedTuple):
@@ -129,7 +129,7 @@ def measure_frames(
         ValueError: A protocol or a measure is unknown, or shapes or types are others.
     """
     rules = find_protocol(protocol)
-    _check_frames(pred, true)
+    _check_frames(pred, true, MIN_SIDE if 'SSIM' in measures else 1)
     functions = dict(MSE=_mse, MAE=_mae, PSNR=_psnr, SSIM=_ssim, LPIPS=partial(_lpips, lpips=lpips))
     unknown = set(measures) - set(functions)
     if unknown:
@@ -198,7 +198,7 @@ def _pictures(pred: np.ndarray, true: np.ndarray, rules: Protocol):
     return pred, true / 255
 
 
-def _check_frames(pred: np.ndarray, true: np.ndarray):
+def _check_frames(pred: np.ndarray, true: np.ndarray, min_side: int):
     if true.dtype != np.uint8 or pred.dtype.kind != 'f':
         raise ValueError(
             f'expected float predictions and uint8 true frames, got {pred.dtype} and {true.dtype}'
@@ -207,7 +207,7 @@ def _check_frames(pred: np.ndarray, true: np.ndarray):
         raise ValueError(
             f'expected predicted and true frames of one shape (T, C, H, W), got {pred.shape} and {true.shape}'
         )
-    if min(pred.shape[2:]) < MIN_SIDE:
+    if min(pred.shape[2:]) < min_side:
         raise ValueError(
-            f'frames of {pred.shape[2]} x {pred.shape[3]} pixels, expected {MIN_SIDE} or more for SSIM'
+            f'frames of {pred.shape[2]} x {pred.shape[3]} pixels, expected {min_side} or more for SSIM'
         )

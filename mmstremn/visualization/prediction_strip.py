@@ -1,6 +1,8 @@
 """Predicted frames under and beside the true ones."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -8,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mmstremn.utils.atomic import written_aside
-from mmstremn.visualization.video_writer import write_video
+from mmstremn.visualization.video_writer import VideoWriter, video_writer
 
 SIDE = 96
 """Smaller frames are enlarged to at least this height, in pixels."""
@@ -28,10 +30,54 @@ def write_prediction(path: Path, observed, true, predicted, fps: int = 5) -> Non
         predicted: (T, C, H, W), uint8 or floats of 0..1, which are clipped.
         fps: Frames a second.
     """
+    with prediction_writer(path, len(predicted), fps) as writer:
+        for frame in observed:
+            writer.add_observed(frame)
+        for place, frame in enumerate(predicted):
+            writer.add_predicted(frame, true[place] if place < len(true) else None)
+
+
+@contextmanager
+def prediction_writer(
+    path: Path, length: int, fps: int | Fraction = 5, columns: int = 10
+) -> Iterator['PredictionWriter']:
+    """What :func:`write_prediction` writes, frame by frame; a few of them are held.
+
+    Args:
+        path, fps: As there.
+        length: How many frames are predicted.
+        columns: Frames of the strip.
+    """
     picture, video = (path.with_name(path.name + suffix) for suffix in ('.png', '.mp4'))
-    with written_aside(picture) as partial:
-        Image.fromarray(draw_prediction_strip(true, predicted)).save(partial, 'png')
-    write_video(video, side_by_side(observed, true, predicted), fps)
+    with video_writer(video, fps) as frames, written_aside(picture) as partial:
+        writer = PredictionWriter(frames, _evenly(length, columns))
+        yield writer
+        Image.fromarray(_strip(writer.pairs)).save(partial, 'png')
+
+
+class PredictionWriter:
+    """Takes the frames of a clip in their order, (C, H, W) each, see :func:`prediction_writer`.
+
+    In the video the input and then the prediction are on the left, the truth is on the right. The border says
+    what is given (green) and what is predicted (red); where the truth has ended, the right side is white.
+    """
+
+    def __init__(self, frames: VideoWriter, places: list[int]):
+        self.pairs: list[tuple[np.ndarray | None, np.ndarray]] = []
+        self._frames, self._places, self._predicted = frames, places, 0
+
+    def add_observed(self, frame) -> None:
+        """A frame that the model was given, uint8."""
+        picture = as_picture(frame)
+        self._frames.add(beside(picture, picture, OBSERVED))
+
+    def add_predicted(self, frame, true=None) -> None:
+        """A frame that it predicted, uint8 or floats of 0..1, which are clipped, and the true one."""
+        picture, truth = as_picture(frame), None if true is None else as_picture(true)
+        self._frames.add(beside(picture, truth, PREDICTED))
+        if self._predicted in self._places:
+            self.pairs.append((truth, picture))
+        self._predicted += 1
 
 
 def draw_prediction_strip(true, predicted, columns: int = 10) -> np.ndarray:
@@ -45,30 +91,32 @@ def draw_prediction_strip(true, predicted, columns: int = 10) -> np.ndarray:
     Returns:
         (H', W', 3) uint8 RGB.
     """
-    true, predicted = as_pictures(true), as_pictures(predicted)
-    places = np.linspace(0, len(predicted) - 1, min(columns, len(predicted))).round().astype(int)
-    white = np.full(predicted.shape[1:], 255, np.uint8)
-    rows = [
-        [true[place] if place < len(true) else white for place in places],
-        [predicted[place] for place in places],
-    ]
+    return _strip(
+        [
+            (as_picture(true[place]) if place < len(true) else None, as_picture(predicted[place]))
+            for place in _evenly(len(predicted), columns)
+        ]
+    )
+
+
+def _evenly(length: int, columns: int) -> list[int]:
+    return np.linspace(0, length - 1, min(columns, length)).round().astype(int).tolist()
+
+
+def _strip(pairs: list[tuple[np.ndarray | None, np.ndarray]]) -> np.ndarray:
+    rows = [[_or_white(true, picture) for true, picture in pairs], [picture for _, picture in pairs]]
     pad = ((GAP, GAP), (GAP, GAP), (0, 0))
     strips = [np.concatenate([np.pad(frame, pad, constant_values=255) for frame in row], 1) for row in rows]
     return np.concatenate(strips)
 
 
-def side_by_side(observed, true, predicted) -> Iterator[np.ndarray]:
-    """Pictures (H', W', 3) of a video: the input and then the prediction on the left, the truth on the right.
+def _or_white(picture: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    return np.full_like(like, 255) if picture is None else picture
 
-    The border says what is given (green) and what is predicted (red); where the truth has ended, the right
-    side is white.
-    """
-    observed, true, predicted = as_pictures(observed), as_pictures(true), as_pictures(predicted)
-    for frame in observed:
-        yield np.concatenate([bordered(frame, OBSERVED), bordered(frame, OBSERVED)], 1)
-    for place, frame in enumerate(predicted):
-        truth = true[place] if place < len(true) else np.full_like(frame, 255)
-        yield np.concatenate([bordered(frame, PREDICTED), bordered(truth, OBSERVED)], 1)
+
+def beside(picture: np.ndarray, truth: np.ndarray | None, colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture (H', W', 3) of a frame with a border of a colour, and the true one, or white, beside it."""
+    return np.concatenate([bordered(picture, colour), bordered(_or_white(truth, picture), OBSERVED)], 1)
 
 
 def bordered(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -76,12 +124,11 @@ def bordered(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return cv2.copyMakeBorder(frame, *(2 * GAP,) * 4, cv2.BORDER_CONSTANT, value=colour)
 
 
-def as_pictures(frames) -> np.ndarray:
-    """(T, H', W', 3) uint8 RGB of grey or RGB frames (T, C, H, W), tensors or arrays, enlarged by a whole
-    number."""
-    frames = frames.detach().cpu().numpy() if hasattr(frames, 'detach') else np.asarray(frames)
-    if frames.dtype.kind == 'f':
-        frames = (frames.clip(0, 1) * 255).round().astype(np.uint8)
-    pictures = np.broadcast_to(frames.transpose(0, 2, 3, 1), (len(frames), *frames.shape[2:], 3))
-    factor = -(-SIDE // frames.shape[2])
-    return np.ascontiguousarray(pictures.repeat(factor, 1).repeat(factor, 2))
+def as_picture(frame) -> np.ndarray:
+    """(H', W', 3) uint8 RGB of a grey or RGB frame (C, H, W), tensor or array, enlarged by a whole number."""
+    frame = frame.detach().cpu().numpy() if hasattr(frame, 'detach') else np.asarray(frame)
+    if frame.dtype.kind == 'f':
+        frame = (frame.clip(0, 1) * 255).round().astype(np.uint8)
+    picture = np.broadcast_to(frame.transpose(1, 2, 0), (*frame.shape[1:], 3))
+    factor = -(-SIDE // frame.shape[1])
+    return np.ascontiguousarray(picture.repeat(factor, 0).repeat(factor, 1))

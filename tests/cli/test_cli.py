@@ -189,7 +189,7 @@ def test_predict_writes_as_many_frames_as_asked(folder, tmp_path, capsys):
     argv += ['--observe', 3, '--steps', 5, '--size', 32, 32, '--out', tmp_path / 'out', '--device', 'cpu']
     assert main([str(arg) for arg in argv]) == 0, capsys.readouterr().err
     with av.open(str(tmp_path / 'out/prediction.mp4')) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 5
+        assert sum(1 for _ in container.decode(video=0)) == 3 + 5
     assert main([str(arg) for arg in [*argv, '--observe', 9]]) == 1
     assert '8 frames, expected at least the 9' in capsys.readouterr().err
 

@@ -9,7 +9,14 @@ from PIL import Image
 from mmstremn.engine import PredictionVisualizationHook, VOSVisualizationHook
 from mmstremn.structures import PredictionDataSample
 from mmstremn.visualization import draw_prediction_strip, write_prediction
-from mmstremn.visualization.prediction_strip import GAP, OBSERVED, PREDICTED, SIDE, as_pictures, side_by_side
+from mmstremn.visualization.prediction_strip import (
+    GAP,
+    OBSERVED,
+    PREDICTED,
+    SIDE,
+    PredictionWriter,
+    as_picture,
+)
 
 CELL = SIDE + 2 * GAP  # of frames of 32 pixels
 
@@ -17,6 +24,16 @@ CELL = SIDE + 2 * GAP  # of frames of 32 pixels
 def frames(*levels, channels=1, size=32):
     """(T, C, H, W) uint8 of one level each."""
     return torch.stack([torch.full((channels, size, size), level, dtype=torch.uint8) for level in levels])
+
+
+class Pictures:
+    """Takes what a video gets."""
+
+    def __init__(self):
+        self.pictures = []
+
+    def add(self, picture):
+        self.pictures.append(picture)
 
 
 def test_strip_has_the_truth_above_the_prediction():
@@ -36,19 +53,28 @@ def test_long_strip_shows_the_first_and_the_last_frame_and_ended_truth_is_white(
 def test_colours_stay_and_predictions_are_clipped():
     red = torch.zeros(1, 3, 64, 64)
     red[:, 0], red[:, 1] = 7.0, -1.0
-    (picture,) = as_pictures(red)
+    picture = as_picture(red[0])
     assert picture.shape == (128, 128, 3)
     assert (picture == (255, 0, 0)).all()
-    assert as_pictures(frames(1, size=128)).shape == (1, 128, 128, 3)
+    assert as_picture(frames(1, size=128)[0]).shape == (128, 128, 3)
 
 
 def test_video_has_input_and_prediction_beside_the_truth():
-    pictures = list(side_by_side(frames(1, 2), frames(3), frames(103, 104)))
+    video = Pictures()
+    writer = PredictionWriter(video, places=[1])
+    for frame in frames(1, 2):
+        writer.add_observed(frame)
+    writer.add_predicted(frames(103)[0], frames(3)[0])
+    writer.add_predicted(frames(104)[0])
+    pictures = video.pictures
     width = SIDE + 4 * GAP
     assert [picture.shape for picture in pictures] == [(width, 2 * width, 3)] * 4
     middles = [picture[width // 2, [width // 2, width + width // 2], 0].tolist() for picture in pictures]
     assert middles == [[1, 1], [2, 2], [103, 3], [104, 255]]
     assert [tuple(picture[0, 0]) for picture in pictures] == [OBSERVED] * 2 + [PREDICTED] * 2
+
+    (pair,) = writer.pairs
+    assert pair[0] is None and pair[1][0, 0, 0] == 104
 
 
 def test_files_are_written_beside_dots_in_the_name(tmp_path):

@@ -47,10 +47,11 @@ class ClipFormat(NamedTuple):
     def read(self, source: FrameSource, start: int) -> tuple[str, np.ndarray]:
         """The name and the frames of the clip that begins with the frame numbered ``start``."""
         numbers = range(start, start + self.length * self.step, self.step)
-        frames = [self._convert(frame) for frame in source.read(numbers)]
+        frames = [self.convert(frame) for frame in source.read(numbers)]
         return f'{source.name}@{start:05d}', np.stack(frames)
 
-    def _convert(self, frame: np.ndarray) -> np.ndarray:
+    def convert(self, frame: np.ndarray) -> np.ndarray:
+        """A frame (H, W) or (H, W, 3) uint8 with the channels and at the size of the clip."""
         if self.channels == 1 and frame.ndim == 3:
             frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         elif self.channels == 3 and frame.ndim == 2:

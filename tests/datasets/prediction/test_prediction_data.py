@@ -565,8 +565,8 @@ def test_frames_are_cropped_or_stretched():
     np.testing.assert_array_equal(centre_crop(frame, 2), frame[4:20])
     picture = np.zeros((24, 32), np.uint8)
     picture[:, 4:28] = 200
-    assert ClipFormat(1, (24, 24), crop=True)._convert(picture).min() == 200
-    assert ClipFormat(1, (24, 24))._convert(picture).min() == 0
+    assert ClipFormat(1, (24, 24), crop=True).convert(picture).min() == 200
+    assert ClipFormat(1, (24, 24)).convert(picture).min() == 0
 
 
 def test_bad_folder_videos(folder):
