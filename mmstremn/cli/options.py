@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.checkpoints.matching import has_own_weights
+from mmstremn.datasets.io.frame_sources import PROTOCOLS
 from mmstremn.utils.shipped_files import find_config, find_weights
 
 
@@ -24,6 +25,23 @@ class ConfigCommand(click.Command):
             taking = taking and not arg.startswith('-')
             spread += ['--cfg-options', arg] if taking else [arg]
         return super().parse_args(ctx, spread)
+
+
+class StoredVideo(click.ParamType):
+    """A video file or a folder of pictures."""
+
+    name = 'VIDEO'
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        is_camera = str(value).isdecimal() and not Path(value).exists()
+        if is_camera or str(value).lower().startswith(PROTOCOLS):
+            self.fail(
+                f"'{value}': expected a video file or a folder of pictures; cameras and streams are read by "
+                'VOSInferencer and PredictionInferencer in Python',
+                param,
+                ctx,
+            )
+        return Path(value)
 
 
 class FrameAndFile(click.ParamType):

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmstremn.apis import PredictionInferencer
-from mmstremn.cli.options import ConfigCommand, FrameRate, parse_cfg_options
-from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
+from mmstremn.cli.options import ConfigCommand, FrameRate, StoredVideo, parse_cfg_options
+from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.launch import latest_checkpoint
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.evaluation import measure_frames
@@ -22,7 +22,7 @@ NUMBER = click.IntRange(min=1)
 
 
 @click.command(cls=ConfigCommand)
-@click.argument('video', type=Path)
+@click.argument('video', type=StoredVideo())
 @click.option('--config', required=True, help='Of a video predictor.')
 @click.option('--checkpoint', help='Default: what tools/train.py left in work_dirs/<name of the config>.')
 @click.option('--cfg-options', multiple=True, metavar='KEY=VALUE...', help='Changes of the config.')
@@ -43,8 +43,6 @@ def command(
     """
     out = out or Path('work_dirs/predict') / (video.name or video.absolute().name)
     source = open_source(video)
-    if isinstance(source, LiveVideo):
-        raise click.UsageError(f'{video}: expected a video file or a folder of pictures')
     cfg = Config.fromfile(find_config(config))
     cfg.merge_from_dict(parse_cfg_options(cfg_options))
     inferencer = PredictionInferencer(cfg, checkpoint or trained_checkpoint(config), device)

@@ -21,8 +21,16 @@ from mmstremn.apis.plan import DIRECTIONS, MERGES
 from mmstremn.apis.results import FrameResult
 from mmstremn.apis.session import check_takes
 from mmstremn.apis.vos_inferencer import PRECISIONS, read_given
-from mmstremn.cli.options import ConfigCommand, FrameAndFile, FrameRate, Label, PlaceInFrame, choose_model
-from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
+from mmstremn.cli.options import (
+    ConfigCommand,
+    FrameAndFile,
+    FrameRate,
+    Label,
+    PlaceInFrame,
+    StoredVideo,
+    choose_model,
+)
+from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.structures.video import Video
@@ -37,7 +45,7 @@ Place: TypeAlias = tuple[int, int, tuple[float, ...]]
 
 
 @click.command(cls=ConfigCommand)
-@click.argument('video', type=Path)
+@click.argument('video', type=StoredVideo())
 @click.option(
     '--mask',
     type=Path,
@@ -130,8 +138,6 @@ def command(
     names = list(outputs or DEFAULT_OUTPUTS)
     check_out(out, names, [video, *(path for _, path in given)])
     source = open_source(video)
-    if isinstance(source, LiveVideo):
-        raise click.UsageError(f'{video}: expected a video file or a folder of pictures')
     masks = with_places(source, read_masks(source, given) if given else {}, points, boxes)
     cfg, weights = choose_model(model, config, checkpoint, cfg_options)
     segment(source, masks, cfg, weights, out, names, dict(labels), **options)

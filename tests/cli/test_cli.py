@@ -167,6 +167,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, cap
     'argv, message',
     [
         (['shots'], 'expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box'),
+        (['0', '--mask', 'm.png'], "'0': expected a video file or a folder of pictures; cameras and streams"),
+        (['rtsp://127.0.0.1:1/x', '--mask', 'm.png'], 'are read by VOSInferencer and PredictionInferencer'),
         (['shots', '--mask', 'm.png', '--output', 'movie'], "'movie' is not one of 'masks'"),
         (['shots', '--mask', 'm.png', '--label', '300=dog'], 'expected ID=NAME'),
         (['shots', '--mask-at', 'm.png'], 'expected FRAME:FILE'),
