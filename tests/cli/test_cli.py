@@ -19,6 +19,7 @@ from PIL import Image
 from mmstremn.apis import init_predictor, init_segmentor
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.cli import COMMANDS, main
+from mmstremn.cli.predict import Comparison
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.utils.lock import NAME as LOCK
 from mmstremn.utils.palette import encode_palette_png
@@ -194,6 +195,19 @@ def test_predict_writes_as_many_frames_as_asked(folder, tmp_path, capsys):
         assert sum(1 for _ in container.decode(video=0)) == 3 + 5
     assert main([str(arg) for arg in [*argv, '--observe', 9]]) == 1
     assert '8 frames, expected at least the 9' in capsys.readouterr().err
+
+
+def test_psnr_is_that_of_the_prediction_and_of_the_last_observed_frame(capsys):
+    comparison = Comparison()
+    black, grey = (np.full((1, 4, 4), level, np.uint8) for level in (0, 51))
+    comparison.add(grey, grey, observed=True)
+    comparison.add(black, grey, observed=False)
+    comparison.add(black, None, observed=False)
+    comparison.show()
+    assert capsys.readouterr().out.splitlines() == [
+        'PSNR of predicted frames over 1 frames: 13.98 dB',
+        'PSNR of the last observed frame over 1 frames: 100.00 dB',
+    ]
 
 
 def test_every_command_has_help_and_parts_name_their_extra(capsys, monkeypatch):
