@@ -22,6 +22,7 @@ from mmstremn.structures.prompts import GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
 from mmstremn.utils.palette import encode_palette_png
+from mmstremn.utils.processor import has_bfloat16_units
 from mmstremn.visualization import overlay
 
 Masks: TypeAlias = np.ndarray | str | Path | Mapping[int, np.ndarray | str | Path] | Callable | None
@@ -41,8 +42,9 @@ class VOSInferencer:
         weights: A checkpoint; None: those that belong to the model.
         device: The first GPU if there is one, else the CPU, by default.
         short_side: Rows (or columns, if fewer) at which videos are computed; None: as the config says.
-        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); ``'auto'``: as the config says,
-            float32 in those of the models with weights.
+        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); ``'auto'``: bfloat16 on a CPU with
+            units for it (:func:`~mmstremn.utils.has_bfloat16_units`), else as the config or the given model
+            has it.
 
     Raises:
         FileNotFoundError: There is no such model, config or checkpoint.
@@ -69,6 +71,7 @@ class VOSInferencer:
             model = init_segmentor(config, weights, device)
             if isinstance(model, VOSegmentor):
                 fuse_conv_bn(model)
+                precision = _fastest(model) if precision == 'auto' else precision
         # A model that is built already may be another one with its streams, such as Sam2Segmentor.
         self.model, self.weights = cast(VOSegmentor, model), weights
         _set_precision(self.model, precision)
@@ -205,6 +208,13 @@ class VOSInferencer:
                 path = Path(out_dir) / result.video / f'{result.index:05d}.png'
                 write_atomically(path, encode_palette_png(result.ids))
             yield result
+
+
+def _fastest(model: VOSegmentor) -> str:
+    if model.precision == 'float32' and has_bfloat16_units(next(model.parameters()).device):
+        print_log("bfloat16, for which this CPU has units; precision='float32' is slower and exact", 'current')
+        return 'bfloat16'
+    return model.precision
 
 
 def _set_precision(model: VOSegmentor, precision: str) -> None:

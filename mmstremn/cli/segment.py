@@ -103,7 +103,7 @@ Place: TypeAlias = tuple[int, int, tuple[float, ...]]
     type=click.Choice(PRECISIONS),
     default='auto',
     show_default=True,
-    help='bfloat16 is faster on processors that have it; auto is as the config says.',
+    help='auto: bfloat16 on a CPU with units for it (AMX), else as the config says.',
 )
 @click.option(
     '--fps', type=FrameRate(), help="Of the videos written (default: the video's, 15 for pictures)."
@@ -223,7 +223,7 @@ def segment(
         model=cfg.model.to_dict(),
         short_side=getattr(inferencer.model, 'short_side', None),
         direction=direction,
-        precision=precision,
+        precision=getattr(inferencer.model, 'precision', None),
     )
     with VOSSession(inferencer.model, video, masks, direction, merge, folder, about) as session:
         listed = _run(session, out, names, OutputInfo.of(video, labels, fps))

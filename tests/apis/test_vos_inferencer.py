@@ -149,9 +149,18 @@ def test_precision_is_that_of_the_model_and_checked():
         VOSInferencer(tiny_model(), precision='half')
 
 
+@pytest.mark.parametrize(('units', 'expected'), [(True, 'bfloat16'), (False, 'float32')])
+def test_models_that_are_loaded_use_the_bfloat16_units_of_a_cpu(units, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(amx_bf16=units), raising=False)
+    inferencer = VOSInferencer('stremn_r18', device='cpu')
+    assert inferencer.model.precision == expected
+    assert VOSInferencer(inferencer.model, precision='float32').model.precision == 'float32'
+    assert VOSInferencer(tiny_model()).model.precision == 'float32'  # of a model that is there nothing changes
+
+
 def test_batch_norms_of_shipped_weights_are_folded_and_masks_stay():
     fused, plain = (
-        VOSInferencer('stremn_r18', device='cpu').model,
+        VOSInferencer('stremn_r18', device='cpu', precision='float32').model,
         init_segmentor(*resolve_model('stremn_r18')),
     )
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
