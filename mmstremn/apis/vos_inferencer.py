@@ -212,7 +212,9 @@ class VOSInferencer:
 
 def _fastest(model: VOSegmentor) -> str:
     if model.precision == 'float32' and has_bfloat16_units(next(model.parameters()).device):
-        print_log("bfloat16, for which this CPU has units; precision='float32' is slower and exact", 'current')
+        print_log(
+            "bfloat16, as this CPU has units for it; precision='float32' is slower and exact", 'current'
+        )
         return 'bfloat16'
     return model.precision
 

@@ -226,7 +226,7 @@ def segment(
         precision=getattr(inferencer.model, 'precision', None),
     )
     with VOSSession(inferencer.model, video, masks, direction, merge, folder, about) as session:
-        listed = _run(session, out, names, OutputInfo.of(video, labels, fps))
+        listed = write_results(session, out, names, OutputInfo.of(video, labels, fps))
     shutil.rmtree(folder)
     found = [FILES[name] for name in names if (out / FILES[name]).exists()]
     click.echo(f'Written to {out}: {", ".join(found)}')
@@ -235,8 +235,10 @@ def segment(
         click.echo(f'Look at these frames first (confidence): {places}')
 
 
-def _run(session: VOSSession, out: Path, names: list[str], info: OutputInfo) -> list[tuple[float, int, int]]:
-    """Compute and write; the frames of which the model is not sure."""
+def write_results(
+    session: VOSSession, out: Path, names: list[str], info: OutputInfo
+) -> list[tuple[float, int, int]]:
+    """Compute and write the outputs ``names``; at most five frames of which the model is not sure."""
     progress, done = StagedProgress(Console(file=sys.stdout), 'frames'), session.video.num_frames
     review, pending = Review(), len(session.pending())
     if pending < done:

@@ -155,7 +155,9 @@ def test_models_that_are_loaded_use_the_bfloat16_units_of_a_cpu(units, expected,
     inferencer = VOSInferencer('stremn_r18', device='cpu')
     assert inferencer.model.precision == expected
     assert VOSInferencer(inferencer.model, precision='float32').model.precision == 'float32'
-    assert VOSInferencer(tiny_model()).model.precision == 'float32'  # of a model that is there nothing changes
+    assert (
+        VOSInferencer(tiny_model()).model.precision == 'float32'
+    )  # of a model that is there nothing changes
 
 
 def test_batch_norms_of_shipped_weights_are_folded_and_masks_stay():

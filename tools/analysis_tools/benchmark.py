@@ -3,9 +3,10 @@
 ``growth``: speed and size of a memory as the video grows; ``objects``: time a frame against the number of
 objects; ``read``: a read beside bare attention; ``training``: steps on loaded data against cached batches;
 ``prediction``: training steps and rollouts of video predictors; ``trackers``: a tracker with our memory
-beside a session of transformers; ``videos``: several videos at once against one after the other. What is
-compared is timed in turns, in changing order, so that whatever else the machine does meets all of it alike.
-With ``--check`` the exit code is 1 where a bound is exceeded.
+beside a session of transformers; ``videos``: several videos at once against one after the other;
+``official``: a frame of STCN or XMem beside their public code; ``segment``: the command that segments a
+video, and where its time goes. What is compared is timed in turns, in changing order, so that whatever else
+the machine does meets all of it alike. With ``--check`` the exit code is 1 where a bound is exceeded.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))  # tools are no package
 
-from benchmarks import growth, objects, official, prediction, read, trackers, training, videos
+from benchmarks import growth, objects, official, prediction, read, segment, trackers, training, videos
 
 from mmstremn.utils.timing import command_line, save_figures
 
 KINDS = dict(growth=growth, objects=objects, read=read, training=training, prediction=prediction)
-KINDS.update(trackers=trackers, official=official, videos=videos)
+KINDS.update(trackers=trackers, official=official, segment=segment, videos=videos)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
