@@ -289,7 +289,11 @@ def kernelized_reading(page):
     page.says(
         'mean without `bmx-bumps` | # | # | # |', [reader['mean_without_bmx_bumps'] for reader in readers]
     )
+    wide = log('kernelized_dev')['J&F with presence head']['sigma 14']
+    page.says('a mean of #, too', wide['mean'])
+    page.says('(`chair` #, `bmx-bumps` #)', wide['videos']['chair'], wide['videos']['bmx-bumps'])
     page.settings(
+        'sigma 14 has a mean',
         '## 7. Kernelized reading',
         'top 20 of what the kernel leaves',
         'of section 6, seed 0, one run each',

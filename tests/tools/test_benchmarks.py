@@ -65,6 +65,21 @@ def test_objects_are_measured_by_step(tmp_path, capsys):
     assert '3 / 1' in capsys.readouterr().out
 
 
+def test_segment_is_measured_by_step(tmp_path, capsys):
+    out = tmp_path / 'segment.json'
+    options = '--frames 3 --turns 1 --size 64 96 --objects 2 --threads 1 --device cpu --out'
+    assert main(['segment', *options.split(), str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert list(found['results']) == ['float32', 'bfloat16']
+    for row in found['results'].values():
+        steps = row['cpu_ms_per_frame']
+        computed = ('decode frame', 'key', 'read', 'decode mask', 'value', 'masks', 'overlay', 'csv')
+        assert all(steps[name] > 0 for name in computed)
+        assert sum(steps.values()) == pytest.approx(2 * steps['all'], abs=0.1)
+    assert found['results']['float32']['ratio_to_float32'] == 1
+    assert '| decode mask' in capsys.readouterr().out
+
+
 def test_training_is_measured_on_loaded_and_on_cached_batches(tmp_path, capsys):
     file = tmp_path / 'training.json'
     steps = '--steps 2 --warm-up 1 --turns 3 --device cpu --cfg-options train_dataloader.num_workers=1'

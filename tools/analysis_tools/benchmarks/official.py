@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--warm-up', type=int, default=2, metavar='TURNS', help='turns before the first')
     parser.add_argument('--fuse', action='store_true', help='fold our batch norms into convolutions')
     parser.add_argument('--precision', choices=['float32', 'bfloat16'], default='float32', help='of ours')
+    parser.add_argument(
+        '--public-precision',
+        choices=['float32', 'bfloat16'],
+        default='float32',
+        help='of the public code, which has no such option: under autocast (default: float32)',
+    )
     add_size(parser)
     add_model_arguments(parser, turns=5)
 
@@ -112,7 +118,8 @@ def measure(args: argparse.Namespace, model, network, objects: int) -> dict:
     ours = begin_stream(model, frames[0], objects)
     stripes = torch.as_tensor(np.arange(args.size[1]) * (objects + 1) // args.size[1]).expand(*args.size)
     masks = torch.stack([stripes == number + 1 for number in range(objects)]).float()
-    step = dict(stcn=StcnStream, xmem=XmemStream)[args.model](network, images[0], masks).step
+    autocast = torch.autocast('cpu', torch.bfloat16, enabled=args.public_precision == 'bfloat16')
+    step = autocast(dict(stcn=StcnStream, xmem=XmemStream)[args.model](network, images[0], masks).step)
     difference = (ours.probabilities(frames[1]) - step(images[1])).abs().max()
 
     def play(function: Callable, inputs: list) -> None:
