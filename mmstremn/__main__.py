@@ -19,7 +19,7 @@ from rich.table import Table
 from mmstremn.mm_packages import DISTRIBUTIONS, INSTALL, distribution_of
 from mmstremn.versions import FIX, TESTED, installed_version, what_to_install
 
-PACKAGES = ('torchvision', 'timm', 'numpy', 'safetensors', 'trackeval', 'lap')
+PACKAGES = ('torchvision', 'timm', 'numpy', 'safetensors', 'trackeval', 'lap', 'transformers')
 OPS = (
     'needed by some models of mmdet alone: build mmcv with --no-build-isolation, or use '
     'mmstremn.adapters.mmcv_ops_stub'
@@ -84,6 +84,8 @@ def _parts() -> Iterator[tuple[str, bool, str]]:
     yield 'mmdet: memories in trackers', find_spec('mmdet') is not None, INSTALL['mmdet']
     tracking = all(find_spec(name) is not None for name in ('trackeval', 'lap'))
     yield 'trackeval, lap: measures and matching of tracks', tracking, INSTALL['mmdet']
+    has_transformers = find_spec('transformers') is not None
+    yield 'transformers: SAM 2, EdgeTAM, tracker of SAM 3', has_transformers, INSTALL['transformers']
 
 
 def _broken_opencv() -> str | None:

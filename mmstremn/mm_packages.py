@@ -31,8 +31,9 @@ INSTALL = {
     'mmengine': 'pip install onedl-mmengine==0.10.12 onedl-mmcv==2.3.6',
     'mmseg': 'pip install onedl-mmsegmentation==1.4.2 ftfy regex',
     'mmdet': 'pip install onedl-mmdetection==3.5.1 trackeval lap',
+    'transformers': "pip install 'mmstremn[sam2]'",
 }
-"""By import package: what the extras ``mm``, ``mmseg`` and ``tracking`` install, in the tested versions."""
+"""By import package: the extras ``mm``, ``mmseg`` and ``tracking`` in the tested versions, and ``sam2``."""
 
 
 def distribution_of(package: str) -> str | None:

@@ -43,7 +43,7 @@ def test_versions(text):
     assert row(text, 'timm')[2] == '1.0'
 
 
-@pytest.mark.parametrize('package', ['mmseg', 'mmdet'])
+@pytest.mark.parametrize('package', ['mmseg', 'mmdet', 'transformers'])
 def test_what_is_missing_and_what_to_install(package, text):
     there = find_spec(package) is not None
     assert row(text, f'{package}:')[1:] == (['yes', ''] if there else ['no', INSTALL[package]])

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-OLDEST = '5.23'
-INSTALL = "pip install 'mmstremn[sam2]'"
+from mmstremn.mm_packages import INSTALL
+
+OLDEST, FIX = '5.23', INSTALL['transformers']
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,7 +56,7 @@ def transformers() -> Any:
         module = importlib.import_module('transformers')
         found = version('transformers')
     except (ModuleNotFoundError, PackageNotFoundError) as error:
-        message = f'Sam2Segmentor needs transformers >= {OLDEST}, which is not installed. Fix: {INSTALL}'
+        message = f'Sam2Segmentor needs transformers >= {OLDEST}, which is not installed. Fix: {FIX}'
         raise ModuleNotFoundError(message, name='transformers') from error
     if _numbers(found) < _numbers(OLDEST):
         raise ImportError(
