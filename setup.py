@@ -48,7 +48,7 @@ PREDICTION = ['torchmetrics', 'lpips']
 # Polygons of COCO in tools/dataset_converters/to_davis.py.
 CONVERSION = ['pycocotools']
 # The web app; COCO's run lengths among its downloads.
-APP = ['gradio>=6.31', *CONVERSION]
+APP = [*MM, 'gradio>=6.31', *CONVERSION]
 # ONNX graphs (`mmstremn export`) and the runtime that runs them.
 EXPORT = ['onnx', 'onnxruntime']
 OPENVINO = [*EXPORT, 'openvino']

@@ -2,15 +2,17 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import NamedTuple
 
 import torch
+from mmengine.config import Config
 
+from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory
 from mmstremn.apis import VOSInferencer, named_models
-from mmstremn.apis.model_names import DEFAULT_MODEL
 from mmstremn.memory import FIFOSelector, GrowingMemory, LRUSelector, MostSimilarSelector, SlotMemory
 from mmstremn.models import VOSegmentor
 
@@ -47,23 +49,19 @@ class Models:
     """The models of all users: a model holds weights alone, what a video needs is in its session.
 
     Args:
-        device: The first GPU if there is one, else the CPU, by default.
-        default: The model that is chosen first: a name of :func:`~mmstremn.apis.named_models`.
-        load: Gives the model of a name.
+        loaders: By name of a model: what gives it.
+        default: The name of the model that is chosen first.
+        at_once: Runs that are computed at a time; further ones wait for their turn.
 
     Attributes:
         names: Of the models.
+        turns: Of the runs.
     """
 
-    def __init__(
-        self,
-        device: str | None = None,
-        default: str = DEFAULT_MODEL,
-        load: Callable[[str], VOSegmentor] | None = None,
-    ):
-        self.default = default
-        self.names = list(dict.fromkeys([default, *([] if load else _names())]))
-        self._load = load or (lambda name: VOSInferencer(name, device=device).model)
+    def __init__(self, loaders: Mapping[str, Callable[[], VOSegmentor]], default: str, at_once: int = 2):
+        self._loaders, self.default = dict(loaders), default
+        self.names = list(dict.fromkeys([default, *loaders]))
+        self.turns = BoundedSemaphore(at_once)
         self._kept: OrderedDict[Choice, VOSegmentor] = OrderedDict()
         self._lock = Lock()
 
@@ -72,22 +70,24 @@ class Models:
 
         Raises:
             ValueError: There is no such model or memory, the number of slots is not in 1..MOST_SLOTS, or the
-                memory of the model has no slots.
+                memory of the model cannot be changed.
         """
-        if choice.model not in self.names:
+        if choice.model not in self._loaders:
             raise ValueError(f"model '{choice.model}': expected one of {', '.join(self.names)}")
-        if choice.memory not in MEMORIES:
-            raise ValueError(f"memory '{choice.memory}': expected one of {', '.join(MEMORIES)}")
         if choice.slots is not None and not 1 <= choice.slots <= MOST_SLOTS:
             raise ValueError(f'slots: expected 1..{MOST_SLOTS}, got {choice.slots}')
         with self._lock:
             return self._kept_or_built(choice)
 
+    def memories(self, model: str) -> list[str]:
+        """The memories that a model can have."""
+        return list(_memories_of(self.get(Choice(model))))
+
     def _kept_or_built(self, choice: Choice) -> VOSegmentor:
         if choice not in self._kept:
             trained = Choice(choice.model)
             if choice == trained:
-                self._kept[choice] = self._load(choice.model)
+                self._kept[choice] = self._loaders[choice.model]()
             else:
                 self._kept[choice] = _with_memory(self._kept_or_built(trained), choice)
             while len(self._kept) > MOST_KEPT:
@@ -96,19 +96,55 @@ class Models:
         return self._kept[choice]
 
 
-def _names() -> list[str]:
-    """One name for each file of weights."""
-    return list(dict.fromkeys(Path(model.weights).stem for model in named_models().values()))
+def shipped_models(device: str | None = None) -> dict[str, Callable[[], VOSegmentor]]:
+    """What gives the models that come with weights, one name for each file of weights.
+
+    Args:
+        device: The first GPU if there is one, else the CPU, by default.
+    """
+    names = dict.fromkeys(Path(model.weights).stem for model in named_models().values())
+    return {name: partial(_load, name, None, device) for name in names}
+
+
+def one_model(
+    model: str | Config, weights: str | None = None, device: str | None = None
+) -> dict[str, Callable[[], VOSegmentor]]:
+    """What gives a model, by its name.
+
+    Args:
+        model: A name of :func:`~mmstremn.apis.named_models`, or a config.
+        weights: Its checkpoint; None: the model or the config says where its weights are.
+        device: As of :func:`shipped_models`.
+    """
+    name = model if isinstance(model, str) else Path(model.filename or 'config').stem
+    name = name if weights is None else f'{name} ({Path(weights).name})'
+    return {name: partial(_load, model, weights, device)}
+
+
+def _load(model: str | Config, weights: str | None, device: str | None) -> VOSegmentor:
+    return VOSInferencer(model, weights, device).model
+
+
+def takes_points(model: torch.nn.Module) -> bool:
+    """Whether a model takes points and boxes, beside masks."""
+    return getattr(model, 'takes_points', False)
+
+
+def _memories_of(model: VOSegmentor) -> Sequence[str]:
+    if isinstance(model.memory, SlotMemory):
+        return MEMORIES
+    return (AS_TRAINED, *SELECTORS) if type(model.memory) is TrackerMemory else (AS_TRAINED,)
 
 
 def _with_memory(model: VOSegmentor, choice: Choice) -> VOSegmentor:
     """A model with the same weights and another memory; the reader and the gates stay."""
-    memory = model.memory
-    if not isinstance(memory, SlotMemory):
-        raise ValueError(
-            f"model '{choice.model}': its memory is a {type(memory).__name__}, expected '{AS_TRAINED}' and "
-            'no number of slots'
-        )
+    known = _memories_of(model)
+    if choice.memory not in known:
+        raise ValueError(f"memory '{choice.memory}': expected one of {', '.join(known)}")
+    if isinstance(model, Sam2Segmentor) and len(known) > 1:
+        return model.with_memory(**_tracker_memory(model, choice))
+    if len(known) == 1:
+        raise ValueError(f'slots: a {type(model.memory).__name__} has no number of slots that can be chosen')
     model = copy.deepcopy(model)
     if choice.memory == GROWING:
         model.memory = GrowingMemory(model.memory.reader)
@@ -117,6 +153,17 @@ def _with_memory(model: VOSegmentor, choice: Choice) -> VOSegmentor:
     if choice.slots is not None and choice.memory != GROWING:
         model.memory.num_slots = choice.slots
     return model.to(_device_of(model)).eval()
+
+
+def _tracker_memory(model: Sam2Segmentor, choice: Choice) -> dict:
+    """What changes in the config of a tracker's memory; slots are those of tracked frames."""
+    changes: dict = {} if choice.slots is None else dict(num_slots=choice.slots)
+    if choice.memory == AS_TRAINED:
+        return changes
+    selector = SELECTORS[choice.memory]
+    if selector.needs_keys and model.memory.key == 'none':
+        changes.update(key='memory')
+    return changes | dict(selector=dict(type=selector.__name__))
 
 
 def _device_of(model: torch.nn.Module) -> torch.device:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, RLock
@@ -12,49 +13,37 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmstremn.apis import FrameResult, OutputInfo, VOSSession, write_outputs
+from mmstremn.apis import FrameResult, OutputInfo, VOSSession, open_outputs
 from mmstremn.apis.outputs import FILES, Review
 from mmstremn.apis.vos_inferencer import read_given
-from mmstremn.app.choices import Choice, Models
+from mmstremn.app.choices import Choice, Models, takes_points
 from mmstremn.app.grabcut import mask_in_box
-from mmstremn.datasets.io.folders import VIDEOS, is_video
-from mmstremn.datasets.io.frame_sources import open_source
-from mmstremn.datasets.io.video_index import open_container
+from mmstremn.app.pictures import draw_prompts, fitted, scale_of
+from mmstremn.app.uploads import DEFAULT_LIMITS, Limits, check_file, checked_video
+from mmstremn.models import VOSegmentor
 from mmstremn.structures import GivenIds, Video
 from mmstremn.structures.masks import MAX_ID
+from mmstremn.structures.prompts import CORNERS, GivenPrompts
 from mmstremn.visualization import draw_slot_timeline, overlay
 
-LONGEST_SIDE = 1280  # pixels of pictures that are shown
 THUMBNAIL = 90  # rows
-PLAYLISTS = ('hls', 'concat', 'dash', 'mpegts_raw', 'applehttp', 'imf')  # files that name other files
 MOST_RUNS = 3  # choices of a memory whose results are kept
-
-
-class Limits(NamedTuple):
-    """What a user may upload."""
-
-    megabytes: int = 500
-    frames: int = 20_000
-    megapixels: float = 9.0
-
-
-DEFAULT_LIMITS = Limits()
 
 
 class Progress(NamedTuple):
     """How far a run is.
 
     Attributes:
-        done, total: Frames.
+        done, total: Frames; none is done while other users' runs are computed first.
         seconds: Since it began.
-        index: Of the frame that was computed last.
+        index: Of the frame that was done last.
         picture: That frame with its masks; None where it is not shown.
     """
 
     done: int
     total: int
-    seconds: float
-    index: int
+    seconds: float = 0.0
+    index: int = 0
     picture: np.ndarray | None = None
 
     @property
@@ -73,12 +62,18 @@ class Held(NamedTuple):
 
 @dataclass
 class _Run:
-    """The results of one choice of a memory."""
+    """The results of one choice of a memory.
+
+    Attributes:
+        slots, confidence: By frame.
+        found: By frame: points that were given, and the masks that the model finds for them.
+    """
 
     session: VOSSession
     folder: Path
     slots: dict[int, np.ndarray] = field(default_factory=dict)
     confidence: dict[int, dict[int, float]] = field(default_factory=dict)
+    found: dict[int, tuple[GivenPrompts, GivenIds]] = field(default_factory=dict)
 
 
 class Workspace:
@@ -96,6 +91,7 @@ class Workspace:
         video: None until one is opened.
         choice: The model and memory that :meth:`run` uses.
         labels: Names of the objects by id.
+        files: Those that :meth:`write` wrote last.
         folder: Removed by :meth:`close`.
     """
 
@@ -105,9 +101,11 @@ class Workspace:
         self.video: Video | None = None
         self.choice = Choice(models.default)
         self.labels: dict[int, str] = {}
+        self.files: list[Path] = []
         self._runs: dict[Choice, _Run] = {}
         self._thumbnails: dict[int, np.ndarray] = {}
         self._lock, self._stop = RLock(), Event()
+        self.cancel()
 
     def close(self) -> None:
         """End a run and remove all files."""
@@ -133,12 +131,12 @@ class Workspace:
             ValueError: It is no video file, damaged, or exceeds a limit. The video before stays.
         """
         path = Path(path)
-        self._check_file(path)
+        check_file(path, self.limits)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             copied = folder / path.name
             shutil.copyfile(path, copied)
-            video = self._checked(copied)
+            video = checked_video(copied, self.limits)
         except (ValueError, OSError) as error:
             shutil.rmtree(folder)
             raise ValueError(str(error).replace(f'{folder}/', '')) from error
@@ -151,30 +149,6 @@ class Workspace:
                 shutil.rmtree(before)
             self.choose(self.choice)
         return video
-
-    def _check_file(self, path: Path) -> None:
-        if not is_video(path):
-            raise ValueError(f'{path.name}: expected a video file ({", ".join(VIDEOS)})')
-        size = path.stat().st_size / 1e6
-        if size > self.limits.megabytes:
-            raise ValueError(f'{path.name}: {size:.0f} MB, expected at most {self.limits.megabytes} MB')
-
-    def _checked(self, path: Path) -> Video:
-        video = open_source(path, check=False)
-        with open_container(path) as (container, _):
-            if set(container.format.name.split(',')) & set(PLAYLISTS):
-                raise ValueError(f'{path}: expected a video file, it is a list of other files')
-        pixels = video.size[0] * video.size[1] / 1e6
-        if pixels > self.limits.megapixels:
-            raise ValueError(
-                f'{path}: {video.size[1]} x {video.size[0]} pixels, expected at most '
-                f'{self.limits.megapixels:g} million'
-            )
-        if video.num_frames > self.limits.frames:
-            raise ValueError(
-                f'{path}: {video.num_frames} frames, expected at most {self.limits.frames}; cut the video'
-            )
-        return open_source(path)  # decodes it once, to find damage before work is lost
 
     def _opened(self) -> Video:
         if self.video is None:
@@ -194,7 +168,7 @@ class Workspace:
         self.cancel()
         with self._lock:
             if self.video is not None and choice not in self._runs:
-                given = {frame: self._session.given(frame) for frame in self.keyframes}
+                given = {frame: self._given_for(model, frame) for frame in self.keyframes}
                 folder = Path(tempfile.mkdtemp(dir=self.video.path.parent))  # type: ignore[attr-defined]
                 self._runs[choice] = _Run(VOSSession(model, self.video, given, folder=folder), folder)
             self.choice = choice
@@ -239,8 +213,14 @@ class Workspace:
         k = next((k for k in range(1, MAX_ID + 1) if k not in self.labels), None)
         if k is None:
             raise ValueError(f'expected at most {MAX_ID} objects')
-        self.labels[k] = label.strip() or f'object {k}'
+        self.labels[k] = ''
+        self.rename(k, label)
         return k
+
+    def rename(self, k: int, label: str) -> None:
+        """Name an object; without a name it is called by its id."""
+        self._check_object(k)
+        self.labels[k] = label.strip() or f'object {k}'
 
     def remove_object(self, k: int) -> None:
         """Remove an object and its masks from all frames."""
@@ -261,18 +241,88 @@ class Workspace:
         """
         self._check_object(k)
         with self._lock:
-            ids, known = self.ids(frame), self._session.object_ids
+            ids = self.ids(frame)
             own = {'replace': mask, 'add': (ids == k) | mask, 'erase': (ids == k) & ~mask}[mode]
             ids = np.where(ids == k, 0, ids)
             ids = np.where(own, k, ids).astype(np.uint8)
-            objects = sorted(known) if k in known and frame in self._run.confidence else [k]
-            ids[~np.isin(ids, objects)] = 0
-            given = GivenIds(ids, objects)
-            self._edit(lambda session: session.correct(frame, given))
+            self._give(frame, masks=_only(ids, [*self._others(frame, k), k]))
 
     def mark_box(self, frame: int, k: int, box: tuple[int, int, int, int]) -> None:
-        """Mark an object by a box around it (x, y of two corners), see :func:`mask_in_box`."""
-        self.mark(frame, k, mask_in_box(self._frame(frame), box))
+        """Mark an object by a box around it (x, y of two corners): models that take boxes are given it,
+        others its mask, see :func:`mask_in_box`."""
+        self._check_object(k)
+        if not self.takes_points:
+            self.mark(frame, k, mask_in_box(self._frame(frame), box))
+            return
+        with self._lock:
+            self._prompt(frame, k, self._prompts(frame, k)[0], _inside(box, self._frame(frame)))
+
+    def mark_point(self, frame: int, k: int, x: int, y: int, on: bool = True) -> None:
+        """Add a point on an object, or beside it, to those of the frame, which replace its mask there.
+
+        Raises:
+            ValueError: The model takes no points; or the first point of a frame is beside the object.
+        """
+        self._check_object(k)
+        with self._lock:
+            points, box = self._prompts(frame, k)
+            if not on and not points and box is None:
+                raise ValueError('click on the object first: the model sees only the points of this frame')
+            self._prompt(frame, k, [*points, [x, y, int(on)]], box)
+
+    def undo_point(self, frame: int, k: int) -> None:
+        """Take back the point of an object in a frame that was added last.
+
+        Raises:
+            ValueError: There is none.
+        """
+        self._check_object(k)
+        with self._lock:
+            points, box = self._prompts(frame, k)
+            if not points:
+                raise ValueError('the object has no point in this frame')
+            others = GivenPrompts.of(self._session.given(frame)).without([k])
+            self.forget(frame)
+            if others.objects:
+                self._give(frame, masks=others.plain())
+            if len(points) > 1 or box is not None:
+                self._prompt(frame, k, points[:-1], box)
+
+    def num_points(self, frame: int, k: int) -> int:
+        """How many points an object has in a frame."""
+        return len(self._prompts(frame, k)[0])
+
+    @property
+    def takes_points(self) -> bool:
+        """Whether the model that is chosen takes points and boxes."""
+        run = self._runs.get(self.choice)
+        return takes_points(self.models.get(self.choice) if run is None else run.session.model)
+
+    def _prompts(self, frame: int, k: int) -> tuple[list, list | None]:
+        """The points of an object in a frame, rows (x, y, label), and its box."""
+        if frame not in self.keyframes:
+            return [], None
+        rows = GivenPrompts.of(self._session.given(frame)).points.get(k, np.empty((0, 3)))
+        corner = np.isin(rows[:, 2], CORNERS)
+        return rows[~corner].tolist(), rows[corner, :2].ravel().tolist() or None
+
+    def _prompt(self, frame: int, k: int, points: list, box: list | None) -> None:
+        others = self._others(frame, k)
+        self._give(
+            frame,
+            masks=_only(self.ids(frame), others) if others else None,
+            points={k: points} if points else None,
+            boxes=None if box is None else {k: box},
+        )
+
+    def _others(self, frame: int, k: int) -> list[int]:
+        """The further objects that a mark speaks of: where there are results, those without points; of a new
+        object none."""
+        if k not in self._session.object_ids or frame not in self._run.confidence:
+            return []
+        given = self._session.given(frame) if frame in self.keyframes else GivenPrompts()
+        pointed = GivenPrompts.of(given).points
+        return [other for other in self._session.object_ids if other != k and other not in pointed]
 
     def load_masks(self, frame: int, path: str | Path) -> list[int]:
         """Take the masks of a frame from a picture; the ids in it, which are new objects if not known.
@@ -286,7 +336,7 @@ class Workspace:
             raise ValueError(str(error).replace(f'{Path(path).parent}/', '')) from error
         objects = [k for k in np.unique(ids).tolist() if 0 < k <= MAX_ID]
         ids = np.where(ids > MAX_ID, 0, ids).astype(np.uint8)
-        self._edit(lambda session: session.correct(frame, GivenIds(ids, objects)))
+        self._give(frame, masks=GivenIds(ids, objects))
         for k in objects:
             self.labels.setdefault(k, f'object {k}')
         return objects
@@ -301,11 +351,35 @@ class Workspace:
         if k not in self.labels:
             raise ValueError(f'no object {k}: add one first')
 
+    def _give(self, frame: int, **prompts) -> None:
+        self.cancel()
+        with self._lock:
+            self._session.correct(frame, **prompts)
+            for run in self._runs.values():
+                if run is not self._run:
+                    run.session.correct(frame, self._given_for(run.session.model, frame))
+
     def _edit(self, change: Callable[[VOSSession], None]) -> None:
         self.cancel()
         with self._lock:
             for run in self._runs.values():
                 change(run.session)
+
+    def _given_for(self, model: VOSegmentor, frame: int) -> GivenIds | GivenPrompts:
+        """What is given at a frame in the form that a model takes: points only where it takes points."""
+        return self._session.given(frame) if takes_points(model) else self._masks_of(self._run, frame)
+
+    def _masks_of(self, run: _Run, frame: int) -> GivenIds:
+        """The masks given at a frame; of points those that the model finds for them."""
+        given = run.session.given(frame)
+        if isinstance(given, GivenIds):
+            return given
+        if frame not in run.found or run.found[frame][0] is not given:
+            stream = run.session.model.new_stream(run.session.seed)
+            probabilities = stream.probabilities(self._frame(frame), given)
+            ids = stream.ids_of(probabilities).cpu().numpy()
+            run.found[frame] = given, GivenIds(ids, given.objects)
+        return run.found[frame][1]
 
     # Runs.
 
@@ -320,11 +394,34 @@ class Workspace:
         """
         if not self.keyframes:
             raise ValueError('no object is marked: mark one first')
+        with self._task() as stop:
+            run, total = self._run, self.pending
+            while not self.models.turns.acquire(timeout=every or 0.1):
+                if stop.is_set():
+                    return
+                yield Progress(0, total)
+            try:
+                yield from self._computed(run, total, stop, every)
+            finally:
+                self.models.turns.release()
+
+    @contextmanager
+    def _task(self) -> Iterator[Event]:
+        """A run, or the writing of files, in the place of the one before; set when it is to end."""
         self.cancel()
         stop = self._stop = Event()
-        run, begin, shown = self._run, time.perf_counter(), 0.0
-        with self._lock:
-            total, results = len(run.session.pending()), run.session.run()
+        try:
+            yield stop
+        finally:
+            stop.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run goes on, or files are written."""
+        return not self._stop.is_set()
+
+    def _computed(self, run: _Run, total: int, stop: Event, every: float) -> Iterator[Progress]:
+        begin, shown, results = time.perf_counter(), 0.0, run.session.run()
         done = 0
         while (result := self._next(run, results, stop)) is not None:
             done += 1
@@ -343,7 +440,7 @@ class Workspace:
         return result
 
     def cancel(self) -> None:
-        """End a run before its next frame."""
+        """End a run, or the writing of files, before its next frame."""
         self._stop.set()
 
     @property
@@ -368,32 +465,37 @@ class Workspace:
     def _shown(self, run: _Run, result: FrameResult, index: int) -> np.ndarray:
         ids = np.where(np.isin(result.ids, run.session.object_ids), result.ids, 0)
         if index in run.session.keyframes:
-            given = run.session.given(index)
+            given = self._masks_of(run, index)
             ids = np.where(np.isin(ids, given.objects), 0, ids)
             ids = np.where(np.isin(given.ids, given.objects), given.ids, ids)
         return ids.astype(np.uint8)
 
     def picture(self, index: int, choice: Choice | None = None) -> np.ndarray:
-        """A frame with its masks, at most LONGEST_SIDE pixels wide and high."""
-        return fitted(overlay(self._frame(index), self.ids(index, choice)))
+        """A frame with its masks, points and boxes, in the size in which it is shown."""
+        picture = fitted(overlay(self._frame(index), self.ids(index, choice)))
+        session = self._runs[choice or self.choice].session
+        if index in session.keyframes:
+            for rows in GivenPrompts.of(session.given(index)).points.values():
+                draw_prompts(picture, rows / [*[scale_of(self._opened().size)] * 2, 1])
+        return picture
 
-    def box_in_video(self, box: Iterable[int]) -> tuple[int, ...]:
-        """Corners in a picture as corners in the video."""
-        height, width = self._opened().size
-        scale = max(1.0, max(height, width) / LONGEST_SIDE)
-        return tuple(round(value * scale) for value in box)
+    def in_video(self, place: Iterable[int]) -> tuple[int, ...]:
+        """Coordinates in a picture as those in the video."""
+        scale = scale_of(self._opened().size)
+        return tuple(int(value * scale) for value in place)
 
-    def timeline(self) -> np.ndarray | None:
+    def timeline(self, choice: Choice | None = None) -> np.ndarray | None:
         """A picture of which frames the slots of the memory held; None for memories without slots, and before
         a run."""
         with self._lock:
-            slots = {t: held for t, held in self._run.slots.items() if len(held)}
+            run = self._runs[choice or self.choice]
+            slots = {t: held for t, held in run.slots.items() if len(held)}
             if not slots:
                 return None
             rows = np.full((self._opened().num_frames, max(map(len, slots.values()))), -1)
             for t, held in slots.items():
                 rows[t, : len(held)] = held
-        return draw_slot_timeline(rows)
+        return draw_slot_timeline(rows, f'Frames in the slots: {choice or self.choice}')
 
     def held(self, index: int) -> list[Held]:
         """The frames that the memory held after a frame was computed."""
@@ -418,31 +520,44 @@ class Workspace:
 
     # Downloads.
 
-    def write(self, names: Iterable[str]) -> list[Path]:
-        """Write outputs (see :data:`~mmstremn.apis.OUTPUTS`); their files, folders as zip archives.
+    def write(self, names: Iterable[str]) -> Iterator[Progress]:
+        """Write outputs (see :data:`~mmstremn.apis.OUTPUTS`) unless it is cancelled; then :attr:`files` has
+        them, folders as zip archives.
 
         Raises:
             ValueError: An unknown name, or there are no results.
         """
-        names = list(names)
+        self.files, names = [], list(names)
         if not names:
             raise ValueError('nothing to write: choose at least one output')
         run = self._run
         if not run.confidence:
             raise ValueError('there are no results yet: run first')
-        self.cancel()
-        out = run.folder / 'outputs'
-        with self._lock:
-            info = OutputInfo.of(run.session.video, self.labels)
-            write_outputs(self._final(run), out, info, names)
-        paths = [out / FILES[name] for name in names]
-        return [_file_of(path) for path in paths if path.exists()]
+        out, begin = run.folder / 'outputs', time.perf_counter()
+        info, total = OutputInfo.of(run.session.video, dict(self.labels)), run.session.video.num_frames
+        with suppress(_CancelledError), self._task() as stop:
+            with open_outputs(out, names, info) as outputs:
+                for result in self._final(run, stop):
+                    outputs.add(result)
+                    yield Progress(result.index + 1, total, time.perf_counter() - begin, result.index)
+            paths = [out / FILES[name] for name in names]
+            self.files = [_file_of(path) for path in paths if path.exists()]
 
-    def _final(self, run: _Run) -> Iterator[FrameResult]:
-        for result in run.session.results():
-            result.ids = self._shown(run, result, result.index)
-            result.confidence = _of_objects(result.confidence, run.session)
+    def _final(self, run: _Run, stop: Event) -> Iterator[FrameResult]:
+        results = run.session.results()
+        while True:
+            with self._lock:
+                if stop.is_set():
+                    raise _CancelledError
+                if (result := next(results, None)) is None:
+                    return
+                result.ids = self._shown(run, result, result.index)
+                result.confidence = _of_objects(result.confidence, run.session)
             yield result
+
+
+class _CancelledError(Exception):
+    """Nothing is to be written."""
 
 
 def _of_objects(confidence: dict[int, float], session: VOSSession) -> dict[int, float]:
@@ -456,11 +571,13 @@ def _file_of(path: Path) -> Path:
     return Path(shutil.make_archive(str(path), 'zip', path.parent, path.name))
 
 
-def fitted(picture: np.ndarray) -> np.ndarray:
-    """A picture whose longest side is at most LONGEST_SIDE."""
-    height, width = picture.shape[:2]
-    scale = max(height, width) / LONGEST_SIDE
-    if scale <= 1:
-        return picture
-    size = max(1, round(width / scale)), max(1, round(height / scale))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+def _only(ids: np.ndarray, objects: list[int]) -> GivenIds:
+    """The masks of some objects."""
+    return GivenIds(np.where(np.isin(ids, objects), ids, 0).astype(np.uint8), sorted(objects))
+
+
+def _inside(box: tuple[int, int, int, int], frame: np.ndarray) -> list[int]:
+    """A box with its corners in order, cut off at the borders of a frame."""
+    (left, right), (top, bottom) = sorted(box[::2]), sorted(box[1::2])
+    height, width = frame.shape[:2]
+    return [max(left, 0), max(top, 0), min(right, width), min(bottom, height)]

@@ -7,13 +7,17 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers.sam2_cases import SAM2, random_weights
 from helpers.video_files import write
 from helpers.vos_cases import SquaresVideo, tiny_model
 
+from mmstremn.adapters.sam2 import Sam2Segmentor
 from mmstremn.app.choices import AS_TRAINED, GROWING, SELECTORS, Choice, Models
 from mmstremn.app.grabcut import mask_in_box
 from mmstremn.app.page import painted_mask
-from mmstremn.app.workspace import LONGEST_SIDE, Limits, Workspace, fitted
+from mmstremn.app.pictures import LONGER_SIDES, fitted
+from mmstremn.app.uploads import Limits
+from mmstremn.app.workspace import Workspace
 from mmstremn.app.workspaces import IDLE, STAYS, Workspaces
 from mmstremn.memory import FIFOSelector, GrowingMemory
 from mmstremn.utils.palette import encode_palette_png
@@ -29,7 +33,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def models():
-    return Models(default='tiny', load=lambda name: tiny_model())
+    return Models({'tiny': tiny_model}, 'tiny')
 
 
 @pytest.fixture
@@ -47,6 +51,11 @@ def square(index):
 
 def run(workspace):
     return list(workspace.run(every=0))
+
+
+def written(workspace, *names):
+    assert [step.done for step in workspace.write(names)] == list(range(1, T + 1))
+    return workspace.files
 
 
 def all_ids(workspace, choice=None):
@@ -71,7 +80,7 @@ def test_mark_run_correct_and_run_again(workspace):
     assert workspace.pending == T and (workspace.ids(0) == k * square(0)).all()
     steps = run(workspace)
     assert [step.done for step in steps] == list(range(1, T + 1)) and steps[-1].total == T
-    assert steps[-1].picture.shape == (40, 56, 3) and steps[0].seconds_left >= 0
+    assert steps[-1].picture.shape == (686, 960, 3) and steps[0].seconds_left >= 0
     assert workspace.pending == 0 and len(workspace.review()) == 1
     before = all_ids(workspace)
     workspace.mark(4, k, np.zeros((40, 56), bool))  # not in this frame
@@ -158,28 +167,111 @@ def test_memories_are_compared(workspace, models):
 
 
 def test_a_memory_without_slots_has_no_choice():
-    models = Models(default='tiny', load=lambda name: tiny_model(dict(type='GrowingMemory')))
+    models = Models({'tiny': lambda: tiny_model(dict(type='GrowingMemory'))}, 'tiny')
     assert isinstance(models.get(Choice('tiny')).memory, GrowingMemory)
-    with pytest.raises(ValueError, match='its memory is a GrowingMemory'):
+    with pytest.raises(ValueError, match='GrowingMemory has no number of slots'):
         models.get(Choice('tiny', slots=3))
     for wrong in (Choice('other'), Choice('tiny', 'other')):
         with pytest.raises(ValueError, match="'other': expected one of"):
             models.get(wrong)
 
 
+@pytest.fixture(scope='module')
+def tracker():
+    model = Sam2Segmentor(tracker=SAM2).eval()
+    random_weights(model.tracker, 0)
+    return model
+
+
+@pytest.fixture
+def pointed(tracker, clip, tmp_path):
+    """A workspace whose first model takes points."""
+    workspace = Workspace(Models({'sam2': lambda: tracker, 'tiny': tiny_model}, 'sam2'), parent=tmp_path)
+    workspace.open(clip)
+    yield workspace
+    workspace.close()
+
+
+def test_points_and_boxes_go_to_models_that_take_them(pointed, tracker, clip):
+    k, other = pointed.add_object(), pointed.add_object()
+    with pytest.raises(ValueError, match='click on the object first'):
+        pointed.mark_point(0, k, 9, 9, on=False)
+    pointed.mark_point(0, k, 9, 9)
+    pointed.mark_point(0, k, 40, 30, on=False)
+    pointed.mark_box(0, other, (50, 90, 20, 5))
+    points, boxes = {k: [(9, 9, 1), (40, 30, 0)]}, {other: (20, 5, 50, 40)}
+    stream = tracker.start(pointed.video.frame(0), points=points, boxes=boxes)
+    found = pointed.ids(0)
+    assert set(np.unique(found)) == {0, k, other}  # before anything is run
+    run(pointed)
+    assert np.array_equal(pointed.ids(0), found) and pointed.num_points(0, k) == 2
+    expected = [found] + [stream.step(pointed.video.frame(t)).numpy() for t in range(1, T)]
+    assert np.array_equal(all_ids(pointed), expected)
+    pointed.undo_point(0, k)
+    assert pointed.num_points(0, k) == 1 and pointed.pending == T
+    pointed.undo_point(0, k)
+    assert k not in pointed.ids(0) and pointed.num_points(0, k) == 0
+    with pytest.raises(ValueError, match='no point in this frame'):
+        pointed.undo_point(0, k)
+
+
+def test_a_correction_by_points_speaks_of_all_objects(pointed):
+    k, other = pointed.add_object(), pointed.add_object()
+    pointed.mark(0, other, square(0))
+    pointed.mark_point(0, k, 50, 35)
+    run(pointed)
+    before = all_ids(pointed)
+    pointed.mark_point(4, k, 5, 35)
+    assert pointed.pending == T - 3  # frames nearer to it than to frame 0
+    run(pointed)
+    assert np.array_equal(all_ids(pointed)[:3], before[:3])
+
+
+def test_other_models_are_given_the_masks_of_points(pointed):
+    k = pointed.add_object()
+    pointed.mark_point(0, k, 9, 9)
+    found = pointed.ids(0)
+    pointed.choose(Choice('tiny'))
+    assert not pointed.takes_points and np.array_equal(pointed.ids(0), found)
+    with pytest.raises(ValueError, match='VOSegmentor cannot use them'):
+        pointed.mark_point(0, k, 3, 3)
+    pointed.choose(Choice('sam2'))
+    pointed.mark_point(0, k, 40, 30, on=False)
+    found = pointed.ids(0)
+    pointed.choose(Choice('tiny'))
+    assert np.array_equal(pointed.ids(0), found)
+    run(pointed)
+
+
+def test_memories_of_trackers(pointed, tracker):
+    models = pointed.models
+    assert models.memories('sam2') == [AS_TRAINED, *SELECTORS]
+    k = pointed.add_object()
+    pointed.mark_point(0, k, 9, 9)
+    for memory in models.memories('sam2'):
+        pointed.choose(Choice('sam2', memory, 2))
+        chosen = models.get(pointed.choice)
+        assert chosen.tracker is tracker.tracker and chosen.memory.slots.num_slots == 2
+        run(pointed)
+        assert pointed.timeline() is not None and 1 <= len(pointed.held(T - 1)) <= 3
+    assert tracker.memory.slots.num_slots == 6
+    with pytest.raises(ValueError, match=r'growing.*expected one of'):
+        models.get(Choice('sam2', GROWING))
+
+
 def test_downloads(workspace, tmp_path):
     k = workspace.add_object('cup')
     with pytest.raises(ValueError, match='run first'):
-        workspace.write(['masks'])
+        next(workspace.write(['masks']))
     workspace.mark(0, k, square(0))
     run(workspace)
-    masks, video, annotations, table = workspace.write(['masks', 'overlay', 'coco', 'csv'])
+    masks, video, annotations, table = written(workspace, 'masks', 'overlay', 'coco', 'csv')
     assert len(zipfile.ZipFile(masks).namelist()) == T + 1 and video.stat().st_size > 0
     assert 'cup' in [entry['name'] for entry in json.loads(annotations.read_text())['categories']]
     with open(table) as file:
         assert len(list(csv.reader(file))) == T + 1
     with pytest.raises(ValueError, match='choose at least one'):
-        workspace.write([])
+        next(workspace.write([]))
 
 
 def test_uploads_are_limited_and_a_bad_one_changes_nothing(workspace, clip, tmp_path, models):
@@ -261,9 +353,12 @@ def test_workspaces_that_are_left_go(models, tmp_path):
     assert not len(workspaces) and not list(tmp_path.iterdir())
 
 
-def test_pictures_are_not_larger_than_the_screen(workspace):
-    assert fitted(np.zeros((10, 4 * LONGEST_SIDE, 3), np.uint8)).shape == (2, LONGEST_SIDE, 3)
-    assert workspace.box_in_video([1, 2, 3, 4]) == (1, 2, 3, 4)
+def test_pictures_are_neither_smaller_nor_larger_than_the_screen_needs(workspace):
+    least, most = LONGER_SIDES
+    assert fitted(np.zeros((10, 4 * most, 3), np.uint8)).shape == (2, most, 3)
+    assert fitted(np.zeros((1000, 500, 3), np.uint8)).shape == (1000, 500, 3)
+    assert workspace.picture(0).shape == (round(40 * least / 56), least, 3)
+    assert workspace.in_video([0, 100, least - 1, 685]) == (0, 5, 55, 39)
 
 
 def test_what_is_painted_is_read_in_the_size_of_the_video():

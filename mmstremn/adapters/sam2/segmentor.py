@@ -1,5 +1,6 @@
 """SAM 2, EdgeTAM and SAM 3's tracker with a memory of this library."""
 
+import copy
 import dataclasses
 from functools import partial
 from typing import Any, Literal
@@ -83,14 +84,27 @@ class Sam2Segmentor(BaseModel):
         self.tracker, self.family = loaded
         self.tracker.requires_grad_(False).to(DTYPES[dtype]).eval()
         self.checkpoint, self.objects_at_once = checkpoint, objects_at_once
-        self.memory = self._build_memory(dict(type='TrackerMemory') | (memory or {}))
         self.encoder = MemoryFeatures(self.tracker, self.family)
-        self.reader = TrackerReader(self.tracker, self.encoder, self.memory.slots.selector.needs_usage)
+        self._take_memory(dict(type='TrackerMemory') | (memory or {}))
         self.head = MaskHead(self.tracker, self.memory.needs_candidates)
         self.data_preprocessor = build_preprocessor(data_preprocessor, 1)
         if compile:
             self.tracker.vision_encoder.compile()
             self.tracker.memory_attention.compile()
+
+    def with_memory(self, **changes) -> 'Sam2Segmentor':
+        """The same tracker, its weights shared, with another memory.
+
+        Args:
+            changes: Of the config of the memory.
+        """
+        model = copy.deepcopy(self, {id(self.tracker): self.tracker})
+        model._take_memory(self.memory_config | changes)
+        return model.train(self.training)
+
+    def _take_memory(self, config: dict) -> None:
+        self.memory_config, self.memory = config, self._build_memory(config)
+        self.reader = TrackerReader(self.tracker, self.encoder, self.memory.slots.selector.needs_usage)
 
     def _build_memory(self, memory: dict) -> TrackerMemory:
         config, width = self.tracker.config, self.tracker.mem_dim
