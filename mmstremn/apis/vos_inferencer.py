@@ -19,7 +19,7 @@ from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures.prompts import GivenPrompts, read_prompts
-from mmstremn.structures.video import Video
+from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.atomic import write_atomically
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.utils.processor import has_bfloat16_units
@@ -282,8 +282,10 @@ def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompt
             raise ValueError(
                 f'{source}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
             )
-        if not _is_path(mask) or ((ids > 0) & (ids < 255)).any():
-            found[frame] = ids
+        if not _is_path(mask):
+            found[frame] = mask
+        elif (shown := np.where(ids == VOID, 0, ids)).any():
+            found[frame] = shown
     if not found:
         named = ', '.join(str(path) for path in given.values())
         raise ValueError(f'{named}: the mask is empty, expected at least one object (an id in 1..254)')

@@ -12,6 +12,7 @@ from mmstremn.structures.data_samples import VOID
 
 MAX_ID = VOID - 1
 BLACK, WHITE = 16, 239  # up to and from here on: what JPEG leaves of 0 and 255
+FIRST_SHADE = 32  # levels that all lie from here up, 255 among them, are shades somebody drew, not ids
 TOLERANCE = 0.02  # of the sum of probabilities, for those of half precision
 NO_OBJECT = (
     f'hold no object (an id in 1..{MAX_ID}): give None for a frame without masks, a bool mask or one plane '
@@ -39,7 +40,8 @@ def read_masks(masks, size: tuple[int, int], object_ids: Sequence[int] = (), nam
     Args:
         masks: What was read before, which is returned, or an array, a tensor or nested lists:
 
-            - (H, W) integers: ids 0..254, 255 where void. Nothing but 0 and 255: one object, 255 where it is;
+            - (H, W) integers: ids 0..254, 255 where void (with a warning where all ids are at least 32, as
+              shades of grey are). Nothing but 0 and 255: one object, 255 where it is;
               a black and white picture with smooth edges or from a JPEG (:func:`black_and_white`): one object
               where at least 128, and a warning says so.
             - (H, W) bool, or floats in 0..1 (the object where at least .5): one object.
@@ -98,6 +100,11 @@ def black_and_white(masks: np.ndarray) -> np.ndarray | None:
     return masks >= 128
 
 
+def are_shades(levels: set[int]) -> bool:
+    """Whether the values of a mask look like grey levels of objects (0, 100, 255): is 255 void then?"""
+    return VOID in levels and len(levels - {0, VOID}) > 0 and min(levels - {0}) >= FIRST_SHADE
+
+
 def _most_frequent(values: np.ndarray) -> int:
     return int(np.bincount(values).argmax())
 
@@ -137,8 +144,15 @@ def _from_integers(masks: np.ndarray, object_ids: Sequence[int], name: str) -> G
                 f'{name} look like a black and white picture: one object where at least 128', stacklevel=3
             )
         return _from_one(one, object_ids, f'{name} (black and white: one object)')
+    levels = set(np.unique(masks).tolist())
+    if are_shades(levels):
+        warnings.warn(
+            f'{name} hold {sorted(levels)}: 255 is void; where these are shades of grey, of which 255 is an '
+            'object too, give the ids 1, 2, ...',
+            stacklevel=3,
+        )
     ids = np.where(masks == VOID, 0, masks).astype(np.uint8)
-    objects = np.unique(ids[ids > 0]).tolist()
+    objects = sorted(levels - {0, VOID})
     if not objects:
         raise ValueError(f'{name} {NO_OBJECT}')
     return GivenIds(ids, objects)

@@ -22,10 +22,20 @@ def ramp(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def write(
-    path: Path, codec: str, *, frames=40, make=ramp, gop=10, b_frames=0, times=None, audio=False, rate=25
+    path: Path,
+    codec: str,
+    *,
+    frames=40,
+    make=ramp,
+    gop=10,
+    b_frames=0,
+    times=None,
+    audio=False,
+    rate=25,
+    container_format=None,
 ):
     """Write a video; ``times`` are presentation times in units of 1 / ``rate`` s, for variable rates."""
-    with av.open(str(path), 'w') as container:
+    with av.open(str(path), 'w', format=container_format) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = make(0).shape[:2]
         stream.pix_fmt = PIXELS.get(codec, 'yuv420p')

@@ -1,5 +1,6 @@
 """What arrays of masks mean: ids, one object, planes, or an error."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -75,7 +76,9 @@ def test_ids_beside_void_are_no_picture(numbers):
         masks[4 : 4 + 8, 10 * place : 10 * place + 6] = number
     masks[-3:] = 255
     assert black_and_white(masks) is None
-    assert read(masks).objects == list(numbers)
+    shades = pytest.warns(UserWarning, match='255 is void; where these are shades of grey')
+    with shades if min(numbers) >= 32 else contextlib.nullcontext():
+        assert read(masks).objects == list(numbers)
 
 
 def test_thin_objects_are_no_picture():

@@ -49,10 +49,13 @@ def read_cvat(
     root = _parse(path)
     with reading(path, FORM):
         sizes, names = _tasks(root)
-        shapes = {}
+        shapes, seen = {}, set()
         for track in root.iterfind('track'):
             source = f'{path}: track {track.get("id")}'
             video = _video(names.get(track.get('task_id')), videos, source)
+            if (video.name, track.get('id')) in seen:
+                raise ValueError(f'{source}: a second track of this id, expected an id of its own for each')
+            seen.add((video.name, track.get('id')))
             check_label(track.get('label'), labels, source)
             for shape in track:
                 if shape.tag not in SHAPES:

@@ -62,7 +62,9 @@ def _read(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}: a file of another tool?')
     height, width = data.get('imageHeight'), data.get('imageWidth')
     if not (type(height) is int and type(width) is int):
-        raise ValueError(f'{path}: expected imageHeight and imageWidth in pixels, found {height} and {width}')
+        raise ValueError(
+            f'{path}: expected imageHeight and imageWidth in pixels, found {height!r} and {width!r}'
+        )
     with reading(path, FORM):
         shapes = enumerate(data['shapes'])
         regions = [_region(shape, f'{path}: shape {index}', labels) for index, shape in shapes]

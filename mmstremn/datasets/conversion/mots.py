@@ -101,7 +101,12 @@ def _draw_text(text: str, coded: tuple[int, int], source: str, size: tuple[int, 
 
 
 def _read_png(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
-    ids = load_mask(path).values
+    stored = load_mask(path)
+    if stored.kind != 'deep':
+        raise ValueError(
+            f'{path}: expected a PNG of 16 bits, 1000 * class + number at each pixel of an object'
+        )
+    ids = stored.values
     regions = [
         _region(k, k // PER_CLASS, partial(_draw_png, path, k), labels, str(path))
         for k in np.unique(ids[ids > 0]).tolist()

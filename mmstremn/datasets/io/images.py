@@ -1,6 +1,7 @@
 """Pictures from files, as a viewer shows them, with errors that name the file; masks are read in
 ``masks.py``."""
 
+import logging
 import struct
 import warnings
 import zlib
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 from PIL import ExifTags, Image, ImageOps
 
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F')
@@ -28,6 +30,8 @@ UPRIGHT: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {
 XMP = ('xmp', 'XML:com.adobe.xmp')
 COLOUR_MODES, MASK_MODES = ('RGB', 'RGBA', 'YCbCr', 'CMYK'), ('1', 'L', 'P', 'LA', 'I;16')
 FEW = 32  # levels of a mask
+DARK = 16  # the highest of 255 levels that 12 bits in 16 reach
+SAID: set[Path] = set()
 # What PIL raises for damaged files, besides its own errors.
 DAMAGED = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError),
@@ -42,11 +46,13 @@ class PictureHeader(NamedTuple):
         size: (H, W) as a viewer shows it.
         mode: PIL's mode.
         turned: It is stored turned by a quarter, with an EXIF orientation.
+        format: PIL's name of the file format.
     """
 
     size: tuple[int, int]
     mode: str
     turned: bool
+    format: str | None = None
 
     @property
     def channels(self) -> int:
@@ -82,7 +88,8 @@ def read_header(path: str | Path) -> PictureHeader:
     """The header of a picture, without decoding it. Raises like ``read_rgb``."""
     with _opened(path) as image:
         turned = _orientation(image) in QUARTER_TURNS
-        return PictureHeader(image.size if turned else image.size[::-1], image.mode, turned)
+        size = image.size if turned else image.size[::-1]
+        return PictureHeader(size, image.mode, turned, image.format)
 
 
 def read_whole_size(path: str | Path) -> tuple[int, int]:
@@ -131,7 +138,10 @@ def decode_picture(path: str | Path, convert: Callable[[Image.Image], Any]) -> A
             exhaust the memory.
     """
     with _opened(path) as image:
-        return convert(_upright(image, path))
+        try:
+            return convert(_upright(image, path))
+        except MemoryError as error:
+            raise _unreadable(path, error) from error
 
 
 def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
@@ -139,8 +149,8 @@ def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is no picture or has another size than the first, or a mask lies among frames in
-            colour; the message names it.
+        ValueError: A file is no picture or has another size than the first, or a mask lies among frames: a
+            picture of few levels whose format or mode is not that of most. The message names it.
     """
     headers = [read_header(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
@@ -149,12 +159,14 @@ def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
                 f'{path}: {describe_size(header)}, expected {describe_size(headers[0])} like the first frame '
                 f'{paths[0]}'
             )
-    usual = Counter(header.mode for header in headers).most_common(1)[0][0]
-    for path, header in zip(paths, headers, strict=True):
-        if usual in COLOUR_MODES and header.mode in MASK_MODES and _looks_like_mask(path):
-            raise ValueError(
-                f'{path}: a mask among frames in colour, expected masks in a folder of their own'
-            )
+    kinds = [(header.mode, header.format) for header in headers]
+    usual = Counter(kinds).most_common(1)[0][0]
+    for path, kind in zip(paths, kinds, strict=True):
+        if kind == usual or not _looks_like_mask(path):
+            continue
+        is_grey = kind[0] in MASK_MODES and usual[0] in COLOUR_MODES
+        if is_grey or not _looks_like_mask(paths[kinds.index(usual)]):
+            raise ValueError(f'{path}: a mask among frames, expected masks in a folder of their own')
     return headers[0].size
 
 
@@ -174,22 +186,41 @@ def _opened(path: str | Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # large, but can be decoded
-            return Image.open(path)
+            image = Image.open(path)
+            pictures = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
     except FileNotFoundError:
         raise
     except DAMAGED as error:
         raise _unreadable(path, error) from error
+    if pictures > 1:
+        raise ValueError(f'{path}: holds {pictures} pictures, expected one: save each as a file of its own')
+    if image.format == 'TIFF':
+        image.filename = ''  # else PIL maps it into memory, and scrambles what is turned by a quarter
+    return image
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation of a picture that is not decoded. PIL turns a TIFF by itself; of a PNG it would
-    decode all to look for EXIF behind the pixels."""
-    if image.format == 'TIFF' or not image.info.keys() & {'exif', 'Raw profile type exif', *XMP}:
+    """The EXIF orientation of a picture that is not decoded; PIL turns a TIFF by itself."""
+    tells = image.info.keys() & {'exif', 'Raw profile type exif', *XMP} or _has_late_exif(image)
+    if image.format == 'TIFF' or not tells:
         return None
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except DAMAGED:
         return None
+
+
+def _has_late_exif(image: Image.Image) -> bool:
+    """Whether EXIF lies behind the pixels of a PNG, for which PIL decodes all of it."""
+    if image.format != 'PNG':
+        return False
+    with open(image.filename, 'rb') as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            if head[4:] == b'eXIf':
+                return True
+            file.seek(int.from_bytes(head[:4], 'big') + 4, 1)
+    return False
 
 
 def _upright(image: Image.Image, path: str | Path) -> Image.Image:
@@ -212,7 +243,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray | None:
 def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 of a decoded picture."""
     if image.mode in DEEP_MODES or (image.mode == 'I' and image.format == 'PNG'):
-        return _repeat((np.array(image).astype(np.int64) + 128) // 257)
+        return _repeat(_eight_bits(np.array(image), path))
     if image.mode == 'I':
         raise ValueError(f'{path}: integers of 32 bits have no defined white, save it with 8 or 16 bits')
     if image.mode == 'F':
@@ -227,6 +258,21 @@ def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
         return np.array(image.convert('RGB'))
     except DAMAGED as error:
         raise _unreadable(path, error) from error
+
+
+def _eight_bits(deep: np.ndarray, path: str | Path) -> np.ndarray:
+    """Levels of 16 bits as levels of 8; says once for a folder that they are nearly black."""
+    levels = (deep.astype(np.int32) + 128) // 257
+    folder = Path(path).absolute().parent
+    if levels.max() <= DARK and folder not in SAID:
+        SAID.add(folder)
+        print_log(
+            f'{path}: 16 bits, but no value above {deep.max()}: 65535 is white, so the picture is nearly '
+            'black; where another value is white, scale the frames',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return levels
 
 
 def _repeat(grey: np.ndarray) -> np.ndarray:

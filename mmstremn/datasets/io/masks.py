@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmstremn.datasets.io.images import decode_picture, read_header
 from mmstremn.datasets.io.labelmap import find_labelmap
-from mmstremn.structures.masks import MAX_ID, WHITE, black_and_white
+from mmstremn.structures.masks import FIRST_SHADE, MAX_ID, WHITE, are_shades, black_and_white
 from mmstremn.structures.video import VOID, mask_ids
 from mmstremn.utils.palette import DAVIS_PALETTE
 
@@ -23,7 +23,6 @@ DEEP_MODES = ('I', 'I;16', 'I;16B', 'I;16L')
 MODES = (*INDEX_MODES, *GREY_MODES, *COLOUR_MODES, *DEEP_MODES)
 LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
 WANTED = 'expected a palette or grey PNG of object ids (0 background, 1, 2, ...), without smoothing'
-FIRST_SHADE = 32  # grey levels that all lie from here up are shades somebody drew, not ids
 HALF = 128
 STANDARD = 22  # colours by which the palette of DAVIS is known; further ones differ between versions
 SAID: set[Path] = set()
@@ -130,7 +129,7 @@ class MaskFiles:
                 f'{path}: {len(levels)} grey levels, most of them along edges: {WANTED} '
                 '(or black and white for one object)'
             )
-        if VOID in levels and levels - {0, VOID} and min(levels - {0}) >= FIRST_SHADE:
+        if are_shades(levels):
             raise ValueError(
                 f'{path}: grey levels {sorted(levels)}: 255 is void in masks of ids, and these look like '
                 f'shades of objects; {WANTED}, or a palette PNG where 255 is meant to be void'
@@ -277,11 +276,21 @@ def _stored(image: Image.Image, path: str | Path) -> Stored:
     if image.mode == '1':
         return Stored(np.array(image, np.uint8), 'index')
     if image.mode in DEEP_MODES:
-        return Stored(np.array(image).astype(np.int64).clip(0), 'deep')
-    is_lossy = image.format in LOSSY
+        values = np.array(image).astype(np.int64)
+        if values.min() < 0:
+            raise ValueError(f'{path}: ids below 0, expected 0 where there is no object; {WANTED}')
+        return Stored(values, 'deep')
+    is_lossy = _is_lossy(image)
     if image.mode == 'L':
         return Stored(np.array(image), 'grey', is_lossy=is_lossy)
     return _coloured(image, is_lossy, path)
+
+
+def _is_lossy(image: Image.Image) -> bool:
+    if image.format == 'WEBP':  # the first chunk is VP8L, VP8 or VP8X, which holds either
+        with open(image.filename, 'rb') as file:
+            return b'VP8L' not in file.read(4096)
+    return image.format in LOSSY or image.info.get('compression') in ('jpeg', 'tiff_jpeg', 'webp')
 
 
 def _indexed(indices: np.ndarray, palette: np.ndarray) -> Stored:
@@ -313,7 +322,7 @@ def _coloured(image: Image.Image, is_lossy: bool, path: str | Path) -> Stored:
 
 def _packed(rgb: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 colours as 0xRRGGBB."""
-    rgb = rgb.astype(np.int64)
+    rgb = rgb.astype(np.int32)
     return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
 
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmstremn.datasets.io.folders import PICTURES, list_files
-from mmstremn.datasets.io.images import check_frames, read_rgb
+from mmstremn.datasets.io.folders import PICTURES, is_picture, list_files
+from mmstremn.datasets.io.images import check_frames, read_header, read_rgb
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.io.video_index import FrameIndex, decode, index_video, open_container, upright
 from mmstremn.structures.video import Video
@@ -109,6 +109,8 @@ class VideoFile(_UnlabelledVideo):
         self._index: FrameIndex = index_video(self.path, self._check)
         self.rate = self._index.rate
         self._restart()
+        if is_picture(self.path) and len(self._index.frames) == 1:
+            read_header(self.path)  # says where a picture holds several, of which FFmpeg reads the first
         return self._index.size, len(self._index.frames)
 
     def frame(self, index: int) -> np.ndarray:
@@ -151,9 +153,12 @@ class VideoFile(_UnlabelledVideo):
 
     def _frames_from(self, start: tuple[int, int] | None, index: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Frames with their places, from a key frame (None: from the start of the file)."""
-        with open_container(self.path) as (container, stream):
+        with open_container(self.path, 0 if self._index.is_whole else 1) as (container, stream):
             if start is not None:
-                container.seek(start[1], stream=stream)
+                try:
+                    container.seek(start[1], stream=stream)
+                except av.FFmpegError:  # a format that cannot be entered in between
+                    return
             yield from self._index.placed(decode(container, stream), index, start)
 
     def _damaged(self, index: int, reason: str) -> ValueError:

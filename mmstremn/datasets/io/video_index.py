@@ -20,6 +20,7 @@ from PIL import Image
 
 RELIABLE = ('mov', 'mp4', 'matroska', 'webm')  # containers that give each frame its time
 HIDDEN = ('vp8', 'gif')  # codecs with packets that show no frame, or that cannot be entered in between
+NOT_VIDEO = ('concat', 'dash', 'hls', 'ansi', 'bintext', 'idf', 'xbin')  # text, drawn or naming other files
 SLACK = 64  # frames that are searched beyond the place where one is expected
 
 
@@ -34,6 +35,8 @@ class FrameIndex:
             its pixels.
         keys: The place and the time of each key frame, ascending.
         by_content: The times of the container are not to be relied on.
+        is_whole: No frame is damaged. The decoder fills a damaged one from those before and from what is left
+            in its memory, so it is the same only if one thread decodes all from the start of the file.
     """
 
     size: tuple[int, int]
@@ -41,9 +44,12 @@ class FrameIndex:
     frames: list[int]
     keys: list[tuple[int, int]]
     by_content: bool
+    is_whole: bool = True
 
     def starts(self, index: int) -> list[tuple[int, int]]:
-        """The key frames from which a frame can be decoded, the nearest first."""
+        """The key frames from which a frame can be decoded, the nearest first; none in a damaged file."""
+        if not self.is_whole:
+            return []
         return self.keys[: bisect_right([place for place, _ in self.keys], index)][::-1]
 
     def placed(
@@ -98,8 +104,11 @@ def index_video(path: Path, check: bool = False) -> FrameIndex:
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """An open file and its first video; cover pictures are none.
+def open_container(
+    path: Path, threads: int = 0
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """An open file and its first video, decoded by so many threads (0: as FFmpeg chooses); cover pictures are
+    none.
 
     The path is made absolute, because FFmpeg takes what is before a colon for a protocol; no other protocol
     is allowed, so a playlist that pretends to be a video cannot reach the network.
@@ -114,8 +123,11 @@ def open_container(path: Path) -> Iterator[tuple[av.container.InputContainer, av
         context = streams[0].codec_context
         if context is None:
             raise ValueError(f'{path}: expected a video file, its codec is unknown')
+        if {container.format.name, context.name} & set(NOT_VIDEO):
+            raise ValueError(f'{path}: expected a video file, it holds text ({context.name})')
         if context.width * context.height > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
             raise ValueError(f'{path}: {context.width} x {context.height} pixels are too many to decode')
+        context.thread_count = threads
         yield container, streams[0]
 
 
@@ -148,7 +160,10 @@ def upright(frame: av.VideoFrame, path: Path, reformatter: VideoReformatter) -> 
         ValueError: The matrix turns by a part of a quarter.
     """
     picture = reformatter.reformat(frame, format='rgb24', threads=1).to_ndarray()
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    try:
+        data = frame.side_data.get(Type.DISPLAYMATRIX)
+    except ValueError:  # beside data of a type that PyAV does not know, such as EXIF
+        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
     if data is None:
         return picture
     (a, b, _), (c, d, _), _ = np.frombuffer(bytes(data), np.int32).reshape(3, 3).tolist()
@@ -201,9 +216,12 @@ def _check_ends(path: Path, times: list[int], last_key: int) -> tuple[int, int] 
 def _without_damage(path: Path, index: FrameIndex) -> FrameIndex:
     """The index by times with only those frames that can be decoded, in the order in which the decoder gives
     them: behind damage that may differ from the order of their times."""
-    known = set(index.frames)
+    known, times, is_whole = set(index.frames), [], True
     with open_container(path) as (container, stream):
-        times = [frame.pts for frame in decode(container, stream) if frame.pts in known]
+        for frame in _of_one_size(decode(container, stream), path):
+            is_whole &= not frame.is_corrupt
+            if frame.pts in known:
+                times.append(frame.pts)
     if len(times) < len(index.frames):
         print_log(
             f'{path}: {len(index.frames) - len(times)} of {len(index.frames)} frames cannot be decoded and '
@@ -211,24 +229,38 @@ def _without_damage(path: Path, index: FrameIndex) -> FrameIndex:
             logger='current',
             level=logging.WARNING,
         )
-    places = {time: place for place, time in enumerate(times)}
-    keys = sorted((places[time], time) for _, time in index.keys if time in places)
-    return replace(index, frames=times, keys=keys)
+    is_whole &= len(times) == len(index.frames)
+    return replace(index, frames=times, is_whole=is_whole)
 
 
 def _from_frames(path: Path) -> FrameIndex:
     """The index by content; decodes all."""
-    sums, keys, size = [], [], None
+    sums, keys, size, is_whole = [], [], None, True
     with open_container(path) as (container, stream):
         rate = stream.average_rate
-        for place, frame in enumerate(decode(container, stream)):
+        for place, frame in enumerate(_of_one_size(decode(container, stream), path)):
+            is_whole &= not frame.is_corrupt
             size = size or upright(frame, path, VideoReformatter()).shape[:2]
             if frame.key_frame and frame.pts is not None:
                 keys.append((place, frame.pts))
             sums.append(_checksum(frame))
     if size is None:
         raise ValueError(f'{path}: expected a video file, it has no frames that can be decoded')
-    return FrameIndex(size, rate, sums, keys, by_content=True)
+    return FrameIndex(size, rate, sums, keys, by_content=True, is_whole=is_whole)
+
+
+def _of_one_size(frames: Iterable[av.VideoFrame], path: Path) -> Iterator[av.VideoFrame]:
+    """The frames; raises a ValueError where the size changes."""
+    first = None
+    for place, frame in enumerate(frames):
+        size = frame.height, frame.width
+        first = first or size
+        if size != first:
+            raise ValueError(
+                f'{path}: frame {place} has size {size} (H, W), those before have {first}: expected one '
+                'size, encode it anew (ffmpeg -i VIDEO NEW.mp4)'
+            )
+        yield frame
 
 
 def _checksum(frame: av.VideoFrame) -> int:

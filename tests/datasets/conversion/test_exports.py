@@ -166,6 +166,7 @@ CVAT_ERRORS = {
     'another root': ('<opencv_storage/>', 'found <opencv_storage>: a file of another tool'),
     'of images': ('<annotations><image/></annotations>', 'export as CVAT for video'),
     'points': (cvat(track(0, 'dog', element('points', 0, points='1,2'))), 'track 0: a points has no area'),
+    'one id twice': (cvat(2 * track(0, 'dog', cvat_box(0, 1))), 'track 0: a second track of this id'),
     'no label': (cvat('<track id="0"><box/></track>'), 'track 0: expected a label, found None'),
     'no number': (cvat(track(0, 'dog', element('box', 'x'))), 'expected an XML file of CVAT'),
     'no points': (cvat(track(0, 'dog', element('polygon', 0))), 'a field is missing'),
@@ -256,6 +257,14 @@ def test_bad_lines_of_mots(tmp_path, convert, line, message):
     (tmp_path / 'a.txt').write_text(f'{line}\n')
     code, output = convert('mots', add_frames(tmp_path / 'a', 2), tmp_path / 'a.txt')
     assert code == 1 and f'{tmp_path}/a.txt' in output and message in output, output
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGB'])
+def test_mots_pngs_of_8_bits_are_refused(tmp_path, convert, mode):
+    (tmp_path / 'png').mkdir()
+    Image.fromarray(draw_ids(0, (1,)) * 255).convert(mode).save(tmp_path / 'png/00000.png')
+    code, output = convert('mots', add_frames(tmp_path / 'a', 2), tmp_path / 'png')
+    assert code == 1 and '00000.png: expected a PNG of 16 bits' in output, output
 
 
 # Labelme and COCO

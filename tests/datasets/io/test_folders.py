@@ -103,6 +103,19 @@ def test_a_mask_among_frames(tmp_path, suffix, mode):
         open_video(tmp_path / 'a')
 
 
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'P'])
+def test_a_mask_in_colour_among_photographs(tmp_path, mode):
+    for index in range(3):
+        (tmp_path / 'a').mkdir(exist_ok=True)
+        noise = np.random.default_rng(index).integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f'a/{index}.jpg')
+    mask = np.zeros((24, 32, 3), np.uint8)
+    mask[4:9, 4:9] = (128, 0, 0)
+    Image.fromarray(mask).convert(mode).save(tmp_path / 'a/mask.png')
+    with pytest.raises(ValueError, match=r'mask\.png: a mask among frames'):
+        open_video(tmp_path / 'a')
+
+
 def test_a_black_grey_frame_is_no_mask(tmp_path):
     add_pictures(tmp_path / 'a', ['0.png', '1.png'])
     Image.new('L', (32, 24)).save(tmp_path / 'a/2.png')

@@ -40,6 +40,7 @@ def save_turned(picture, path, orientation, **kwargs):
 @pytest.mark.parametrize('orientation', list(STORED))
 @pytest.mark.parametrize(('suffix', 'options'), [
     ('jpg', dict(quality=100, subsampling=0)), ('png', {}), ('webp', dict(lossless=True)), ('tif', {}),
+    ('tif', dict(compression='tiff_lzw')),
 ])  # fmt: skip
 def test_all_orientations_in_every_reader(tmp_path, orientation, suffix, options):
     (tmp_path / 'a').mkdir()
@@ -48,6 +49,38 @@ def test_all_orientations_in_every_reader(tmp_path, orientation, suffix, options
     assert read_header(path).size == video.size == (16, 24)
     for shown in (read_rgb(path), video.frame(0), next(clip.read([0]))):
         assert np.abs(shown.astype(int) - PICTURE).max() <= 4, orientation
+
+
+@pytest.mark.parametrize('orientation', list(STORED))
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_grey_tiff_that_is_not_compressed(tmp_path, orientation, dtype):
+    """PIL maps such files into memory."""
+    grey = PICTURE[..., 0].astype(dtype) * (257 if dtype == np.uint16 else 1)
+    path = save_turned(grey, tmp_path / 'a.tif', orientation)
+    assert read_header(path).size == (16, 24)
+    assert np.array_equal(read_rgb(path)[..., 0], PICTURE[..., 0])
+    path = save_turned((grey > grey.mean()).astype(dtype), tmp_path / 'm.tif', orientation)
+    assert np.array_equal(read_mask(path), PICTURE[..., 0] > PICTURE[..., 0].mean())
+
+
+def test_exif_behind_the_pixels_of_a_png(tmp_path):
+    path = save_turned(PICTURE, tmp_path / 'a.png', 6)
+    data = path.read_bytes()
+    begin, end = data.index(b'eXIf') - 4, data.rindex(b'IEND') - 4
+    length = 12 + int.from_bytes(data[begin : begin + 4], 'big')
+    late = data[:begin] + data[begin + length : end] + data[begin : begin + length] + data[end:]
+    path.write_bytes(late)
+    assert read_header(path).size == (16, 24) and np.array_equal(read_rgb(path), PICTURE)
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'png', 'webp'])
+def test_files_of_several_pictures_are_no_frames(tmp_path, suffix):
+    path = tmp_path / f'a.{suffix}'
+    pictures = [Image.fromarray(PICTURE // k) for k in (1, 2, 3)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    for read in (read_rgb, read_header, read_mask, lambda path: open_video(path.parent)):
+        with pytest.raises(ValueError, match=rf'a.{suffix}: holds 3 pictures, expected one'):
+            read(path)
 
 
 @pytest.mark.parametrize('orientation', list(STORED))
@@ -129,6 +162,15 @@ def test_floats_of_0_to_1_are_scaled_and_others_refused(tmp_path):
     Image.fromarray(GREY.astype(np.int32) * 70000).save(tmp_path / 'd.tif')
     with pytest.raises(ValueError, match=r'd\.tif: integers of 32 bits'):
         read_rgb(tmp_path / 'd.tif')
+
+
+def test_twelve_bits_in_sixteen_are_said_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmstremn.datasets.io.images.print_log', lambda text, **_: said.append(text))
+    for name, scale in (('a', 16), ('b', 16), ('c', 257)):
+        Image.fromarray(PICTURE[..., 0].astype(np.uint16) * scale).save(tmp_path / f'{name}.png')
+        read_rgb(tmp_path / f'{name}.png')
+    assert len(said) == 1 and 'a.png: 16 bits, but no value above' in said[0]
 
 
 def test_channels(tmp_path):

@@ -111,6 +111,21 @@ def test_smooth_edges_are_thresholded(tmp_path, mode):
     assert set(np.unique(read)) == {0, 1} and overlap(read, squares(1)) > 0.9
 
 
+def test_webp_with_and_without_loss(tmp_path):
+    assert overlap(read_mask(save(tmp_path / 'a.webp', squares(255), quality=60)), squares(1)) > 0.9
+    path = save(tmp_path / 'b.webp', painted(squares(1, 2), GREEN, RED), lossless=True)
+    assert np.array_equal(read_mask(path), squares(1, 2))
+
+
+def test_a_mask_that_needs_more_memory_than_there_is(tmp_path, monkeypatch):
+    def exhausted(image, path):
+        raise MemoryError('Unable to allocate 5 GiB')
+
+    monkeypatch.setattr(masks_of_files, '_stored', exhausted)
+    with pytest.raises(ValueError, match=r'a\.png: .*Unable to allocate'):
+        read_mask(save(tmp_path / 'a.png', squares(1)))
+
+
 @pytest.mark.parametrize('mode', ['L', 'RGB'])
 @pytest.mark.parametrize('quality', [30, 75, 95])
 def test_jpeg_of_black_and_white(tmp_path, mode, quality):
@@ -242,6 +257,8 @@ def test_what_cannot_be_told_is_refused(tmp_path):
         ('shades.png', squares(100, 255), None, r'grey levels \[0, 100, 255\]: 255 is void'),
         ('soft.png', smooth(squares(100, 200)), None, 'grey levels, most of them along edges'),
         ('faint.png', smooth(squares(180)), None, 'grey levels, most of them along edges'),
+        ('below.tif', squares(1).astype(np.int32) - 1, None, 'ids below 0, expected 0 where'),
+        ('ids.webp', squares(1, 2), None, 'JPEG changes the ids'),
         ('ids.jpg', squares(1, 2), None, 'JPEG changes the ids, save the masks as PNG'),
         ('colours.jpg', painted(squares(1), RED), None, 'JPEG mixes colours, save the masks as PNG'),
         ('soft_colours.png', smooth(painted(squares(1), RED)), None, 'colours, expected one for each object'),

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from helpers.video_files import SIZE, decoded, ramp, set_display_matrix, write, write_silence
+from PIL import Image
 
 from mmstremn.datasets import VideoFile, open_video
 from mmstremn.datasets.prediction.sources import VideoFrames
@@ -156,6 +157,65 @@ def test_damage_in_the_middle_is_left_out_or_named(tmp_path, name, monkeypatch):
     unchecked = VideoFile(path)
     with pytest.raises(ValueError, match=r'cannot decode frame .*damaged'):
         [unchecked.frame(index) for index in range(unchecked.num_frames)]
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec'), [('a.mp4', 'libx264'), ('a.mkv', 'libx264'), ('a.mpg', 'mpeg2video')]
+)
+def test_damaged_frames_are_the_same_in_any_order(tmp_path, name, codec):
+    """The decoder fills them from those before."""
+    path = write(tmp_path / name, codec, b_frames=2)
+    data = bytearray(path.read_bytes())
+    for place in random.Random(0).sample(range(len(data) // 3, len(data) * 9 // 10), 4):
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+    video, other = open_video(path), open_video(path)
+    assert video.num_frames > 10
+    frames = [video.frame(index) for index in range(video.num_frames)]
+    for index in random.Random(1).sample(range(video.num_frames), 10):
+        assert np.array_equal(other.frame(index), frames[index]), index
+
+
+def test_a_format_that_cannot_be_entered_in_between(tmp_path):
+    path = write(tmp_path / 'raw.m4v', 'mpeg4', b_frames=2, container_format='m4v')
+    with av.open(str(path)) as container, pytest.raises(av.FFmpegError):
+        container.seek(10, stream=container.streams.video[0])
+    assert check_access(path, decoded(path)).num_frames == 40
+
+
+def test_a_change_of_size_is_said_before_any_work(tmp_path):
+    parts = [
+        write(tmp_path / f'{side}.ts', 'libx264', frames=4, make=lambda k, size=(side, 64): ramp(k, size))
+        for side in (48, 96)
+    ]
+    (tmp_path / 'both.ts').write_bytes(b''.join(part.read_bytes() for part in parts))
+    with pytest.raises(ValueError, match=r'both\.ts: frame 4 has size .*expected one size'):
+        open_video(tmp_path / 'both.ts')
+
+
+def test_exif_of_the_frames_of_a_camera(tmp_path):
+    """FFmpeg gives it as data beside each frame, of a type that PyAV does not know."""
+    exif = Image.Exif()
+    exif[0x010F] = 'camera'
+    Image.fromarray(ramp(3)).save(tmp_path / 'a.jpg', exif=exif, quality=95)
+    video = open_video(tmp_path / 'a.jpg')
+    assert video.num_frames == 1 and np.abs(video.frame(0).astype(int) - ramp(3)).mean() < 8
+
+
+@pytest.mark.parametrize('name', ['list.txt', 'list.mp4'])
+def test_text_is_no_video(tmp_path, name):
+    write(tmp_path / 'v.mp4', 'libx264', frames=2)
+    text = 'ffconcat version 1.0\nfile v.mp4\n' if name == 'list.mp4' else 'hello\nworld\n' * 50
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf'{name}: expected a video file, it holds text'):
+        open_video(tmp_path / name)
+
+
+def test_the_pages_of_a_tiff_are_no_video(tmp_path):
+    pages = [Image.fromarray(ramp(k)) for k in range(3)]
+    pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match=r'a\.tif: holds 3 pictures'):
+        open_video(tmp_path / 'a.tif')
 
 
 def decoded_frames(path):
