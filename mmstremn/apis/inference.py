@@ -19,7 +19,7 @@ from mmstremn.checkpoints.matching import (
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.models import VideoPredictor, VOSegmentor, fuse_conv_bn
 from mmstremn.registry import MODELS, SCOPE
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import read_config
 
 Model = TypeVar('Model', bound=BaseModel)
 
@@ -114,7 +114,7 @@ def _init_model(
 
 
 def _read(config: str | Path | Config) -> Config:
-    return config if isinstance(config, Config) else Config.fromfile(find_config(config))
+    return config if isinstance(config, Config) else read_config(config)
 
 
 def _usable(device: str | torch.device) -> torch.device:

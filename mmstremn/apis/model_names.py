@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from mmstremn.checkpoints.matching import has_own_weights
-from mmstremn.utils.shipped_files import CONFIGS, MIM, find_config, find_weights
+from mmstremn.utils.shipped_files import CONFIGS, MIM, find_config, find_weights, read_config
 
 DEFAULT_MODEL = 'stremn_r18_presence'
 TERMS = (
@@ -64,7 +64,7 @@ def resolve_model(
     known = named_models()
     config = model if isinstance(model, Config) else _config_of(str(model), known)
     if weights is None:
-        read = config if isinstance(config, Config) else Config.fromfile(config)
+        read = config if isinstance(config, Config) else read_config(config)
         if has_own_weights(read.model):
             return config, None
         weights = _weights_of(model, config, known)

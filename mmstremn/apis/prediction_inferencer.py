@@ -15,7 +15,7 @@ from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_sour
 from mmstremn.datasets.prediction.clips import ClipFormat
 from mmstremn.models import VideoPredictor
 from mmstremn.structures.video import Video
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import read_config
 
 
 @dataclass
@@ -62,7 +62,7 @@ class PredictionInferencer:
         if not isinstance(model, torch.nn.Module):
             if weights is None:
                 raise ValueError(f'{model}: expected a checkpoint as weights: no predictor comes with some')
-            config = model if isinstance(model, Config) else Config.fromfile(find_config(model))
+            config = model if isinstance(model, Config) else read_config(model)
             data = (config.get('test_dataloader') or {}).get('dataset') or {}
             model = init_predictor(config, weights, device)
         self.model = cast(VideoPredictor, model)

@@ -56,7 +56,13 @@ class ResultStore:
         if not path.exists():
             write_json(path, about)
             return
-        found = json.loads(path.read_text())
+        try:
+            found = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f'{path}: expected the record of a run, it is damaged ({error}); remove {self.folder}, or '
+                'write to another folder'
+            ) from error
         for key in sorted({*found, *about}):
             if found.get(key) != about.get(key):
                 raise ValueError(
@@ -69,9 +75,10 @@ class ResultStore:
         for line in path.read_text(encoding='utf-8').splitlines() if path.exists() else []:
             try:
                 frame, recipe, confidence, slots = json.loads(line)
-            except ValueError:
+                result = StoredResult(recipe, {int(k): float(v) for k, v in confidence.items()}, slots)
+            except (ValueError, TypeError, AttributeError):
                 continue
-            yield frame, StoredResult(recipe, {int(k): v for k, v in confidence.items()}, slots)
+            yield frame, result
 
     def close(self) -> None:
         """Close the journal."""

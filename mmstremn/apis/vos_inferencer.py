@@ -18,8 +18,9 @@ from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
+from mmstremn.structures.data_samples import VOID
 from mmstremn.structures.prompts import GivenPrompts, read_prompts
-from mmstremn.structures.video import VOID, Video
+from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.utils.processor import has_bfloat16_units

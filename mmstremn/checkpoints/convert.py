@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 import mmstremn
@@ -15,7 +14,7 @@ from mmstremn.checkpoints.matching import SHOWN, shorten, without_backbone_weigh
 from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.checkpoints.weight_files import check_suffix, write_weights
 from mmstremn.registry import MODELS
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import read_config
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def build_model(config: str | Path) -> torch.nn.Module:
     Raises:
         FileNotFoundError: No such config.
     """
-    return MODELS.build(without_backbone_weights(Config.fromfile(find_config(config)).model))
+    return MODELS.build(without_backbone_weights(read_config(config).model))
 
 
 def convert_file(source: Path, target: Path, architecture: Architecture, config: Path | None = None) -> str:

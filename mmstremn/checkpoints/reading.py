@@ -32,6 +32,7 @@ from mmstremn.utils.shipped_files import find_weights
 SAFETENSORS = '.safetensors'
 TRUST = 'MMSTREMN_TRUST_CHECKPOINTS'
 """The environment variable that lets files run their code, where it is 1."""
+GLOBAL = re.compile(r'GLOBAL ([\w.]+)')  # in what torch says of code that it refuses
 HASH = re.compile(r'-([0-9a-f]{8,})\.\w+$')  # of the content, in the names of published files
 
 
@@ -144,7 +145,7 @@ def _read_trusted(filename: str, map_location, refusal: Exception):
     Raises:
         ValueError: He does not.
     """
-    names = _named_code(filename) or str(refusal).strip().split('\n')[0]
+    names = _named_code(filename) or ', '.join(GLOBAL.findall(str(refusal))) or 'a plain pickle'
     if os.environ.get(TRUST) != '1':
         raise ValueError(
             f'checkpoint {filename}: refused, it cannot be read without running code that it names '

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None, name: str = 'mmstremn') -> int:
     except (click.Abort, KeyboardInterrupt):
         print(f'{name}: stopped', file=sys.stderr)
         return 130
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
         print(f'{name}: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
     return 0

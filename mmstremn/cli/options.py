@@ -10,7 +10,7 @@ from mmengine.config import Config, DictAction
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.checkpoints.matching import has_own_weights
 from mmstremn.datasets.io.frame_sources import PROTOCOLS
-from mmstremn.utils.shipped_files import find_config, find_weights
+from mmstremn.utils.shipped_files import find_config, find_weights, read_config
 
 
 class ConfigCommand(click.Command):
@@ -123,7 +123,7 @@ def choose_model(
         click.UsageError: The options do not belong together.
         FileNotFoundError: There is no such model, config or checkpoint.
     """
-    own = config is not None and has_own_weights(Config.fromfile(find_config(config)).model)
+    own = config is not None and has_own_weights(read_config(config).model)
     if (config is None) != (checkpoint is None) and not own:
         raise click.UsageError('--config and --checkpoint belong together: expected both, or --model')
     if config is not None and model is not None:
@@ -133,7 +133,7 @@ def choose_model(
         path, weights = resolve_model(model or DEFAULT_MODEL)
     else:
         path, weights = find_config(config), checkpoint and find_weights(checkpoint)
-    cfg = Config.fromfile(path)
+    cfg = path if isinstance(path, Config) else read_config(path)
     cfg.merge_from_dict(parse_cfg_options(cfg_options))
     if weights is not None and (terms := terms_of(weights)):
         click.echo(terms, err=True)

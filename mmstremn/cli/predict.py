@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from mmengine.config import Config
 from rich.console import Console
 
 from mmstremn.apis import PredictionInferencer
@@ -15,7 +14,7 @@ from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.launch import latest_checkpoint
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.evaluation import measure_frames
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import read_config
 from mmstremn.visualization import prediction_writer
 
 NUMBER = click.IntRange(min=1)
@@ -43,7 +42,7 @@ def command(
     """
     out = out or Path('work_dirs/predict') / (video.name or video.absolute().name)
     source = open_source(video)
-    cfg = Config.fromfile(find_config(config))
+    cfg = read_config(config)
     cfg.merge_from_dict(parse_cfg_options(cfg_options))
     inferencer = PredictionInferencer(cfg, checkpoint or trained_checkpoint(config), device)
     steps, observe = steps or inferencer.steps, observe or inferencer.observe

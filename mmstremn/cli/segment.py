@@ -33,7 +33,7 @@ from mmstremn.cli.options import (
 from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.structures.prompts import GivenPrompts
-from mmstremn.structures.video import Video
+from mmstremn.structures.video import Video, mask_ids
 from mmstremn.utils.lock import hold_folder
 
 QUEUED = 8  # frames that wait for the writers
@@ -144,7 +144,10 @@ def command(
 
 
 def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
-    """Raises a UsageError where an input lies in a folder that is replaced."""
+    """Raises a UsageError where ``out`` is the folder of the frames, or an input lies in a folder that is
+    replaced."""
+    if out.resolve() == inputs[0].resolve():
+        raise click.UsageError(f'{out} is the video itself: take another --out')
     for folder in (out / FILES[name] for name in names if '.' not in FILES[name]):
         for path in inputs:
             if folder.resolve() in (path.resolve(), *path.resolve().parents):
@@ -210,8 +213,12 @@ def segment(
     if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
         raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
     inferencer = VOSInferencer(cfg, weights, device, short_side, precision)
+    known: set[int] = set()
     for frame, given in masks.items():
         check_takes(inferencer.model, given, f'of frame {frame} of {video.name}')
+        known |= set(given.objects) if isinstance(given, GivenPrompts) else mask_ids(given) - {0}
+    if unknown := sorted(labels.keys() - known):
+        raise ValueError(f'--label: no object {unknown[0]}, expected one of {sorted(known)}')
     hold_folder(out, '--out')
     folder = out / SESSION
     if folder.exists() and not resume:

@@ -21,7 +21,7 @@ from mmstremn.registry import (
     TRANSFORMS,
     find,
 )
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import read_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +59,11 @@ def load_config(
 
     Raises:
         FileNotFoundError: There is no such config.
+        ValueError: It cannot be read.
         KeyError: A ``type`` is not registered; the message names what is.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    cfg = Config.fromfile(find_config(path))
+    cfg = read_config(path, needs_model=False)
     cfg.merge_from_dict(cfg_options or {})
     cfg.launcher = launcher
     cfg.setdefault('default_scope', SCOPE)
@@ -91,11 +92,17 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
     Raises:
         FileNotFoundError: The file is neither in the folder nor where it was written.
+        ValueError: ``last_checkpoint`` names none.
     """
     record = Path(work_dir, 'last_checkpoint')
     if not record.is_file():
         return None
-    written = Path(record.read_text().strip())
+    name = record.read_text(errors='replace').strip()
+    if not name:
+        raise ValueError(
+            f'{record}: expected the path of a checkpoint, it is empty; give the checkpoint to go on from'
+        )
+    written = Path(name)
     path = in_folder(written, work_dir)
     if not path.exists():
         raise FileNotFoundError(
@@ -126,6 +133,9 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
 
     ``activation_checkpointing`` becomes an ``ActivationCheckpointingHook``: mmengine's own function loses
     gradients.
+
+    Raises:
+        KeyError: There is no runner of the ``runner_type``.
     """
     if cfg.launcher != 'none':
         init_cpu_processes(cfg, cfg.launcher)
@@ -133,6 +143,9 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
         add_hook(cfg, type='mmstremn.ActivationCheckpointingHook', modules=modules)
     if 'runner_type' not in cfg:
         return Runner.from_cfg(cfg)
+    if RUNNERS.get(cfg.runner_type) is None:
+        known = ', '.join(sorted(RUNNERS.module_dict))
+        raise KeyError(f'runner_type: {cfg.runner_type!r} is not registered, expected one of {known}')
     cfg.setdefault('env_cfg', {})  # a FlexibleRunner does not start without
     return RUNNERS.build(cfg)
 

@@ -231,6 +231,7 @@ def restore_state(
     values = {name: _restored(name, value, likes) for name, value in plain.items()}
     for name in {*likes[-1].tensors(), *tensors}:
         _check_tensor(name, tensors.get(name), likes, memory.bounded)
+        _check_stamps(name, tensors.get(name), step)
     missing = {name for name, value in likes[-1].plain().items() if value is not None} - {*plain, *tensors}
     if missing:
         raise ValueError(f'state: expected {sorted(missing)[0]}')
@@ -277,6 +278,17 @@ def _check_tensor(name: str, tensor: Tensor | None, likes: list[MemoryState], bo
     wanted = [None if not isinstance(e, Tensor) else (e.dtype, _shape(e, bounded)) for e in examples]
     if found not in wanted:
         raise ValueError(f"tensor '{name}': expected {_told(wanted[-1])}, got {_told(found)}")
+
+
+def _check_stamps(name: str, tensor: Tensor | None, step: int) -> None:
+    """Integers of a state are numbers of frames that it has seen; -1: none."""
+    if tensor is None or tensor.is_floating_point() or tensor.dtype == torch.bool or not tensor.numel():
+        return
+    if tensor.min() < -1 or tensor.max() > step:
+        raise ValueError(
+            f"tensor '{name}': expected numbers of frames from -1 to {step}, got {tensor.min().item()} to "
+            f'{tensor.max().item()}'
+        )
 
 
 def _shape(tensor: Tensor, bounded: bool) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ their files in a wheel. mim and mmengine look there too.
 import difflib
 from pathlib import Path
 
+from mmengine.config import Config
+
 MIM = Path(__file__).parents[1] / '.mim'
 CONFIGS, WEIGHTS = MIM / 'configs', MIM / 'weights'
 
@@ -30,6 +32,33 @@ def find_config(name: str | Path) -> str:
     similar = difflib.get_close_matches(str(name), there, 1, 0.7)
     hint = f'. Did you mean {similar[0]}?' if similar else ''
     raise FileNotFoundError(f'config {name}: no such file{hint}')
+
+
+def read_config(name: str | Path, needs_model: bool = True) -> Config:
+    """The config of a file, or of a name as :func:`find_config` takes it.
+
+    Args:
+        name: Of the config.
+        needs_model: Whether it must have a ``model``.
+
+    Raises:
+        FileNotFoundError: It, or one that it is based on, is missing.
+        ValueError: It cannot be read, or it has no model; the message names it.
+    """
+    path = find_config(name)
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config {path}: {error}') from error
+    except Exception as error:  # whatever the program that a config is can raise
+        reason = f'{type(error).__name__}: {error}'
+        raise ValueError(
+            f'config {path}: expected a config of mmengine, reading it fails ({reason})'
+        ) from error
+    model = cfg.get('model')
+    if needs_model and not (isinstance(model, dict) and 'type' in model):
+        raise ValueError(f'config {path}: expected model = dict(type=...), found {model!r:.40}')
+    return cfg
 
 
 def find_weights(name: str | Path) -> str:

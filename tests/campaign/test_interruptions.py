@@ -56,14 +56,20 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(bytes_that_fit, tmp
 
 
 def test_a_resume_with_another_config_is_right_or_refused(tmp_path, uninterrupted):
-    """Another optimizer is refused before a step; a training that is to be shorter is complete."""
+    """Another optimizer or model is refused before a step, another learning rate is said to be without
+    effect; a training that is to be shorter is complete."""
     assert train(tmp_path, kill=('iteration', '7')) == -signal.SIGKILL
     before, log = {path.name for path in tmp_path.glob('iter_*')}, tmp_path / 'output'
     options = ['--resume', '--cfg-options']
     assert train(tmp_path, *options, 'optim_wrapper.optimizer.type=SGD', output=log) == 1
     assert 'iter_6.pth: cannot be resumed by SGD' in log.read_text() and 'amsgrad, betas' in log.read_text()
     assert {path.name for path in tmp_path.glob('iter_*')} == before
-    assert train(tmp_path, *options, 'train_cfg.max_iters=6') == 0
+    assert train(tmp_path, *options, 'model.width=8', output=log) == 1
+    assert 'iter_6.pth: the checkpoint does not fit TinySegmentor' in log.read_text()
+    assert (
+        train(tmp_path, *options, 'train_cfg.max_iters=6', 'optim_wrapper.optimizer.lr=.5', output=log) == 0
+    )
+    assert 'iter_6.pth: resumed with its lr=0.1, not 0.5 of the config' in log.read_text()
     assert {path.name for path in tmp_path.glob('iter_*')} == before
     assert train(tmp_path, '--resume') == 0
     assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import pickle
 import threading
 from functools import partial
 
@@ -109,6 +110,16 @@ def test_no_path_runs_the_code_of_a_file(name, hostile):
     with pytest.raises(ValueError, match=r'hostile\.pth'):
         PATHS[name](hostile)
     assert not hostile.with_name('ran').exists()
+
+
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_plain_pickles_are_refused_in_one_line(tmp_path, protocol):
+    path = tmp_path / 'weights.pkl'
+    path.write_bytes(pickle.dumps(Code(tmp_path / 'ran'), protocol))
+    with pytest.raises(ValueError, match=r'weights\.pkl: refused, .*If you trust') as refused:
+        read_checkpoint(path)
+    assert 'weights_only' not in str(refused.value) and '\n' not in str(refused.value)
+    assert not (tmp_path / 'ran').exists()
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])

@@ -120,6 +120,55 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_goes_on(segment, folde
     assert visible(tmp_path / 'out') == visible(tmp_path / 'whole')
 
 
+@pytest.mark.parametrize('record', ['{', '[1]', '3'])
+def test_a_damaged_record_of_a_run_is_named(segment, folder, tmp_path, capsys, record):
+    (tmp_path / 'out/.session').mkdir(parents=True)
+    (tmp_path / 'out/.session/about.json').write_text(record)
+    mask = folder / 'mask0.png'
+    assert segment(folder / 'shots', '--mask', mask, '--out', tmp_path / 'out', '--resume') == 1
+    assert 'about.json: expected the record of a run, it is damaged' in capsys.readouterr().err
+    (tmp_path / 'out/.session/about.json').unlink()
+    (tmp_path / 'out/.session/frames.jsonl').write_text(
+        'null\n[0]\n[0, "r", [], null]\n[0, "r", {"x": 1}, null]\n'
+    )
+    assert segment(folder / 'shots', '--mask', mask, '--out', tmp_path / 'out', '--resume') == 0
+
+
+def test_the_folder_of_the_frames_is_no_place_for_results(segment, folder, capsys):
+    before = visible(folder / 'shots')
+    with pytest.raises(SystemExit):
+        segment(folder / 'shots', '--mask', folder / 'mask0.png', '--out', folder / 'shots')
+    assert 'is the video itself: take another --out' in ' '.join(capsys.readouterr().err.split())
+    assert visible(folder / 'shots') == before
+
+
+def test_a_label_of_no_object_is_refused(segment, folder, tmp_path, capsys):
+    assert segment(folder / 'shots', '--mask', folder / 'mask0.png', '--label', '99=dog') == 1
+    assert '--label: no object 99, expected one of [' in capsys.readouterr().err
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('model = dict(type=)', 'reading it fails (SyntaxError'),
+        ('x = 1', 'expected model = dict(type=...), found None'),
+        ('model = 3', 'expected model = dict(type=...), found 3'),
+        ("_base_ = './none.py'\n", 'none.py'),
+        ('model = dict()', 'expected model = dict(type=...), found {}'),
+        ("raise RuntimeError('why')", 'reading it fails (RuntimeError: why'),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_named(folder, tmp_path, capsys, text, message):
+    (tmp_path / 'own.py').write_text(text)
+    argv = ['segment', folder / 'shots', '--mask', folder / 'mask0.png', '--out', tmp_path / 'out']
+    argv += ['--config', tmp_path / 'own.py', '--checkpoint', folder / 'weights.safetensors']
+    assert main([*map(str, argv)]) == 1
+    error = capsys.readouterr().err
+    assert f'config {tmp_path}/own.py: ' in error and message in error, error
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys):
     (tmp_path / 'out/.session').mkdir(parents=True)
     program = (
@@ -147,6 +196,7 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
         (['shots', '--box', '1=5,6,7,8', '--box', '1=5,6,7,9'], 'object 1: expected one box, got 2'),
         (['shots', '--box', '0=5,6,7,8'], 'object ids must be in 1..254, got 0'),
         (['shots', '--mask', 'mask0.png', '--point', '4=2=5,5'], 'VOSegmentor cannot use them: give masks'),
+        (['shots', '--mask', 'mask0.png', '--cfg-options', 'model.foo=1'], "keyword argument 'foo'"),
         (['shots', '--mask', 'even.png'], 'size (42, 58) (H, W), expected (41, 57)'),
         (
             ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.value_channels=8', 'seed=1'],

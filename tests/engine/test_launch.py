@@ -6,7 +6,7 @@ import pytest
 from helpers.runs import TINY, largest_difference, run_script, run_tool
 
 from mmstremn.checkpoints.reading import read_checkpoint
-from mmstremn.engine.launch import latest_checkpoint, load_config
+from mmstremn.engine.launch import build_runner, latest_checkpoint, load_config
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,19 @@ OPTIONS = ['train_cfg.max_iters=3', 'param_scheduler=[]', 'model.dropout=0']
 OPTIONS += ['default_hooks.checkpoint.save_best=None']
 OPTIONS += ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
 FSDP = ['runner_type=FlexibleRunner', 'strategy.type=FSDPStrategy', 'strategy.state_dict_cfg=full']
+
+
+@pytest.mark.parametrize('content', [b'', b'\n'])
+def test_a_last_checkpoint_that_names_none_is_refused(tmp_path, content):
+    (tmp_path / 'last_checkpoint').write_bytes(content)
+    with pytest.raises(ValueError, match='last_checkpoint: expected the path of a checkpoint'):
+        latest_checkpoint(tmp_path)
+
+
+def test_an_unknown_runner_is_named_with_those_that_there_are():
+    cfg = load_config(str(TINY), dict(runner_type='Nonsense'))
+    with pytest.raises(KeyError, match=r"runner_type: 'Nonsense' is not registered, expected one of .*Flex"):
+        build_runner(cfg)
 
 
 @pytest.mark.slow

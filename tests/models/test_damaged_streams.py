@@ -116,6 +116,10 @@ def test_damaged_streams_of_prediction(memory, tmp_path):
             "tensor 'value' holds numbers that are not finite",
         ),
         (
+            lambda about, tensors: tensors['written_at'].fill_(99),
+            "tensor 'written_at': expected numbers of frames from -1 to 3, got 99 to 99",
+        ),
+        (
             lambda about, tensors: tensors['key'].mul_(3e38),
             'it leads to numbers that are not finite',
         ),

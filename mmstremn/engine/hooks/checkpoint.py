@@ -227,7 +227,8 @@ class CheckpointMatchHook(Hook):
 
 
 def _check_optimizer(runner, saved: dict) -> None:
-    """Whether the optimizer of a run can go on with a saved state.
+    """Whether the optimizer of a run can go on with a saved state; a warning names settings of the config
+    that the saved ones replace.
 
     Raises:
         RuntimeError: It has other settings or other groups of parameters.
@@ -245,3 +246,19 @@ def _check_optimizer(runner, saved: dict) -> None:
             f'parameters: it is of another optimizer, with {settings} and groups of {sizes[1]}. '
             'To start anew from its weights use load_from'
         )
+    replaced = {}
+    for group, old in zip(map(_settings, own), map(_settings, other), strict=True):
+        replaced |= {
+            name: (old[name], group[name]) for name in group.keys() & old.keys() if group[name] != old[name]
+        }
+    for name, (old, new) in sorted(replaced.items()):
+        runner.logger.warning(
+            f'{runner._load_from}: resumed with its {name}={old}, not {new} of the config. To train with '
+            "the config's start anew from its weights, with load_from"
+        )
+
+
+def _settings(group: dict) -> dict:
+    """Of a group of parameters; its learning rate is that before any schedule."""
+    settings = {name: value for name, value in group.items() if name not in ('params', 'initial_lr')}
+    return settings | dict(lr=group.get('initial_lr', group['lr']))
