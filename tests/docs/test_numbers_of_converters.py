@@ -78,12 +78,18 @@ def table_of_cutie(page):
     page.says('| #; more than # from frame # on | # |', figures)
     only = small_large.largest('fed_tied'), BOUND, len(small_large.above('fed_tied'))
     page.says('in 11 frames | #; more than # in # frame | # |', only, small_large.largest('free'))
+    settled = Rows('small_30_settled')
     page.says(
-        '| #; more than # in frame # | not run',
+        '| #; more than # in frame # | # | | base',
         small_large.largest('tied'),
         BOUND,
         *small_large.above('tied'),
+        settled.largest('settled'),
     )
+    assert not any(row['surprises'] for row in settled.rows)
+    flips = {index: row['flips'] for index, row in enumerate(settled.rows) if row['flips']}
+    page.says('it is one position in each of the frames #, # and #.', flips.keys())
+    assert set(flips.values()) == {1}
     only = base_large.largest('fed_tied'), BOUND, len(base_large.above('fed_tied'))
     page.says(
         'in 16 frames | #; more than # in # frame | # | # | not run',
@@ -101,10 +107,10 @@ def table_of_cutie(page):
     again = [row['fed_settled'] for row in base.rows if 'fed_settled' in row]
     assert len(again) == 2
     page.says('the two fed frames to #;', max(again))
-    page.settings('the two runs at 480 rows')
+    page.settings('In small at 480 rows', 'In base at 480 rows')
 
 
-@pytest.mark.parametrize('name', ['small_100', 'base_100', 'small_30', 'base_30'])
+@pytest.mark.parametrize('name', ['small_100', 'base_100', 'small_30', 'small_30_settled', 'base_30'])
 def test_the_parts_of_a_record_are_those_of_its_command(name):
     record = log(f'official_cutie_{name}')
     assert f'--frames {len(record["rows"])}' in record['command']
