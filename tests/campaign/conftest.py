@@ -16,7 +16,7 @@ COMMON = dict(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile('slice', max_examples=60, **COMMON)
+settings.register_profile('slice', max_examples=30, **COMMON)
 settings.register_profile('full', max_examples=3000, **COMMON)
 settings.load_profile('full' if FULL else 'slice')
 

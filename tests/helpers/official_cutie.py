@@ -21,10 +21,8 @@ import argparse
 import contextlib
 import importlib
 import json
-import re
 import subprocess
 import sys
-import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
@@ -32,11 +30,13 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / 'tools/analysis_tools'))
+from benchmarks.public_cutie import public_cutie
+
 from helpers.official_cases import POINTS, SMALL_MEMORY, make_video, random_weights
 from mmstremn.checkpoints.convert import convert
 from mmstremn.checkpoints.public_models import PUBLIC
@@ -57,32 +57,6 @@ OPTION_NAMES = dict(
 )
 CLOSE, ENOUGH = 1e-5, 1e-4
 MODES = ('free', 'tied', 'settled', 'fed')
-
-
-def official_network(folder: Path, name: str):
-    """The public network of ``cutie_base`` or ``cutie_small`` and its evaluation options."""
-    sys.path.insert(0, str(folder))
-    omegaconf = types.ModuleType('omegaconf')  # of which the public code takes a type for its hints alone
-    omegaconf.DictConfig = ConfigDict
-    sys.modules.setdefault('omegaconf', omegaconf)
-    resnet = importlib.import_module('cutie.model.utils.resnet')
-    for builder in ('resnet18', 'resnet50'):
-        setattr(resnet, builder, _without_download(getattr(resnet, builder)))
-    options = _read_yaml(folder / 'cutie/config/eval_config.yaml')
-    model = _read_yaml(folder / 'cutie/config/model/base.yaml')
-    if name == 'cutie_small':
-        model.update(pixel_encoder=_read_yaml(folder / 'cutie/config/model/small.yaml')['pixel_encoder'])
-    options = ConfigDict(options | dict(model=model, use_long_term=True, mem_every=5))
-    return importlib.import_module('cutie.model.cutie').CUTIE(options).eval(), options
-
-
-def _without_download(builder):
-    return lambda pretrained, **kwargs: builder(pretrained=False, **{**kwargs, 'model_dir': None})
-
-
-def _read_yaml(path: Path) -> dict:
-    text = re.sub(r'\$\{model\.[a-z_.]*embed_dim\}', '256', path.read_text())
-    return yaml.safe_load(re.sub(r'\$\{model\.[a-z_.]*num_queries\}', '16', text))
 
 
 class OfficialVideo:
@@ -187,7 +161,7 @@ def our_model(name: str, **memory):
 
 def build_pair(folder: Path, name: str, memory: dict):
     """The public code on a video, and a stream of our model; ``memory`` are options of both memories."""
-    network, options = official_network(folder, name)
+    network, options = public_cutie(folder, name)
     network.load_state_dict(random_weights(name))
     options.mem_every = memory.get('every', options.mem_every)
     options.long_term.update({OPTION_NAMES[key]: n for key, n in memory.items() if key in OPTION_NAMES})

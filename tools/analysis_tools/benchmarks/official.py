@@ -1,9 +1,9 @@
-"""Time a frame of STCN or XMem against their public code.
+"""Time a frame of STCN, XMem or Cutie against their public code.
 
-FOLDER is a clone of hkchengrex/STCN or hkchengrex/XMem. Both networks hold the same random weights and
-segment the same noise, one stream for each number of objects. A turn is five frames, of which one is stored;
-turns of ours and of the public code alternate. Reported are the medians over the turns of one to the
-other, and the largest difference of the first frame's probabilities, which says that both do the same.
+FOLDER is a clone of hkchengrex/STCN, hkchengrex/XMem or hkchengrex/Cutie. Both networks hold the same random
+weights and segment the same noise, one stream for each number of objects. A turn is five frames, of which one
+is stored; turns of ours and of the public code alternate. Reported are the medians over the turns of one to
+the other, and the largest difference of the first frame's probabilities, which says that both do the same.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torchvision
+from benchmarks.public_cutie import public_cutie
 from benchmarks.shared import Outcome, add_model_arguments, add_size, begin_stream, check_objects, read_config
 from rich import box
 from rich.console import Console
@@ -50,7 +51,7 @@ XMEM = dict(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument('model', choices=['stcn', 'xmem'])
+    parser.add_argument('model', choices=list(STREAMS))
     parser.add_argument('folder', type=Path, help='clone of the public code')
     parser.add_argument('--objects', type=int, nargs='+', default=[1, 3, 8], metavar='O')
     parser.add_argument('--warm-up', type=int, default=2, metavar='TURNS', help='turns before the first')
@@ -73,8 +74,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         FileNotFoundError: FOLDER is no clone of the public code.
         ValueError: A number of objects is out of range, or a side that is no multiple of 16.
     """
-    if not (args.folder / 'model' / 'network.py').is_file():
-        raise FileNotFoundError(f'{args.folder}: expected a clone of the public code, with model/network.py')
+    file = STREAMS[args.model].file
+    if not (args.folder / file).is_file():
+        raise FileNotFoundError(f'{args.folder}: expected a clone of the public code, with {file}')
     if any(side % 16 for side in args.size):
         raise ValueError(f'--size: expected multiples of 16, which both pad to, got {args.size}')
     check_objects(args.objects, args.size[1])
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace, console: Console) -> Outcome:
     """Measure, and print the table."""
     torch.manual_seed(args.seed)
     sys.path.insert(0, str(args.folder))
-    network = public_network(args.model)
+    network = public_network(args)
     model = our_model(args, network)
     device = describe_device(torch.device('cpu'))
     rows = {objects: measure(args, model, network, objects) for objects in args.objects}
@@ -98,8 +100,9 @@ def run(args: argparse.Namespace, console: Console) -> Outcome:
 
 def our_model(args: argparse.Namespace, network: nn.Module):
     """Ours, with the weights of the public network."""
-    architecture = PUBLIC[args.model]
-    cfg = read_config(architecture.configs[-1][1], args.cfg_options)
+    architecture = PUBLIC[args.model.partition('_')[0]]
+    configs = [config for _, config in architecture.configs if args.model in config]
+    cfg = read_config(configs[-1], args.cfg_options)
     cfg.model = without_backbone_weights(cfg.model)
     model = init_segmentor(cfg, device='cpu', precision=args.precision)
     model.load_state_dict(convert(network.state_dict(), architecture, model))
@@ -114,12 +117,13 @@ def measure(args: argparse.Namespace, model, network, objects: int) -> dict:
     rng = np.random.default_rng(args.seed)
     frames = [rng.integers(0, 256, (*args.size, 3), dtype=np.uint8) for _ in range(FRAMES)]
     tensors = [torch.as_tensor(frame).permute(2, 0, 1)[None].float() for frame in frames]
-    images = [model.data_preprocessor.normalize(tensor) for tensor in tensors]
+    stream = STREAMS[args.model]
+    images = [stream.prepare(model, tensor) for tensor in tensors]
     ours = begin_stream(model, frames[0], objects)
     stripes = torch.as_tensor(np.arange(args.size[1]) * (objects + 1) // args.size[1]).expand(*args.size)
     masks = torch.stack([stripes == number + 1 for number in range(objects)]).float()
     autocast = torch.autocast('cpu', torch.bfloat16, enabled=args.public_precision == 'bfloat16')
-    step = autocast(dict(stcn=StcnStream, xmem=XmemStream)[args.model](network, images[0], masks).step)
+    step = autocast(stream(network, images[0], masks).step)
     difference = (ours.probabilities(frames[1]) - step(images[1])).abs().max()
 
     def play(function: Callable, inputs: list) -> None:
@@ -136,9 +140,20 @@ def measure(args: argparse.Namespace, model, network, objects: int) -> dict:
     return dict(medians, ratio=ratio, difference=float(difference), times=times)
 
 
-def public_network(model: str) -> nn.Module:
+def public_network(args: argparse.Namespace) -> nn.Module:
     """The public network for evaluation, random weights; its backbones' weights are not downloaded."""
+    if args.model == 'cutie_small':
+        network, network.options = public_cutie(args.folder, args.model)
+    else:
+        network = _without_downloads(args.model)
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.weight.data.fill_(0.2)  # residual branches grow without a limit where every norm gives 1
+    if args.model != 'cutie_small':
+        network.key_proj.key_proj.weight.data.mul_(0.1)  # public affinities overflow from 88 on
+    return network.eval()
 
+
+def _without_downloads(model: str) -> nn.Module:
     def random_weights(url: str, *_, **__) -> dict[str, Tensor]:
         return getattr(torchvision.models, Path(url).name.partition('-')[0])().state_dict()
 
@@ -147,13 +162,8 @@ def public_network(model: str) -> nn.Module:
         mock.patch('torchvision.models._api.load_state_dict_from_url', random_weights),
     ):
         if model == 'stcn':
-            network = importlib.import_module('model.eval_network').STCN()
-        else:
-            network = importlib.import_module('model.network').XMem(dict(XMEM))
-    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
-        norm.weight.data.fill_(0.2)  # residual branches grow without a limit where every norm gives 1
-    network.key_proj.key_proj.weight.data.mul_(0.1)  # public affinities overflow from 88 on
-    return network.eval()
+            return importlib.import_module('model.eval_network').STCN()
+        return importlib.import_module('model.network').XMem(dict(XMEM))
 
 
 class StcnStream:
@@ -161,9 +171,19 @@ class StcnStream:
 
     Args:
         network: The public network.
-        image: (1, 3, H, W), the first frame.
+        image: (1, 3, H, W), the first frame, as :meth:`prepare` gives it.
         masks: (O, H, W), its masks.
+
+    Attributes:
+        file: That a clone of the public code has.
     """
+
+    file = 'model/network.py'
+
+    @staticmethod
+    def prepare(model: nn.Module, frame: Tensor) -> Tensor:
+        """What the public code takes of a frame (1, 3, H, W) of numbers up to 255."""
+        return model.data_preprocessor.normalize(frame)
 
     def __init__(self, network: nn.Module, image: Tensor, masks: Tensor):
         self.network, self.index = network, 0
@@ -189,7 +209,9 @@ class StcnStream:
 
 
 class XmemStream:
-    """The public ``InferenceCore`` of XMem; arguments as of :class:`StcnStream`."""
+    """The public ``InferenceCore`` of XMem, as :class:`StcnStream`."""
+
+    file, prepare = StcnStream.file, staticmethod(StcnStream.prepare)
 
     def __init__(self, network: nn.Module, image: Tensor, masks: Tensor):
         self.core = importlib.import_module('inference.inference_core').InferenceCore(network, dict(XMEM))
@@ -201,3 +223,29 @@ class XmemStream:
         probabilities = self.core.step(image[0])
         probabilities.argmax(0)
         return probabilities
+
+
+class CutieStream:
+    """The public ``InferenceCore`` of Cutie, as :class:`StcnStream`."""
+
+    file = 'cutie/model/cutie.py'
+
+    def __init__(self, network: nn.Module, image: Tensor, masks: Tensor):
+        core = importlib.import_module('cutie.inference.inference_core').InferenceCore
+        self.core = core(network, network.options)
+        numbers = torch.arange(1, len(masks) + 1)
+        self.core.step(image[0], (masks * numbers[:, None, None]).sum(0).long(), numbers.tolist())
+
+    @staticmethod
+    def prepare(model: nn.Module, frame: Tensor) -> Tensor:
+        """It normalises frames itself, from 0 to 1."""
+        return frame / 255
+
+    def step(self, image: Tensor) -> Tensor:
+        """Probabilities (1 + O, H, W) of the next frame."""
+        probabilities = self.core.step(image[0])
+        probabilities.argmax(0)
+        return probabilities
+
+
+STREAMS = dict(stcn=StcnStream, xmem=XmemStream, cutie_small=CutieStream)
