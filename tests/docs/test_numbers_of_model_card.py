@@ -113,4 +113,19 @@ def with_a_presence_head(page):
     page.says('after a return | # | # |', after_return(without['videos']), after_return(both))
     page.says('the same: J&F | # | # |', without['metrics']['J&F'], mean_score(both))
     page.says('All # false alarms', alarms)
+    fewer_rows_and_bits(page)
     page.settings('a head of 65 numbers', 'ten sequences, 480 rows', 'of 10 frames after every 20, 240 rows')
+
+
+def fewer_rows_and_bits(page):
+    rows = {name: metrics['J&F'] for name, metrics in log('rows_dev')['rows'].items()}
+    page.says('| 480 | # | # |', rows['480'], score('absence_val10_480'))
+    page.says('| 360 | # | not run', rows['360'])
+    page.says('| 240 | # | # |', rows['240'], score('presence_val10_240'))
+    page.settings('| 480 |', '| 360 |', '| 240 |')
+    page.says('is # (float32: #)', score('bfloat16_val10_480'), score('absence_val10_480'))
+    exact, short = (log('bfloat16_dev')['J&F'][name]['videos'] for name in ('float32', 'bfloat16'))
+    gains = {video: short[video] - exact[video] for video in exact}
+    page.says('`chair`, gains #', gains.pop('chair'))
+    assert len(gains) == 11 and all(abs(gain) < 0.001 for gain in gains.values())
+    page.settings('differs by less than .001')
