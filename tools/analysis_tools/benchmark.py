@@ -4,8 +4,8 @@
 objects; ``read``: a read beside bare attention; ``training``: steps on loaded data against cached batches;
 ``prediction``: training steps and rollouts of video predictors; ``trackers``: a tracker with our memory
 beside a session of transformers; ``videos``: several videos at once against one after the other;
-``official``: a frame of STCN, XMem or Cutie beside their public code; ``segment``: the command that segments a
-video, and where its time goes. What is compared is timed in turns, in changing order, so that whatever else
+``official``: a frame of STCN, XMem or Cutie beside their public code; ``segment``: the command that segments
+a video, and where its time goes. What is compared is timed in turns, in changing order, so that whatever else
 the machine does meets all of it alike. With ``--check`` the exit code is 1 where a bound is exceeded.
 """
 
