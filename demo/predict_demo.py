@@ -21,12 +21,11 @@ CONFIG = 'prediction/stremn_moving_digits.py'
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and '--out' not in argv and not argv[0].startswith('-'):
+    has_out = any(part.partition('=')[0] == '--out' for part in argv)
+    if argv and not has_out and not argv[0].startswith('-'):
         name = Path(argv[0]).name or Path(argv[0]).absolute().name
         argv += ['--out', str(Path('work_dirs/predict_demo') / name)]
-    if '--config' not in argv:
-        argv += ['--config', CONFIG]
-    return run(['predict', *argv], 'predict_demo')
+    return run(['predict', '--config', CONFIG, *argv], 'predict_demo')  # the last of two configs counts
 
 
 if __name__ == '__main__':

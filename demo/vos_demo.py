@@ -21,7 +21,8 @@ OUTPUTS = ('masks', 'overlay', 'slots')
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and '--out' not in argv and not argv[0].startswith('-'):
+    has_out = any(part.partition('=')[0] == '--out' for part in argv)
+    if argv and not has_out and not argv[0].startswith('-'):
         name = Path(argv[0]).name or Path(argv[0]).absolute().name
         argv += ['--out', str(Path('work_dirs/vos_demo') / name)]
     outputs = [part for name in OUTPUTS for part in ('--output', name)]

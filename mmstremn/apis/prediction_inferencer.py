@@ -26,7 +26,8 @@ class PredictedFrame:
         index: Of the frame in the video.
         frame: (H, W, C) uint8; C is 1 where the frames of the model are grey, else 3 (RGB).
         observed: Whether it was given.
-        true: The video's own frame, likewise; None behind its end, and of cameras, streams and iterators.
+        true: The video's own frame, likewise; None behind its end, and of predicted frames of a camera, a
+            stream or an iterator.
     """
 
     index: int

@@ -278,14 +278,15 @@ def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompt
         if _is_prompts(mask):
             found[frame] = _prompts(mask, video.size, f'of frame {frame} of {video.name}')
             continue
-        ids = files.read(mask) if _is_path(mask) else mask
-        if _is_path(mask) and ids.shape != video.size:
+        if not _is_path(mask):
+            found[frame] = mask
+            continue
+        ids = files.read(mask)
+        if ids.shape != video.size:
             raise ValueError(
                 f'{source}: size {ids.shape} (H, W), expected {video.size} like the frames of {video.name}'
             )
-        if not _is_path(mask):
-            found[frame] = mask
-        elif (shown := np.where(ids == VOID, 0, ids)).any():
+        if (shown := np.where(ids == VOID, 0, ids)).any():
             found[frame] = shown
     if not found:
         named = ', '.join(str(path) for path in given.values())

@@ -5,10 +5,7 @@ from typing import NamedTuple
 
 from mmstremn.datasets.io.folders import VIDEOS, is_video
 from mmstremn.datasets.io.frame_sources import open_source
-from mmstremn.datasets.io.video_index import open_container
 from mmstremn.structures import Video
-
-PLAYLISTS = ('hls', 'concat', 'dash', 'mpegts_raw', 'applehttp', 'imf')  # files that name other files
 
 
 class Limits(NamedTuple):
@@ -42,9 +39,6 @@ def checked_video(path: Path, limits: Limits) -> Video:
         ValueError: It is none, damaged, a list of other files, too long, or its frames are too large.
     """
     video = open_source(path, check=False)
-    with open_container(path) as (container, _):
-        if set(container.format.name.split(',')) & set(PLAYLISTS):
-            raise ValueError(f'{path}: expected a video file, it is a list of other files')
     pixels = video.size[0] * video.size[1] / 1e6
     if pixels > limits.megapixels:
         raise ValueError(

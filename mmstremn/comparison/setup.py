@@ -66,8 +66,11 @@ def make_setup(
 
 
 def own_weights_sha256(model: dict) -> str | None:
-    """SHA-256 of the weights in the folder that a model's config names; None of a name on the hub."""
-    files = sorted(Path(model.get('checkpoint') or '').glob('*.safetensors'))
+    """SHA-256 of the weights in the folder that a model's config names; None of a name on the hub and of
+    random weights."""
+    if not model.get('checkpoint'):
+        return None
+    files = sorted(Path(model['checkpoint']).glob('*.safetensors'))
     return hashlib.sha256(''.join(map(file_sha256, files)).encode()).hexdigest() if files else None
 
 

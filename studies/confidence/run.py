@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args, console = parse_args(argv), Console(file=sys.stdout)
     try:
         dataset = DAVISDataset(str(args.root), split=args.split, test_mode=True)
-        inferencer = VOSInferencer(args.model, args.checkpoint, device='cpu')
+        inferencer = VOSInferencer(args.model, args.checkpoint, device='cpu', precision='float32')
     except (OSError, ValueError, RuntimeError) as error:
         print(f'confidence: {error}', file=sys.stderr)
         return 1

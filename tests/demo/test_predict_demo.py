@@ -82,6 +82,13 @@ def test_demo_takes_what_is_left_out_from_the_config(run, capsys):
     assert 'PSNR' not in capsys.readouterr().out.partition('Written')[2]  # no truth is left
 
 
+def test_options_with_an_equals_sign_count(folder, tmp_path):
+    given = dict(config=folder / 'tiny_digits.py', checkpoint=folder / 'model.pth', out=tmp_path / 'out')
+    argv = [f'--{name}={value}' for name, value in given.items()]
+    assert main([str(folder / 'clip.mkv'), *argv, '--device', 'cpu']) == 0
+    assert num_frames(tmp_path / 'out/prediction.mp4') == OBSERVED + LATER
+
+
 def test_demo_finds_what_training_left(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     argv = [

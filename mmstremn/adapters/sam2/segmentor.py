@@ -86,7 +86,6 @@ class Sam2Segmentor(BaseModel):
         self.checkpoint, self.objects_at_once = checkpoint, objects_at_once
         self.encoder = MemoryFeatures(self.tracker, self.family)
         self._take_memory(dict(type='TrackerMemory') | (memory or {}))
-        self.head = MaskHead(self.tracker, self.memory.needs_candidates)
         self.data_preprocessor = build_preprocessor(data_preprocessor, 1)
         if compile:
             self.tracker.vision_encoder.compile()
@@ -97,6 +96,9 @@ class Sam2Segmentor(BaseModel):
 
         Args:
             changes: Of the config of the memory.
+
+        Raises:
+            ValueError: A wrong option; another memory than a ``TrackerMemory``.
         """
         model = copy.deepcopy(self, {id(self.tracker): self.tracker})
         model._take_memory(self.memory_config | changes)
@@ -105,6 +107,7 @@ class Sam2Segmentor(BaseModel):
     def _take_memory(self, config: dict) -> None:
         self.memory_config, self.memory = config, self._build_memory(config)
         self.reader = TrackerReader(self.tracker, self.encoder, self.memory.slots.selector.needs_usage)
+        self.head = MaskHead(self.tracker, self.memory.needs_candidates)
 
     def _build_memory(self, memory: dict) -> TrackerMemory:
         config, width = self.tracker.config, self.tracker.mem_dim

@@ -193,6 +193,7 @@ def _opened(path: str | Path) -> Image.Image:
     except DAMAGED as error:
         raise _unreadable(path, error) from error
     if pictures > 1:
+        image.close()
         raise ValueError(f'{path}: holds {pictures} pictures, expected one: save each as a file of its own')
     if image.format == 'TIFF':
         image.filename = ''  # else PIL maps it into memory, and scrambles what is turned by a quarter

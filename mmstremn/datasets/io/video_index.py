@@ -20,7 +20,8 @@ from PIL import Image
 
 RELIABLE = ('mov', 'mp4', 'matroska', 'webm')  # containers that give each frame its time
 HIDDEN = ('vp8', 'gif')  # codecs with packets that show no frame, or that cannot be entered in between
-NOT_VIDEO = ('concat', 'dash', 'hls', 'ansi', 'bintext', 'idf', 'xbin')  # text, drawn or naming other files
+LISTS = ('concat', 'dash', 'hls', 'applehttp', 'imf')  # formats of files that name other files
+TEXT = ('ansi', 'bintext', 'idf', 'xbin')  # codecs that draw text
 SLACK = 64  # frames that are searched beyond the place where one is expected
 
 
@@ -123,8 +124,8 @@ def open_container(
         context = streams[0].codec_context
         if context is None:
             raise ValueError(f'{path}: expected a video file, its codec is unknown')
-        if {container.format.name, context.name} & set(NOT_VIDEO):
-            raise ValueError(f'{path}: expected a video file, it holds text ({context.name})')
+        if {*container.format.name.split(',')} & {*LISTS} or context.name in TEXT:
+            raise ValueError(f'{path}: expected a video file, it holds text ({container.format.name})')
         if context.width * context.height > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
             raise ValueError(f'{path}: {context.width} x {context.height} pixels are too many to decode')
         context.thread_count = threads

@@ -19,7 +19,7 @@ from mmstremn.adapters.sam2 import Sam2Segmentor, TrackerMemory, families
 from mmstremn.apis import VOSInferencer, init_segmentor
 from mmstremn.cli import main
 from mmstremn.comparison.memory_file import load_memories
-from mmstremn.comparison.setup import make_setup
+from mmstremn.comparison.setup import make_setup, own_weights_sha256
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
@@ -97,6 +97,15 @@ def test_feature_selector_gets_notes_of_tracked_frames(tmp_path):
     stream.save(str(tmp_path / 's.safetensors'))
     again = model.load_stream(str(tmp_path / 's.safetensors'))
     assert torch.equal(stream.step(frame), again.step(frame))
+
+
+def test_another_memory_of_the_same_tracker_is_that_of_a_model_built_with_it(model):
+    memory = dict(type='DAM4SAM', least_iou=-10.0, size_change=10.0, most_overlap=1.0, stride=2)
+    stream, built = run(model.with_memory(**memory)), run(segmentor(memory))
+    assert stream.model.tracker is model.tracker and type(model.memory) is TrackerMemory
+    assert (stream.state.added_at >= 0).any()
+    for name, tensor in built.state.tensors().items():
+        assert torch.equal(stream.state.tensors()[name], tensor), name
 
 
 def test_dam4sam_streams_and_keeps_frames_with_distractors(tmp_path):
@@ -334,7 +343,7 @@ def test_every_memory_of_the_memory_file_streams():
         assert torch.isfinite(stream.logits).all(), name
 
 
-def test_a_comparison_takes_the_weights_of_the_config(tmp_path):
+def test_a_comparison_takes_the_weights_of_the_config(tmp_path, monkeypatch):
     config, folder = 'adapters/sam2/sam2.1_tiny.py', {'model.checkpoint': str(tmp_path)}
     setup = make_setup(config, {})
     assert not setup['train'] and setup['weights'] is None and setup['weights_sha256'] is None
@@ -343,6 +352,8 @@ def test_a_comparison_takes_the_weights_of_the_config(tmp_path):
         (tmp_path / 'model.safetensors').write_bytes(content)
         digests.append(make_setup(config, folder)['weights_sha256'])
     assert None not in digests and digests[0] != digests[1]
+    monkeypatch.chdir(tmp_path)
+    assert own_weights_sha256(dict(tracker=SAM2)) is None, 'a file beside is not that of random weights'
     for given in (dict(checkpoint='x.pth'), dict(start='x.pth'), dict(iters=5)):
         with pytest.raises(ValueError, match=r'--cfg-options model\.checkpoint=FOLDER'):
             make_setup(config, {}, **given)

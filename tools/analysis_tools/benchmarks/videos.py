@@ -45,7 +45,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, console: Console) -> Outcome:
     """Measure, and print a line for each size, number of videos and of threads."""
     before = torch.get_num_threads()
-    inferencer = VOSInferencer(args.model, device=args.device)
+    inferencer = VOSInferencer(args.model, device=args.device, precision='float32')
     device = describe_device(next(inferencer.model.parameters()).device)
     results = []
     for rows in args.rows:
