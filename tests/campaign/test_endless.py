@@ -9,7 +9,7 @@ from helpers.endless import CASES, GROWING_FRAMES, endless
 def test_a_stream_of_any_length(name, size, record_property):
     memory = CASES[name]()
     bounded = name != 'GrowingMemory'
-    stream = endless(memory, size(300, 100_000 if bounded else GROWING_FRAMES))
+    stream = endless(memory, size(150, 100_000 if bounded else GROWING_FRAMES))
     assert stream['resumed_equal']
     smallest, largest = stream['state_bytes']
     if bounded:

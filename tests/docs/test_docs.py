@@ -170,9 +170,16 @@ def run_commands(source: str, options: str, line: int) -> None:
     assert result.returncode == 0, f'{result.stdout[-3000:]}\n{result.stderr[-3000:]}'
 
 
-@pytest.mark.parametrize(
-    'page', [page for page in PAGES if runnable(page)], ids=lambda page: str(page.relative_to(ROOT))
-)
+def with_commands() -> list:
+    """Pages with blocks that run; those of the studies, which few use and which take long, in whole runs."""
+    return [
+        pytest.param(page, marks=[pytest.mark.slow] if page.is_relative_to(ROOT / 'studies') else [])
+        for page in PAGES
+        if runnable(page)
+    ]
+
+
+@pytest.mark.parametrize('page', with_commands(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_blocks(page, folder):
     names = {}
     for line, language, source, kind, note in runnable(page):
