@@ -27,6 +27,7 @@ def test_benchmarks():
     prediction(page)
     promises(page)
     many_objects(page)
+    segment(page)
     page.check()
 
 
@@ -185,3 +186,15 @@ def many_objects(page):
     for run in log('objects')['results']:
         page.says(f'| {run["objects"]} |{" # |" * 7}', run['ms_per_frame'], run['ms_per_step'].values())
         page.settings(f'| {run["objects"]} |')
+
+
+def segment(page):
+    rows = log('segment')['results']
+    page.says('takes # of the time of float32', rows['bfloat16']['ratio_to_float32'])
+    for name, row in rows.items():
+        page.says(f'| {name} |{" # |" * 13}', row['cpu_ms_per_frame'].values())
+    before = log('segment_before')
+    old, exact, short = (before[name] for name in ('before', 'float32', 'bfloat16'))
+    page.says('a frame took # CPU seconds, # times', old, old / short)
+    page.says('in bfloat16 (#) and # times as much as now in float32 (#)', short, old / exact, exact)
+    page.settings('of 60 frames of 480 x 854', f'{log("segment")["turns"]} paired turns', '(commit 8ed3a65')
