@@ -171,9 +171,9 @@ def run_commands(source: str, options: str, line: int) -> None:
 
 
 def with_commands() -> list:
-    """Pages with blocks that run; those of the studies, which few use and which take long, in whole runs."""
+    """Pages with blocks that run; those of studies and results, which take long, in whole runs."""
     return [
-        pytest.param(page, marks=[pytest.mark.slow] if page.is_relative_to(ROOT / 'studies') else [])
+        pytest.param(page, marks=[] if page.parent in (ROOT, ROOT / 'docs') else [pytest.mark.slow])
         for page in PAGES
         if runnable(page)
     ]

@@ -34,7 +34,9 @@ def test_two_processes_give_the_gradients_of_one_on_the_union_of_the_batches(nam
     assert largest_difference(two, one) <= 1e-5
 
 
-@pytest.mark.parametrize('config', [TINY, SMALL_VOS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'config', [TINY, pytest.param(SMALL_VOS, marks=pytest.mark.slow)], ids=lambda path: path.stem
+)
 def test_testing_on_two_processes_gives_the_figures_of_one(config, tmp_path):
     options = ['--work-dir', tmp_path]
     assert run_tool('train', [config, *options, '--cfg-options', 'train_cfg.max_iters=6']) == 0
