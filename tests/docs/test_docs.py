@@ -43,7 +43,7 @@ PAGES = [
     *sorted(page for name in ('docs', 'results', 'studies') for page in (ROOT / name).rglob('*.md')),
 ]
 REPOSITORY = ['configs', 'tools', 'demo', 'requirements', 'mmstremn']
-REPOSITORY += ['Makefile', 'setup.py', 'pyproject.toml', 'model-index.yml']
+REPOSITORY += ['Makefile', 'README.md', 'LICENSE', 'setup.py', 'pyproject.toml', 'model-index.yml']
 NOTE = re.compile(r'<!--\s*(in tests|not run):(.*?)-->', re.DOTALL)
 EXEMPT = ('real data', 'GPU')
 # What the pages leave to the reader.
