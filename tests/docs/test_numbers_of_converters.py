@@ -90,13 +90,17 @@ def table_of_cutie(page):
     flips = {index: row['flips'] for index, row in enumerate(settled.rows) if row['flips']}
     page.says('it is one position in each of the frames #, # and #.', flips.keys())
     assert set(flips.values()) == {1}
+    again_large = Rows('base_30_settled')
     only = base_large.largest('fed_tied'), BOUND, len(base_large.above('fed_tied'))
     page.says(
-        'in 16 frames | #; more than # in # frame | # | # | not run',
+        'in 16 frames | #; more than # in # frame | # | # | # |',
         only,
         base_large.largest('free'),
         base_large.largest('tied'),
+        again_large.largest('settled'),
     )
+    assert not any(row['flips'] or row['surprises'] for row in again_large.rows)
+    page.says('every fed frame is equal to # with', again_large.largest('fed_tied'))
     page.unrecorded(
         "The test's 14 frames of small at 75 x 101 have 8.9e-6 fed and 4.9e-6 free (no result file)"
     )
@@ -110,7 +114,9 @@ def table_of_cutie(page):
     page.settings('In small at 480 rows', 'In base at 480 rows')
 
 
-@pytest.mark.parametrize('name', ['small_100', 'base_100', 'small_30', 'small_30_settled', 'base_30'])
+@pytest.mark.parametrize(
+    'name', ['small_100', 'base_100', 'small_30', 'small_30_settled', 'base_30', 'base_30_settled']
+)
 def test_the_parts_of_a_record_are_those_of_its_command(name):
     record = log(f'official_cutie_{name}')
     assert f'--frames {len(record["rows"])}' in record['command']
