@@ -92,4 +92,5 @@ def save_figures(args: argparse.Namespace, device: str, options: tuple[str, ...]
     """Write ``figures`` and what :func:`describe` says as JSON to ``args.out``; None: nothing is written."""
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(describe(args, device, options) | figures, indent=2) + '\n')
+        found = describe(args, device, options) | figures
+        args.out.write_text(json.dumps(found, indent=2, default=str) + '\n')

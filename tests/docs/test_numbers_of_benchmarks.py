@@ -28,6 +28,7 @@ def test_benchmarks():
     promises(page)
     many_objects(page)
     segment(page)
+    public_code(page)
     page.check()
 
 
@@ -198,3 +199,17 @@ def segment(page):
     page.says('a frame took # CPU seconds, # times', old, old / short)
     page.says('in bfloat16 (#) and # times as much as now in float32 (#)', short, old / exact, exact)
     page.settings('of 60 frames of 480 x 854', f'{log("segment")["turns"]} paired turns', '(commit 8ed3a65')
+    for name, title in (('segment_1080', '1080 x 1920, 5 objects, 12 frames'),):
+        run = log(name)
+        page.says(f'| {title} | # | # |', run['peak_bytes_before'] / 2**20, run['peak_bytes'] / 2**20)
+        page.settings(f'| {title} |')
+    page.settings('at 480 rows; float32')
+
+
+def public_code(page):
+    run = log('official_speed_stcn_bf16')
+    for objects, row in run['objects'].items():
+        line = f'| STCN | {objects} | {run["precision"]} | {run["public_precision"]} |'
+        page.says(f'{line} # | # |', row['ratio'], row['difference'])
+        page.settings(line)
+    page.settings('of 480 x 864 at equal', '3 paired turns of five frames')
