@@ -10,10 +10,9 @@ import sys
 import time
 
 import pytest
-import torch
+from helpers.comparisons import start_checkpoint
 from helpers.runs import DATA, ROOT
 
-from mmstremn.apis import init_segmentor
 from mmstremn.comparison.scores import compared_scores
 
 SMALL = DATA / 'small_vos.py'
@@ -26,10 +25,7 @@ PATIENCE = 300  # seconds
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    path = tmp_path_factory.mktemp('start') / 'start.pth'
-    torch.manual_seed(7)
-    torch.save(init_segmentor(SMALL, device='cpu').state_dict(), path)
-    return path
+    return start_checkpoint(tmp_path_factory.mktemp('start'))
 
 
 def compare(out, start) -> subprocess.Popen:

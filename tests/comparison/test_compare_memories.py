@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import torch
+from helpers.comparisons import start_checkpoint
 from helpers.runs import DATA, ROOT, run_tool
 
-from mmstremn.apis import init_segmentor
 from mmstremn.comparison import compare
 from mmstremn.comparison.row_files import file_sha256
 
@@ -34,11 +34,7 @@ def quick_processes(monkeypatch):
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    """A checkpoint of the model with its own memory, a learned selector."""
-    path = tmp_path_factory.mktemp('start') / 'start.pth'
-    torch.manual_seed(7)
-    torch.save(init_segmentor(SMALL, device='cpu').state_dict(), path)
-    return path
+    return start_checkpoint(tmp_path_factory.mktemp('start'))
 
 
 def arguments(out, start, *argv, memories=('fifo', 'stm')):
