@@ -69,7 +69,12 @@ test_dataloader = dict(
         num_videos=12,
         num_frames=16,
         size=size,
-        pipeline=[dict(type='mmstremn.LoadVideoFrame'), disturbance, dict(type='PackSegInputs')],
+        pipeline=[
+            dict(type='LoadImageFromFile'),  # which mmseg.apis.MMSegInferencer looks for
+            dict(type='mmstremn.LoadVideoFrame', image=False),
+            disturbance,
+            dict(type='PackSegInputs'),
+        ],
     ),
 )
 test_evaluator = dict(type='mmstremn.VideoSegMetric', windows=(8,))

@@ -31,7 +31,9 @@ class DisturbFrame:
         self.noise, self.hidden = noise, hidden
 
     def __call__(self, results: dict) -> dict:
-        """Disturb ``img``, (H, W, 3)."""
+        """Disturb ``img``, (H, W, 3); what is no frame of a data set stays as it is."""
+        if 'frame_index' not in results:
+            return results
         seed, frame = results.get('clip_seed'), results['frame_index']
         seed = crc32(results['video_name'].encode()) if seed is None else seed
         image = results['img'].astype(np.float32)

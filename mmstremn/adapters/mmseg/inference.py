@@ -1,6 +1,7 @@
 """A segmentor with a memory on one's own video."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from mmengine.registry import DefaultScope
 from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 
+from mmstremn.adapters.mmseg.memory_head import MemoryDecodeHead
+from mmstremn.adapters.mmseg.order import Stream
 from mmstremn.structures import Video, iterate_frames
 
 LOADERS = (
@@ -24,7 +27,8 @@ LOADERS = (
 def segment_video(
     model: BaseSegmentor, frames: Iterable[np.ndarray], name: str = 'video'
 ) -> Iterator[SegDataSample]:
-    """Segment the frames of one video in order, so that the memory goes from frame to frame.
+    """Segment the frames of one video in order, so that the memory goes from frame to frame. Several videos
+    may be segmented in turn by one model.
 
     mmsegmentation's own ``inference_model`` and ``MMSegInferencer`` know images alone and leave the memory
     out::
@@ -35,18 +39,25 @@ def segment_video(
 
     Args:
         model: Of mmsegmentation's ``init_model``: with the whole config as ``cfg``, whose ``test_pipeline``
-            (or the test data set's pipeline) prepares a frame.
+            (or the test data set's pipeline) prepares a frame. In evaluation mode.
         frames: (H, W, 3) uint8 RGB each: a :class:`Video` of this library, or any iterable of arrays.
-        name: Of the video; another name begins anew.
+        name: Of the video, for samples and messages.
 
     Yields:
         A sample with ``pred_sem_seg`` for each frame.
 
     Raises:
-        ValueError: The config has no test pipeline, or a frame is not (H, W, 3) uint8; the message says
-            which.
+        ValueError: The config has no test pipeline, the model is in training mode, or a frame is not
+            (H, W, 3) uint8 or of another size than the first; the message says which.
+        TypeError: ``frames`` is a path.
     """
-    pipeline = _pipeline(model)
+    if isinstance(frames, str | Path):
+        raise TypeError(
+            f"expected the frames of a video, got the path '{frames}': give VideoFile('{frames}')"
+        )
+    if model.training:
+        raise ValueError('the model is in training mode: call model.eval() before segment_video')
+    pipeline, stream = _pipeline(model), None
     for index, frame in enumerate(iterate_frames(frames) if isinstance(frames, Video) else frames):
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
@@ -58,7 +69,21 @@ def segment_video(
         image = np.ascontiguousarray(frame[..., ::-1])  # mmsegmentation loads BGR
         packed = pipeline(dict(img=image, img_shape=size, ori_shape=size, seg_fields=[]))
         packed['data_samples'].set_metainfo(dict(video_name=name, frame_index=index))
-        yield model.test_step(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))[0]
+        batch = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
+        sample, stream = _step(model, batch, stream)
+        yield sample
+
+
+def _step(model: BaseSegmentor, batch: dict, stream: Stream | None) -> tuple[SegDataSample, Stream | None]:
+    """The result of a frame and the stream after it; the video that the head itself reads stays as it is."""
+    head = getattr(model, 'decode_head', None)
+    if not isinstance(head, MemoryDecodeHead):
+        return model.test_step(batch)[0], None
+    others, head.stream = head.stream, stream
+    try:
+        return model.test_step(batch)[0], head.stream
+    finally:
+        head.stream = others
 
 
 def _pipeline(model: BaseSegmentor) -> Compose:

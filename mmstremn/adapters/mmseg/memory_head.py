@@ -38,7 +38,7 @@ class MemoryDecodeHead(BaseModule):
 
     - ``loss``: the batch holds clips (``VideoClipBatchSampler``); gradients go through the memory.
     - ``predict``: frames come in order (``VideoSampler``); frame 0 begins a new video. What is remembered is
-      kept from call to call and dropped when the mode changes.
+      kept from call to call in ``stream`` and dropped when the mode changes.
 
     Samples without ``video_name`` are images and pass the memory by; in distributed training on images alone
     the memory's weights then get no gradient (``find_unused_parameters=True``). So does the mode 'tensor',
@@ -57,9 +57,13 @@ class MemoryDecodeHead(BaseModule):
         pool: The memory sees the map averaged over ``pool`` x ``pool`` positions.
         init_cfg: As in mmengine.
 
+    Attributes:
+        stream: The video that is being read; None before the first frame. Who reads several in turn keeps one
+            for each, as :func:`segment_video` does.
+
     Raises:
         ValueError: The head is of a kind that cannot be wrapped, does not take ``level``, or becomes one of
-            several.
+            several or an auxiliary head.
     """
 
     def __init__(
@@ -85,12 +89,12 @@ class MemoryDecodeHead(BaseModule):
             'ignore_index',
         ):  # read by the segmentor
             setattr(self, name, getattr(self.head, name))
-        self._stream: Stream | None = None
+        self.stream: Stream | None = None
         self.register_load_state_dict_pre_hook(_rename_plain_head)
 
     def train(self, mode: bool = True) -> 'MemoryDecodeHead':
         """Switch the mode, and forget the video that is being read."""
-        self._stream = None
+        self.stream = None
         return super().train(mode)
 
     def forward(self, inputs: Sequence[Tensor], *args) -> Tensor:
@@ -157,9 +161,9 @@ class MemoryDecodeHead(BaseModule):
 
     def _next(self, x: Tensor, meta: dict) -> Tensor:
         size = (tuple(meta['img_shape'][:2]), tuple(x.shape[-2:]))
-        state = state_before(self._stream, meta, size)
+        state = state_before(self.stream, meta, size)
         x, state = self.feature_memory.step(x, state)
-        self._stream = Stream(meta['video_name'], meta['frame_index'], size, state)
+        self.stream = Stream(meta['video_name'], meta['frame_index'], size, state)
         return x
 
     def _with(self, inputs: Sequence[Tensor], changed: Tensor) -> list[Tensor]:
@@ -169,9 +173,15 @@ class MemoryDecodeHead(BaseModule):
 
 
 def _refuse_stage(parent: nn.Module, name: str, child: nn.Module) -> None:
-    """Refuse a head in a list: the first stage of a CascadeEncoderDecoder is trained with metainfo and tested
-    without."""
-    if isinstance(child, MemoryDecodeHead) and isinstance(parent, nn.ModuleList):
+    """Refuse heads that would be trained with a memory and tested without: in a list, as the first stage of a
+    CascadeEncoderDecoder is, and auxiliary ones."""
+    if not isinstance(child, MemoryDecodeHead):
+        return
+    if name == 'auxiliary_head':
+        raise ValueError(
+            'MemoryDecodeHead cannot be an auxiliary head, which testing leaves out: use it as decode_head'
+        )
+    if isinstance(parent, nn.ModuleList):
         raise ValueError(
             'MemoryDecodeHead cannot be one of several heads, such as a stage of CascadeEncoderDecoder: '
             'that calls '

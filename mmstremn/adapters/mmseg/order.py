@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from mmstremn.memory import MemoryState
 
@@ -17,7 +18,7 @@ def frames_of_video(metas: Sequence[dict]) -> bool:
     """Whether samples are frames of videos; False for images, which have no ``video_name``.
 
     Raises:
-        ValueError: Some are and some are not.
+        ValueError: Some are and some are not, or a frame has no place in its video.
     """
     known = [meta.get('video_name') is not None for meta in metas]
     if any(known) and not all(known):
@@ -26,7 +27,20 @@ def frames_of_video(metas: Sequence[dict]) -> bool:
             'metainfo: expected '
             'frames of videos or images alone'
         )
+    for meta in metas if any(known) else ():
+        _check_place(meta)
     return all(known) and bool(known)
+
+
+def _check_place(meta: dict) -> None:
+    video, frame = meta['video_name'], meta.get('frame_index')
+    if not isinstance(video, str | Integral):
+        raise ValueError(f'metainfo video_name: expected the name of a video, got {video!r}')
+    if not isinstance(frame, Integral) or frame < 0:
+        raise ValueError(
+            f"video '{video}': expected its metainfo to have frame_index, a whole number that counts its "
+            f'frames from 0 on, got {frame!r}'
+        )
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmengine.fileio import BaseStorageBackend, register_backend
 
 from mmstremn.adapters.mmseg.video_dataset import VideoSegDataset
 from mmstremn.datasets.synthetic.layers import ROW, Layer, Waves, sample_object
@@ -15,6 +16,7 @@ from mmstremn.registry import DATASETS
 
 CLASSES = ('background', 'orange plain', 'orange striped', 'blue plain', 'blue striped')
 COLOURS = ((235, 140, 50), (60, 120, 225))
+SCHEME = 'mmstremn-synthetic'  # of the addresses of frames
 VERSION = 101  # of the recipe; no other embedded data set has it, so none shares a seed
 
 
@@ -35,9 +37,31 @@ class SegVideo(NamedTuple):
         """Frame ``index``, (H, W, 3) uint8 BGR as mmsegmentation loads images."""
         return _render(self, index)[0].copy()
 
+    def address(self, index: int) -> str:
+        """Of frame ``index``, by which :class:`SyntheticFrames` finds it."""
+        height, width = self.size
+        return f'{SCHEME}://{self.split}/{self.seed}/{height}x{width}/{index:05d}.png'
+
     def labels(self, index: int) -> np.ndarray:
         """Classes of frame ``index``, (H, W) uint8."""
         return _render(self, index)[1].copy()
+
+
+@register_backend(SCHEME, prefixes=SCHEME, force=True)
+class SyntheticFrames(BaseStorageBackend):
+    """Frames as PNG files that are made when they are read, for steps that load ``img_path``, such as
+    ``LoadImageFromFile``."""
+
+    def get(self, filepath: str) -> bytes:
+        """The file of a :meth:`SegVideo.address`."""
+        split, seed, size, name = str(filepath).rpartition('://')[2].split('/')
+        height, width = size.split('x')
+        video = SegVideo(split, int(seed), (int(height), int(width)))
+        return cv2.imencode('.png', video.frame(int(name.removesuffix('.png'))))[1].tobytes()
+
+    def get_text(self, filepath: str) -> str:
+        """Raise: these files are pictures."""
+        raise NotImplementedError(f'{filepath}: a picture holds no text')
 
 
 @lru_cache(maxsize=2048)
@@ -131,7 +155,7 @@ class SyntheticVideoSegDataset(VideoSegDataset):
             video = SegVideo(self.split, scene_seed(self.split, VERSION, self.seed, number), self.size)
             name = f'{self.split}_{number:05d}'
             infos += [
-                self.frame_info(name, i, video=video, img_path=f'{name}/{i:05d}')
+                self.frame_info(name, i, video=video, img_path=video.address(i))
                 for i in range(self.num_frames)
             ]
         return infos

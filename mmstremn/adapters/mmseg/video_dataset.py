@@ -48,8 +48,11 @@ class VideoSegDataset(BaseSegDataset):
                 f"video '{known['video_name']}': the pipeline returned nothing for frame "
                 f'{known["frame_index"]}'
             )
-        if 'data_samples' in packed:
-            packed['data_samples'].set_metainfo(known)
+        samples = packed.get('data_samples', [])
+        for sample in (
+            samples if isinstance(samples, list) else [samples]
+        ):  # several in test-time augmentation
+            sample.set_metainfo(known)
         return packed
 
     def frame_info(self, video_name: str, frame_index: int, **info) -> dict:

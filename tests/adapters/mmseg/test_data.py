@@ -212,6 +212,7 @@ def test_disturbance_is_fixed_by_the_video_in_testing_and_by_the_clip_in_trainin
     strengths = [frame(noise, i).std() for i in range(20)]
     assert min(strengths) < 10 < max(strengths) < 40
     assert np.array_equal(frame(DisturbFrame(), 0), image)
+    assert np.array_equal(both(dict(img=image))['img'], image)  # a picture is no frame of a data set
 
 
 @pytest.mark.parametrize('settings', [dict(noise=-1), dict(hidden=1.5)])
@@ -240,6 +241,18 @@ def test_embedded_videos_show_classes_that_differ_in_colour_and_pattern():
         dataset[4]['inputs'], build_data(num_videos=6, num_frames=3, size=(64, 64))[4]['inputs']
     )
     assert not torch.equal(dataset[0]['inputs'], build_data(size=(64, 64), seed=1)[0]['inputs'])
+
+
+def test_embedded_frames_are_files_to_whoever_reads_their_path():
+    read = build_data([dict(type='LoadImageFromFile'), dict(type='PackSegInputs')])
+    own = build_data(split='test', size=(48, 32))
+    for one, other in (
+        (read, build_data()),
+        (build_data(read.pipeline.transforms, split='test', size=(48, 32)), own),
+    ):
+        for index in (0, 7):
+            assert torch.equal(one[index]['inputs'], other[index]['inputs'])
+            assert one[index]['data_samples'].ori_shape == other[index]['data_samples'].ori_shape
 
 
 def test_a_request_carries_the_seed_of_its_clip():

@@ -10,6 +10,7 @@ from helpers.mmseg_cases import (
     CHANNELS,
     FCN,
     FIFO,
+    PLAIN_PIPELINE,
     SIZE,
     build_data,
     build_model,
@@ -21,6 +22,7 @@ from helpers.mmseg_cases import (
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import load_state_dict
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmstremn.adapters.mmseg import FeatureMemory, FrameRequest
@@ -249,6 +251,35 @@ def test_frames_out_of_order_are_refused(frames, message, videos):
         predict(build_model(remember(FCN)), videos, frames)
 
 
+@pytest.mark.parametrize('frame', [None, '1', 1.0, -1, float('nan')], ids=repr)
+@pytest.mark.parametrize('training', [True, False])
+def test_a_frame_without_a_place_in_its_video_is_refused(frame, training, videos):
+    model, data = build_model(remember(FCN)), pseudo_collate([videos[0]])
+    data['data_samples'][0].set_metainfo(dict(frame_index=frame))
+    with pytest.raises(ValueError, match=r"video 'train_00000': .* frame_index, a whole number .* got "):
+        model(**model.data_preprocessor(data, training), mode='loss' if training else 'predict')
+    data['data_samples'][0].set_metainfo(dict(video_name=['v'], frame_index=0))
+    with pytest.raises(ValueError, match=r"video_name: expected the name of a video, got \['v'\]"):
+        model(**model.data_preprocessor(data, training), mode='loss' if training else 'predict')
+
+
+def test_augmented_versions_of_a_frame_are_refused_unless_it_is_one(videos):
+    model = build_model(remember(FCN))
+    wake(model)
+    expected = predict(model, videos, range(3))
+    for flips in ([0.0], [0.0, 1.0]):
+        versions = [[dict(type='RandomFlip', prob=prob) for prob in flips], [dict(type='PackSegInputs')]]
+        data = build_data([PLAIN_PIPELINE[0], dict(type='TestTimeAug', transforms=versions)])
+        tested = MODELS.build(dict(type='SegTTAModel', module=model))
+        if len(flips) == 1:
+            found = [tested.test_step(pseudo_collate([data[i]]))[0].pred_sem_seg.data for i in range(3)]
+            assert torch.equal(torch.cat(found), expected.argmax(1))
+            continue
+        tested.test_step(pseudo_collate([data[0]]))
+        with pytest.raises(ValueError, match='neither test-time augmentation'):
+            tested.test_step(pseudo_collate([data[1]]))
+
+
 def test_clips_out_of_order_or_of_several_lengths_are_refused(videos):
     model = build_model(remember(FCN)).train()
     with pytest.raises(
@@ -290,8 +321,6 @@ def test_sliding_windows_are_refused(videos):
     ids=lambda value: value['type'] if isinstance(value, dict) else '',
 )
 def test_unsupported_heads_are_refused(head, message):
-    from mmseg.registry import MODELS
-
     extra = {} if head['type'] == 'ResNet' else dict(num_classes=5, norm_cfg=dict(type='BN'))
     with pytest.raises(
         ValueError, match=f'MemoryDecodeHead cannot wrap {message}.*expected a head such as FCNHead'
