@@ -182,9 +182,10 @@ class Plan:
 
 def _content(given: GivenIds | GivenPrompts) -> bytes:
     prompts = GivenPrompts.of(given)
-    masks = b'' if prompts.masks is None else prompts.masks.ids.tobytes()
+    masks = prompts.masks
+    content = b'' if masks is None else masks.ids.tobytes() + repr(masks.objects).encode()
     points = [(k, rows.tolist()) for k, rows in prompts.points.items()]
-    return masks + repr(given.objects).encode() + (repr(points).encode() if points else b'')
+    return content + (repr(points).encode() if points else b'')
 
 
 def _digest(data: bytes) -> str:

@@ -102,7 +102,8 @@ class VOSSession:
 
     def correct(self, frame: int, masks=None, points=None, boxes=None) -> None:
         """Give masks, points or boxes of a frame; of the objects they speak of they replace what was given at
-        this frame before.
+        this frame before. Points and a box that come with a mask of their object refine it; without one they
+        alone say where the object is.
 
         Args:
             frame: Its number.

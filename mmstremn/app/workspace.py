@@ -18,12 +18,13 @@ from mmstremn.apis.outputs import FILES, Review
 from mmstremn.apis.vos_inferencer import read_given
 from mmstremn.app.choices import Choice, Models, takes_points
 from mmstremn.app.grabcut import mask_in_box
+from mmstremn.app.marks import Marks, only
 from mmstremn.app.pictures import draw_prompts, fitted, scale_of
 from mmstremn.app.uploads import DEFAULT_LIMITS, Limits, check_file, checked_video
 from mmstremn.models import VOSegmentor
 from mmstremn.structures import GivenIds, Video
 from mmstremn.structures.masks import MAX_ID
-from mmstremn.structures.prompts import CORNERS, GivenPrompts
+from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.visualization import draw_slot_timeline, overlay
 
 THUMBNAIL = 90  # rows
@@ -104,6 +105,7 @@ class Workspace:
         self.files: list[Path] = []
         self._runs: dict[Choice, _Run] = {}
         self._thumbnails: dict[int, np.ndarray] = {}
+        self._own: dict[int, frozenset[int]] = {}  # by frame, see Marks
         self._lock, self._stop = RLock(), Event()
         self.cancel()
 
@@ -119,6 +121,7 @@ class Workspace:
             run.session.close()
         self._runs.clear()
         self.labels.clear()
+        self._own.clear()
         self._thumbnails.clear()
         self.video = None
 
@@ -226,6 +229,7 @@ class Workspace:
         """Remove an object and its masks from all frames."""
         self._check_object(k)
         self._edit(lambda session: session.remove(k) if k in session.object_ids else None)
+        self._own = {frame: own - {k} for frame, own in self._own.items()}
         del self.labels[k]
 
     def mark(self, frame: int, k: int, mask: np.ndarray, mode: str = 'replace') -> None:
@@ -243,54 +247,58 @@ class Workspace:
         with self._lock:
             ids = self.ids(frame)
             own = {'replace': mask, 'add': (ids == k) | mask, 'erase': (ids == k) & ~mask}[mode]
-            ids = np.where(ids == k, 0, ids)
-            ids = np.where(own, k, ids).astype(np.uint8)
-            self._give(frame, masks=_only(ids, [*self._others(frame, k), k]))
+            ids = np.where(own, k, np.where(ids == k, 0, ids))
+            others = self._others(frame, k)
+            self._give(frame, self._marks(frame).with_masks(only(ids, [*others, k]), others))
 
     def mark_box(self, frame: int, k: int, box: tuple[int, int, int, int]) -> None:
-        """Mark an object by a box around it (x, y of two corners): models that take boxes are given it,
-        others its mask, see :func:`mask_in_box`."""
+        """Mark an object by a box around it (x, y of two corners): models that take boxes are given it in the
+        place of a mask, others its mask, see :func:`mask_in_box`."""
         self._check_object(k)
         if not self.takes_points:
             self.mark(frame, k, mask_in_box(self._frame(frame), box))
             return
         with self._lock:
-            self._prompt(frame, k, self._prompts(frame, k)[0], _inside(box, self._frame(frame)))
+            points = self._marks(frame).points(k)
+            self._prompt(frame, k, points, _inside(box, self._frame(frame)), None)
 
     def mark_point(self, frame: int, k: int, x: int, y: int, on: bool = True) -> None:
-        """Add a point on an object, or beside it, to those of the frame, which replace its mask there.
+        """Add a point on an object, or beside it, to those of the frame. The first one begins to refine the
+        mask of the object that is shown; where none is, points and a box alone say where it is.
 
         Raises:
-            ValueError: The model takes no points; or the first point of a frame is beside the object.
+            ValueError: The model takes no points; or there is nothing of the object from which the point
+                could take away.
         """
         self._check_object(k)
         with self._lock:
-            points, box = self._prompts(frame, k)
-            if not on and not points and box is None:
-                raise ValueError('click on the object first: the model sees only the points of this frame')
-            self._prompt(frame, k, [*points, [x, y, int(on)]], box)
+            marks = self._marks(frame)
+            points, box, base = marks.points(k), marks.box(k), marks.base(k, self.ids(frame))
+            if not on and not points and box is None and base is None:
+                raise ValueError('click on the object first: nothing of it is in this frame yet')
+            self._prompt(frame, k, [*points, [x, y, int(on)]], box, base)
 
     def undo_point(self, frame: int, k: int) -> None:
-        """Take back the point of an object in a frame that was added last.
+        """Take back the point of an object in a frame that was added last; with the only one the correction,
+        so that a frame without other marks is as it was before.
 
         Raises:
             ValueError: There is none.
         """
         self._check_object(k)
         with self._lock:
-            points, box = self._prompts(frame, k)
+            marks = self._marks(frame)
+            points, box = marks.points(k), marks.box(k)
             if not points:
                 raise ValueError('the object has no point in this frame')
-            others = GivenPrompts.of(self._session.given(frame)).without([k])
-            self.forget(frame)
-            if others.objects:
-                self._give(frame, masks=others.plain())
             if len(points) > 1 or box is not None:
-                self._prompt(frame, k, points[:-1], box)
+                self._prompt(frame, k, points[:-1], box, marks.base(k, self.ids(frame)))
+            else:
+                self._give(frame, marks.without_prompts(k))
 
     def num_points(self, frame: int, k: int) -> int:
         """How many points an object has in a frame."""
-        return len(self._prompts(frame, k)[0])
+        return len(self._marks(frame).points(k))
 
     @property
     def takes_points(self) -> bool:
@@ -298,30 +306,23 @@ class Workspace:
         run = self._runs.get(self.choice)
         return takes_points(self.models.get(self.choice) if run is None else run.session.model)
 
-    def _prompts(self, frame: int, k: int) -> tuple[list, list | None]:
-        """The points of an object in a frame, rows (x, y, label), and its box."""
+    def _marks(self, frame: int) -> Marks:
         if frame not in self.keyframes:
-            return [], None
-        rows = GivenPrompts.of(self._session.given(frame)).points.get(k, np.empty((0, 3)))
-        corner = np.isin(rows[:, 2], CORNERS)
-        return rows[~corner].tolist(), rows[corner, :2].ravel().tolist() or None
+            return Marks()
+        return Marks(GivenPrompts.of(self._session.given(frame)), self._own.get(frame, frozenset()))
 
-    def _prompt(self, frame: int, k: int, points: list, box: list | None) -> None:
-        others = self._others(frame, k)
-        self._give(
-            frame,
-            masks=_only(self.ids(frame), others) if others else None,
-            points={k: points} if points else None,
-            boxes=None if box is None else {k: box},
-        )
+    def _prompt(self, frame: int, k: int, points: list, box: list | None, base: np.ndarray | None) -> None:
+        ids, objects = self.ids(frame), self._others(frame, k)
+        if base is not None:
+            ids, objects = np.where(base, k, np.where(ids == k, 0, ids)), [*objects, k]
+        self._give(frame, self._marks(frame).with_prompts(k, points, box, only(ids, objects)))
 
     def _others(self, frame: int, k: int) -> list[int]:
         """The further objects that a mark speaks of: where there are results, those without points; of a new
         object none."""
         if k not in self._session.object_ids or frame not in self._run.confidence:
             return []
-        given = self._session.given(frame) if frame in self.keyframes else GivenPrompts()
-        pointed = GivenPrompts.of(given).points
+        pointed = self._marks(frame).given.points
         return [other for other in self._session.object_ids if other != k and other not in pointed]
 
     def load_masks(self, frame: int, path: str | Path) -> list[int]:
@@ -336,7 +337,7 @@ class Workspace:
             raise ValueError(str(error).replace(f'{Path(path).parent}/', '')) from error
         objects = [k for k in np.unique(ids).tolist() if 0 < k <= MAX_ID]
         ids = np.where(ids > MAX_ID, 0, ids).astype(np.uint8)
-        self._give(frame, masks=GivenIds(ids, objects))
+        self._give(frame, self._marks(frame).with_masks(GivenIds(ids, objects)))
         for k in objects:
             self.labels.setdefault(k, f'object {k}')
         return objects
@@ -351,13 +352,18 @@ class Workspace:
         if k not in self.labels:
             raise ValueError(f'no object {k}: add one first')
 
-    def _give(self, frame: int, **prompts) -> None:
+    def _give(self, frame: int, marks: Marks) -> None:
+        """Marks in the place of those of the frame."""
         self.cancel()
         with self._lock:
-            self._session.correct(frame, **prompts)
-            for run in self._runs.values():
-                if run is not self._run:
-                    run.session.correct(frame, self._given_for(run.session.model, frame))
+            if set(self._marks(frame).given.objects) - set(marks.given.objects):
+                self.forget(frame)
+            if marks.given.objects:
+                self._session.correct(frame, marks.given)
+                for run in self._runs.values():
+                    if run is not self._run:
+                        run.session.correct(frame, self._given_for(run.session.model, frame))
+            self._own[frame] = marks.own
 
     def _edit(self, change: Callable[[VOSSession], None]) -> None:
         self.cancel()
@@ -569,11 +575,6 @@ def _file_of(path: Path) -> Path:
     if not path.is_dir():
         return path
     return Path(shutil.make_archive(str(path), 'zip', path.parent, path.name))
-
-
-def _only(ids: np.ndarray, objects: list[int]) -> GivenIds:
-    """The masks of some objects."""
-    return GivenIds(np.where(np.isin(ids, objects), ids, 0).astype(np.uint8), sorted(objects))
 
 
 def _inside(box: tuple[int, int, int, int], frame: np.ndarray) -> list[int]:

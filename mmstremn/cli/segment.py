@@ -172,7 +172,8 @@ def read_masks(video: Video, given: list[tuple[int, Path]]) -> dict[int, np.ndar
 def with_places(
     video: Video, masks: dict, points: tuple[Place, ...], boxes: tuple[Place, ...]
 ) -> dict[int, np.ndarray | GivenPrompts]:
-    """What is given by frame: masks, points and boxes.
+    """What is given by frame: masks, points and boxes; points and boxes of an object that has a mask in the
+    same frame refine it.
 
     Raises:
         ValueError: An object has two boxes in a frame, or they do not fit the video.
@@ -181,7 +182,8 @@ def with_places(
     for name, places in dict(points=points, boxes=boxes).items():
         for frame, number, numbers in places:
             of_frame = given.setdefault(frame, dict(masks=masks.get(frame), points={}, boxes={}))
-            of_frame[name].setdefault(number, []).append(numbers)
+            labelled = (*numbers, 1) if len(numbers) == 2 else numbers
+            of_frame[name].setdefault(number, []).append(labelled)
     for frame, of_frame in given.items():
         for number, several in of_frame['boxes'].items():
             if len(several) > 1:

@@ -15,7 +15,7 @@ BOXES = 'expected a dict of object id: (x1, y1, x2, y2)'
 
 @dataclass
 class GivenPrompts:
-    """What is said of a frame: of each object masks, or points and a box.
+    """What is said of a frame: of each object a mask, or points and a box, or both: a mask that these refine.
 
     Attributes:
         masks: Those of objects that have masks.
@@ -28,7 +28,12 @@ class GivenPrompts:
     @property
     def objects(self) -> list[int]:
         """The ids of all objects that are spoken of, those with masks first."""
-        return [*(self.masks.objects if self.masks else []), *self.points]
+        return list(dict.fromkeys([*(self.masks.objects if self.masks else []), *self.points]))
+
+    @property
+    def final_masks(self) -> GivenIds | None:
+        """The masks of objects without points: they are returned as they are."""
+        return self.without(list(self.points)).masks
 
     @classmethod
     def of(cls, given: 'GivenIds | GivenPrompts') -> 'GivenPrompts':
@@ -61,7 +66,7 @@ class GivenPrompts:
 def read_prompts(
     masks, points, boxes, size: tuple[int, int], object_ids: Sequence[int] = (), name: str = 'of the frame'
 ) -> GivenPrompts | None:
-    """Check the prompts of a frame.
+    """Check the prompts of a frame. A mask of an object that has points or a box too is refined by these.
 
     Args:
         masks: As :func:`~mmstremn.structures.read_masks` takes them, or None; or what was read before, which
@@ -79,7 +84,7 @@ def read_prompts(
     Raises:
         TypeError: Neither dicts nor numbers, or ids that are no integers.
         ValueError: Wrong shapes, ids outside 1..254, points or boxes outside the frame, empty boxes, labels
-            other than 0 and 1, masks and points of the same object; and what ``read_masks`` raises.
+            other than 0 and 1; and what ``read_masks`` raises.
     """
     if isinstance(masks, GivenPrompts):
         return masks
@@ -90,11 +95,6 @@ def read_prompts(
             {i: _box(b, size, f'boxes {name}, object {i}') for i, b in _by_id(boxes, f'boxes {name}')},
         ),
     )
-    twice = sorted(set(given.masks.objects if given.masks else ()) & set(given.points))
-    if twice:
-        raise ValueError(
-            f'prompts {name}: object {twice[0]} has a mask and points or a box: give one of them'
-        )
     return given if given.objects else None
 
 

@@ -227,6 +227,52 @@ def test_a_correction_by_points_speaks_of_all_objects(pointed):
     assert np.array_equal(all_ids(pointed)[:3], before[:3])
 
 
+def test_points_refine_the_mask_that_is_shown(pointed, tracker):
+    """One beside the object too; further points refine the same mask; taken back, the frame is as before."""
+    k, other = pointed.add_object(), pointed.add_object()
+    pointed.mark(0, k, square(0))
+    pointed.mark_box(0, other, (2, 22, 20, 38))
+    run(pointed)
+    before = all_ids(pointed)
+    assert (before[4] == k).any() and (before[4] == other).any()
+    for number, point in enumerate(([9, 9, 0], [30, 20, 1]), 1):
+        pointed.mark_point(4, k, *point[:2], on=bool(point[2]))
+        assert pointed.num_points(4, k) == number
+    stream = tracker.new_stream()
+    given = dict(masks=before[4], points={k: [(9, 9, 0), (30, 20, 1)]})
+    refined = stream.step(pointed.video.frame(4), **given).numpy()
+    assert np.array_equal(pointed.ids(4), refined) and not np.array_equal(refined, before[4])
+    run(pointed)
+    assert np.array_equal(pointed.ids(4), refined)
+    pointed.undo_point(4, k)
+    assert not np.array_equal(pointed.ids(4), refined)
+    pointed.undo_point(4, k)
+    assert pointed.keyframes == [0]
+    run(pointed)
+    assert np.array_equal(all_ids(pointed), before)
+
+
+def test_points_refine_a_mask_by_the_user_which_stays_when_they_go(pointed):
+    k, other = pointed.add_object(), pointed.add_object()
+    pointed.mark(0, k, square(0))
+    pointed.mark_point(0, k, 3, 35, on=False)
+    assert not np.array_equal(pointed.ids(0) == k, square(0))
+    pointed.choose(Choice('tiny'))
+    pointed.choose(Choice('sam2'))
+    pointed.undo_point(0, k)
+    assert np.array_equal(pointed.ids(0) == k, square(0))
+    pointed.mark_point(0, k, 3, 35)
+    pointed.mark(0, k, square(1))  # in the place of both
+    assert np.array_equal(pointed.ids(0) == k, square(1)) and not pointed.num_points(0, k)
+    run(pointed)
+    pointed.mark(3, other, square(0))
+    pointed.mark_point(3, k, 40, 30)
+    pointed.undo_point(3, k)
+    assert pointed.keyframes == [0, 3] and np.array_equal(pointed.ids(3) == other, square(0))
+    pointed.remove_object(other)
+    assert not (all_ids(pointed) == other).any()
+
+
 def test_other_models_are_given_the_masks_of_points(pointed):
     k = pointed.add_object()
     pointed.mark_point(0, k, 9, 9)

@@ -80,6 +80,8 @@ class Session:
         self.tracker, self.processor = tracker, processor
         if 'EdgeTam' in type(tracker).__name__:
             self._mend_scores()
+        self._single_frame = type(tracker)._run_single_frame_inference
+        tracker._run_single_frame_inference = self._refined
         self.session = processor.init_video_session(dtype=dtype)
         self.index = 0
 
@@ -87,6 +89,8 @@ class Session:
         """(O, h, w) mask logits."""
         pixels = self.processor.image_processor(frame, return_tensors='pt').pixel_values
         spoken, add = [], self._add
+        pointed = {**(boxes or {}), **(points or {})}
+        self.bases = {} if masks is None else {i: masks == i for i in pointed if (masks == i).any()}
         if masks is not None:
             ids = [int(i) for i in np.unique(masks[masks > 0])]
             spoken += add(ids, input_masks=[masks == i for i in ids])
@@ -104,6 +108,17 @@ class Session:
         output = self.tracker(self.session, frame=pixels[0])
         self.index += 1
         return output.pred_masks[:, 0]
+
+    def _refined(self, **given) -> dict:
+        """As in SAM 2's demo: points beside the logits that the same frame had before, those of a mask."""
+        base = self.bases.get(self.session.obj_idx_to_id(given['obj_idx']))
+        if base is not None:
+            mask = torch.from_numpy(base)[None, None].float()
+            mask = torch.nn.functional.interpolate(mask, (SIDE, SIDE), mode='bilinear', antialias=True) >= 0.5
+            masked = given | dict(mask_inputs=mask.to(self.session.dtype), point_inputs=None)
+            before = self._single_frame(self.tracker, **masked)
+            given['prev_sam_mask_logits'] = before['pred_masks'].clamp(-32, 32)
+        return self._single_frame(self.tracker, **given)
 
     def _mend_scores(self) -> None:
         """EdgeTAM of transformers 5.23 cannot join the scores of a mask (1, 1) and of others (1, 1, 1)."""

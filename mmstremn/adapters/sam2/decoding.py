@@ -62,17 +62,22 @@ class MaskHead:
         maps = as_map(conditioned, features.grid)
         return self._decode(maps, features, None, self._multimask(0, prompted=False), choose=choose)
 
-    def from_points(self, coordinates: Tensor, labels: Tensor, features: Features) -> Masks:
+    def from_points(
+        self, coordinates: Tensor, labels: Tensor, features: Features, base: Tensor | None = None
+    ) -> Masks:
         """The mask of one object from points: no memory is read, as in SAM 2.
 
         Args:
             coordinates: (1, 1, N, 2) in pixels of the size at which the model computes.
             labels: (1, 1, N).
             features: Of the frame.
+            base: A mask (1, 1, S, S) of 0 and 1 that the points refine. As in SAM 2's demo the prompt encoder
+                is given its logits beside the points; those of a given mask, as in :meth:`from_mask`.
         """
         fresh = features.query.key + self.tracker.no_memory_embedding
         multimask = self._multimask(labels.shape[-1], prompted=True)
-        return self._decode(as_map(fresh, features.grid), features, (coordinates, labels), multimask)
+        prompt = None if base is None else self._low_logits(base.to(fresh.dtype))
+        return self._decode(as_map(fresh, features.grid), features, (coordinates, labels), multimask, prompt)
 
     def from_mask(self, mask: Tensor, features: Features) -> Masks:
         """A given mask (1, 1, S, S) of 0 and 1 as it is, with the pointer that the decoder makes of it."""
@@ -83,12 +88,16 @@ class MaskHead:
         pointer = self._decode(maps, features, None, True, prompt).pointer
         there = mask.flatten(1).any(1)
         return Masks(
-            low=resized(given_logits(mask), size)[:, 0],
+            low=self._low_logits(mask)[:, 0],
             iou=torch.ones_like(mask[:, 0, 0, 0]),
             score=given_logits(there.to(mask.dtype)),
             pointer=torch.where(there[:, None], pointer, self.tracker.no_object_pointer),
             overlap=torch.ones_like(mask[:, 0, 0, 0]),
         )
+
+    def _low_logits(self, mask: Tensor) -> Tensor:
+        """(1, 1, h, w): logits of a given mask at the size of those that are decoded."""
+        return resized(given_logits(mask), self.tracker.prompt_encoder.mask_input_size)
 
     def _multimask(self, points: int, prompted: bool) -> bool:
         """Whether the best of several masks is taken."""

@@ -34,7 +34,8 @@ class Prompts:
     Attributes:
         features: Of the frame.
         total: O, known and new objects.
-        masks: By place among the O: (1, 1, S, S) of 0 and 1.
+        masks: By place among the O: (1, 1, S, S) of 0 and 1; those of places that have points too are
+            refined by these.
         points: By place: coordinates (1, 1, N, 2) and labels (1, 1, N).
     """
 
@@ -55,7 +56,7 @@ class Masks:
         pointer: (O, C).
         overlap: (O,) IoU of the box with that of the least alike mask not taken; 1 where not looked at.
         prompted: Places of the prompted objects.
-        given: By place, the masks (1, 1, S, S) that the user gave.
+        given: By place, the masks (1, 1, S, S) that the user gave and no points refine.
     """
 
     low: Tensor

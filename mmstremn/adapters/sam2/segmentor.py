@@ -179,9 +179,11 @@ class Sam2Segmentor(BaseModel):
 
     def accept(self, output: Masks | None, given: Prompts) -> Masks:
         """The masks in which those of prompted objects are replaced; new objects follow."""
-        own = {place: self.head.from_mask(mask, given.features) for place, mask in given.masks.items()}
+        final = {place: mask for place, mask in given.masks.items() if place not in given.points}
+        own = {place: self.head.from_mask(mask, given.features) for place, mask in final.items()}
         for place, (coordinates, labels) in given.points.items():
-            own[place] = self.head.from_points(coordinates, labels, given.features)
+            base = given.masks.get(place)
+            own[place] = self.head.from_points(coordinates, labels, given.features, base)
         number, total = self.memory.num_pathways, given.total
         ways = [None] * number if output is None else output.split(number)
         parts = [own[place] if place in own else way.one(place) for way in ways for place in range(total)]
@@ -189,7 +191,7 @@ class Sam2Segmentor(BaseModel):
         return dataclasses.replace(
             Masks.joined(parts),
             prompted=[start + place for start in starts for place in sorted(own)],
-            given={start + place: mask for start in starts for place, mask in given.masks.items()},
+            given={start + place: mask for start in starts for place, mask in final.items()},
         )
 
     def encode_value(self, features: Features, output: Masks, prompted: bool) -> Entry:

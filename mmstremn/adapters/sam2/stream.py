@@ -59,9 +59,8 @@ class Sam2Stream(VOSStream):
         self.logits, self.iou, self.score = best.low, best.iou, best.score
         logits = F.interpolate(best.low[None].float(), size, mode='bilinear', align_corners=False)
         probabilities = F.pad(logits, (0, 0, 0, 0, 1, 0)).softmax(1)[0]
-        if given is None or given.masks is None:
-            return probabilities
-        return impose(probabilities, given.masks, object_ids)
+        final = None if given is None else given.final_masks
+        return probabilities if final is None else impose(probabilities, final, object_ids)
 
     def kind(self) -> dict:
         """What a file must agree on with the model that goes on with it."""

@@ -86,7 +86,8 @@ class VOSStream:
                   order of ``object_ids`` (new ones 1..O if there are none). A known object without a pixel
                   is not in this frame.
             points: By object id: rows (x, y, label) in pixels, label 1 on the object and 0 beside it. Only
-                models that are made for it, such as ``Sam2Segmentor``, can use points and boxes.
+                models that are made for it, such as ``Sam2Segmentor``, can use points and boxes. With a mask
+                of the same object they refine it.
             boxes: By object id: (x1, y1, x2, y2) in pixels.
             index: The frame that the prompts are meant for, where a caller wants that checked.
 

@@ -25,6 +25,7 @@ from mmstremn.engine.launch import check_types
 from mmstremn.memory import SELECTORS, FIFOSelector, KeepPrompted
 from mmstremn.models import VOSegmentor
 from mmstremn.models.stream_files import fork as fork_of
+from mmstremn.structures import GivenIds
 from mmstremn.utils.palette import encode_palette_png
 
 MASK = np.zeros((48, 72), np.uint8)
@@ -214,7 +215,6 @@ def test_prompted_frames_beyond_the_most_are_read_as_tracked_ones():
         (dict(boxes={1: (10, 10, 10, 20)}), 'empty'),
         (dict(boxes={1: (10, 10, 90, 20)}), 'not inside the frame'),
         (dict(boxes={1: (10, 10, 20)}), 'expected a dict of object id'),
-        (dict(masks=MASK, points={1: [(5, 5)]}), 'a mask and points'),
         (dict(masks=MASK, index=0), 'it has passed'),
         (dict(masks=MASK, index=9), 'has not come yet'),
     ],
@@ -425,3 +425,29 @@ def test_inferencers_and_sessions_take_points_and_boxes(model):
         assert session.object_ids == [1] and session.given(5).objects == [1]
     with pytest.raises(ValueError, match='set in its config'):
         VOSInferencer(model, precision='bfloat16')
+
+
+def test_corrections_refine_masks_in_sessions_and_by_the_command(model, tmp_path, monkeypatch):
+    """As a stream that is given the same; a mask without a pixel is another base than none."""
+    shots, points = frames(3, 0), {1: [(12, 12, 0), (25, 25, 1)]}
+    stream = model.start(shots[0], MASK, points)
+    expected = [stream.step(shot).numpy() for shot in shots[1:]]
+    with VOSInferencer(model).session(shots, MASK) as session:
+        list(session.run())
+        session.correct(0, MASK, points)
+        assert session.given(0).objects == [1] and session.pending() == [0, 1, 2]
+        found = [result.ids for result in session.run()]
+        assert all(map(np.array_equal, found[1:], expected)) and not np.array_equal(found[0], MASK)
+        session.correct(0, points=points)
+        keys = [session.plan.recipe(0)]
+        session.correct(0, GivenIds(0 * MASK, [1]), points)
+        assert session.plan.recipe(0) not in keys
+    monkeypatch.setattr('mmstremn.apis.vos_inferencer.init_segmentor', lambda *args: model)
+    (tmp_path / 'shots').mkdir()
+    for index, shot in enumerate(shots):
+        Image.fromarray(shot).save(tmp_path / f'shots/{index}.png')
+    (tmp_path / 'mask.png').write_bytes(encode_palette_png(MASK))
+    argv = ['segment', str(tmp_path / 'shots'), '--mask', str(tmp_path / 'mask.png'), '--output', 'masks']
+    argv += ['--point', '1:12,12,0', '--point', '1:25,25', '--out', str(tmp_path / 'out')]
+    assert main([*argv, '--config', str(ROOT / 'configs/adapters/sam2/random_small.py')]) == 0
+    assert all(np.array_equal(read_mask(tmp_path / f'out/masks/{t}.png'), found[t]) for t in range(3))
