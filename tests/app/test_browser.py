@@ -263,6 +263,10 @@ def test_points_where_the_model_takes_them(user, clip):
     user.waits_for('frame 0: 1.')
     user.runs()
     user.page.wait_for_selector('#timeline img')
+    user.goes_to(3)
+    user.clicks(100, 80, 'frame 3: 1. 4 frames to compute')  # beside what the run found there
+    user.page.click('#undo')
+    user.waits_for('frame 3: 0. Nothing is left')
     user.chooses('#model', 'tiny')
     points.wait_for(state='hidden')
     user.runs()
