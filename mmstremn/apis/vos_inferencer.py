@@ -24,6 +24,7 @@ from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import write_atomically
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.utils.processor import has_bfloat16_units
+from mmstremn.utils.shipped_files import read_config
 from mmstremn.visualization import overlay
 
 Masks: TypeAlias = np.ndarray | str | Path | Mapping[int, np.ndarray | str | Path] | Callable | None
@@ -43,9 +44,9 @@ class VOSInferencer:
         weights: A checkpoint; None: those that belong to the model.
         device: The first GPU if there is one, else the CPU, by default.
         short_side: Rows (or columns, if fewer) at which videos are computed; None: as the config says.
-        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); ``'auto'``: bfloat16 on a CPU with
-            units for it (:func:`~mmstremn.utils.has_bfloat16_units`), else as the config or the given model
-            has it.
+        precision: ``'float32'`` or ``'bfloat16'`` (see ``VOSegmentor``); ``'auto'``: that of the given model,
+            or of the config where it has ``model.precision``; else bfloat16 on a CPU with units for it
+            (:func:`~mmstremn.utils.has_bfloat16_units`), float32 elsewhere.
 
     Raises:
         FileNotFoundError: There is no such model, config or checkpoint.
@@ -69,10 +70,12 @@ class VOSInferencer:
             config, weights = resolve_model(model, weights)
             if weights is not None and (terms := terms_of(weights)):
                 print_log(terms, 'current')
+            config = config if isinstance(config, Config) else read_config(config)
             model = init_segmentor(config, weights, device)
             if isinstance(model, VOSegmentor):
                 fuse_conv_bn(model)
-                precision = _fastest(model) if precision == 'auto' else precision
+                if precision == 'auto' and config.model.get('precision') is None:
+                    precision = _fastest(model)
         # A model that is built already may be another one with its streams, such as Sam2Segmentor.
         self.model, self.weights = cast(VOSegmentor, model), weights
         _set_precision(self.model, precision)
@@ -212,12 +215,10 @@ class VOSInferencer:
 
 
 def _fastest(model: VOSegmentor) -> str:
-    if model.precision == 'float32' and has_bfloat16_units(next(model.parameters()).device):
-        print_log(
-            "bfloat16, as this CPU has units for it; precision='float32' is slower and exact", 'current'
-        )
-        return 'bfloat16'
-    return model.precision
+    if not has_bfloat16_units(next(model.parameters()).device):
+        return 'float32'
+    print_log("bfloat16, as this CPU has units for it; precision='float32' is slower and exact", 'current')
+    return 'bfloat16'
 
 
 def _set_precision(model: VOSegmentor, precision: str) -> None:

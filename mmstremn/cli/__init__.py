@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 
 import click
 
@@ -43,7 +44,9 @@ def mmstremn() -> None:
 
 
 def main(argv: list[str] | None = None, name: str = 'mmstremn') -> int:
-    """Run the command; the exit code. What is wrong with the input is one line on the standard error.
+    """Run the command; the exit code. What is wrong with the input is one line on the standard error; a
+    ``TypeError`` or ``KeyError`` that nothing raised on purpose is a mistake of the program, and keeps its
+    traceback.
 
     Args:
         argv: The arguments; None: those of the process.
@@ -64,6 +67,15 @@ def main(argv: list[str] | None = None, name: str = 'mmstremn') -> int:
         print(f'{name}: stopped', file=sys.stderr)
         return 130
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
+        if isinstance(error, (TypeError, KeyError)) and not _is_raised(error):
+            raise
         print(f'{name}: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
     return 0
+
+
+def _is_raised(error: BaseException) -> bool:
+    """Whether a ``raise`` made the error, with a message for the reader, or mmengine's call of a class with
+    arguments of a config that it does not take."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (last.line or '').startswith('raise ') or last.name == 'build_from_cfg'

@@ -103,7 +103,7 @@ Place: TypeAlias = tuple[int, int, tuple[float, ...]]
     type=click.Choice(PRECISIONS),
     default='auto',
     show_default=True,
-    help='auto: bfloat16 on a CPU with units for it (AMX), else as the config says.',
+    help='auto: as the config says; where it says nothing, bfloat16 on a CPU with units for it (AMX).',
 )
 @click.option(
     '--fps', type=FrameRate(), help="Of the videos written (default: the video's, 15 for pictures)."

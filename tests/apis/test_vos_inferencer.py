@@ -6,7 +6,9 @@ import threading
 import numpy as np
 import pytest
 import torch
+from helpers.runs import ROOT
 from helpers.vos_cases import SquaresVideo, tiny_model
+from mmengine.config import Config
 from PIL import Image
 
 from mmstremn.apis import VOSInferencer, init_segmentor, named_models
@@ -158,6 +160,17 @@ def test_models_that_are_loaded_use_the_bfloat16_units_of_a_cpu(units, expected,
     assert (
         VOSInferencer(tiny_model()).model.precision == 'float32'
     )  # of a model that is there nothing changes
+
+
+@pytest.mark.parametrize('stated', ['float32', 'bfloat16'])
+def test_the_precision_of_a_config_is_kept(stated, monkeypatch):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(amx_bf16=True), raising=False)
+    cfg = Config.fromfile(ROOT / 'configs/vos/shipped_stremn.py')
+    cfg.model.precision = stated
+    weights = str(ROOT / 'weights/stremn_r18.safetensors')
+    assert VOSInferencer(cfg, weights, 'cpu').model.precision == stated
+    other = 'bfloat16' if stated == 'float32' else 'float32'
+    assert VOSInferencer(cfg, weights, 'cpu', precision=other).model.precision == other
 
 
 def test_batch_norms_of_shipped_weights_are_folded_and_masks_stay():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import av
+import click
 import numpy as np
 import pytest
 from helpers.davis_tree import add_sequence, draw_ids
@@ -258,6 +259,28 @@ def test_psnr_is_that_of_the_prediction_and_of_the_last_observed_frame(capsys):
         'PSNR of predicted frames over 1 frames: 13.98 dB',
         'PSNR of the last observed frame over 1 frames: 100.00 dB',
     ]
+
+
+def test_mistakes_of_the_program_keep_their_traceback(capsys, monkeypatch):
+    def told():
+        raise TypeError('frames: expected a list, got 3')
+
+    def wrapped():
+        try:
+            {}['a']
+        except KeyError as error:
+            raise KeyError('the config has no a') from error
+
+    def command(work):
+        monkeypatch.setattr('mmstremn.cli.weights.command', click.Command('weights', callback=work))
+
+    for work, message in ((told, 'frames: expected a list, got 3'), (wrapped, 'the config has no a')):
+        command(work)
+        assert main(['weights']) == 1 and capsys.readouterr().err == f'mmstremn: {message}\n'
+    for work, kind in ((lambda: 3 + 'a', TypeError), (lambda: {}['a'], KeyError), (lambda: len(), TypeError)):
+        command(work)
+        with pytest.raises(kind):
+            main(['weights'])
 
 
 def test_every_command_has_help_and_parts_name_their_extra(capsys, monkeypatch):

@@ -265,7 +265,7 @@ def _eight_bits(deep: np.ndarray, path: str | Path) -> np.ndarray:
     """Levels of 16 bits as levels of 8; says once for a folder that they are nearly black."""
     levels = (deep.astype(np.int32) + 128) // 257
     folder = Path(path).absolute().parent
-    if levels.max() <= DARK and folder not in SAID:
+    if deep.max() > 0 and levels.max() <= DARK and folder not in SAID:
         SAID.add(folder)
         print_log(
             f'{path}: 16 bits, but no value above {deep.max()}: 65535 is white, so the picture is nearly '

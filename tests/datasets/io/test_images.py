@@ -167,7 +167,7 @@ def test_floats_of_0_to_1_are_scaled_and_others_refused(tmp_path):
 def test_twelve_bits_in_sixteen_are_said_once(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr('mmstremn.datasets.io.images.print_log', lambda text, **_: said.append(text))
-    for name, scale in (('a', 16), ('b', 16), ('c', 257)):
+    for name, scale in (('black', 0), ('a', 16), ('b', 16), ('c', 257)):
         Image.fromarray(PICTURE[..., 0].astype(np.uint16) * scale).save(tmp_path / f'{name}.png')
         read_rgb(tmp_path / f'{name}.png')
     assert len(said) == 1 and 'a.png: 16 bits, but no value above' in said[0]
