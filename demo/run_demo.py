@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(file=sys.stdout)
     progress = StagedProgress(console)
     remove_outputs(args.out)
-    with open(args.out / 'log.txt', 'w', buffering=1) as log:
+    with open(args.out / 'log.txt', 'w', buffering=1, encoding='utf-8') as log:
         try:
             with redirect_stdout(log), redirect_stderr(log):
                 metrics = run(args, progress)
@@ -201,7 +201,7 @@ def train(cfg: Config, checkpoint: Path, report: Callable[[int], None]) -> None:
     runner.register_hook(ProgressHook(report))
     runner.train()
     last = Path(cfg.work_dir, 'last_checkpoint')
-    os.replace(last.read_text(), checkpoint)
+    os.replace(last.read_text('utf-8'), checkpoint)
     last.unlink()
 
 

@@ -50,6 +50,7 @@ def configure(args: argparse.Namespace):
             check_resumable(cfg)
         check_checkpoint_file(cfg.load_from)
     add_hook(cfg, type='mmstremn.CheckpointMatchHook', strict=bool(checkpoint))
+    add_hook(cfg, type='mmstremn.LearningCheckHook')
     return cfg
 
 

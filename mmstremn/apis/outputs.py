@@ -193,13 +193,16 @@ class _Labelme:
         name = self.info.names[result.index]
         Image.fromarray(result.frame).save(self.folder / f'{name}.jpg', quality=95)
         content = labelme_file(result.ids, f'{name}.jpg', self.info.labels)
-        (self.folder / f'{name}.json').write_text(json.dumps(content, indent=2))
+        (self.folder / f'{name}.json').write_text(json.dumps(content, indent=2), 'utf-8')
 
 
 @contextmanager
 def table(folder: Path, info: OutputInfo) -> Iterator[Output]:
     """``objects.csv``: area, box and confidence of each object in each frame."""
-    with written_aside(folder / 'objects.csv') as partial, open(partial, 'w', newline='') as file:
+    with (
+        written_aside(folder / 'objects.csv') as partial,
+        open(partial, 'w', newline='', encoding='utf-8') as file,
+    ):
         writer = csv.writer(file)
         head = ('frame', 'name', 'seconds', 'object', 'label', 'area', 'x', 'y', 'width', 'height')
         writer.writerow((*head, 'confidence'))
@@ -225,7 +228,10 @@ def review(folder: Path, info: OutputInfo) -> Iterator[Output]:
     """``review.csv``: the frames to look at first, those of which the model is least sure."""
     output = Review()
     yield output
-    with written_aside(folder / 'review.csv') as partial, open(partial, 'w', newline='') as file:
+    with (
+        written_aside(folder / 'review.csv') as partial,
+        open(partial, 'w', newline='', encoding='utf-8') as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(('frame', 'name', 'object', 'confidence'))
         for confidence, frame, k in output.frames():

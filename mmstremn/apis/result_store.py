@@ -57,7 +57,7 @@ class ResultStore:
             write_json(path, about)
             return
         try:
-            found = dict(json.loads(path.read_text()))
+            found = dict(json.loads(path.read_text('utf-8')))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f'{path}: expected the record of a run, it is damaged ({error}); remove {self.folder}, or '

@@ -101,7 +101,9 @@ def run_row(row: Row, threads: int, progress: StagedProgress, drop_checkpoints: 
         with progress.stage(f'{verb} {row.name}', cost) as report:
             code = run_phase(phase, row.folder, threads, report)
         if code != 0:
-            tail = '\n  '.join((row.folder / 'log.txt').read_text(errors='replace').splitlines()[-LOG_TAIL:])
+            tail = '\n  '.join(
+                (row.folder / 'log.txt').read_text('utf-8', errors='replace').splitlines()[-LOG_TAIL:]
+            )
             raise RowError(
                 f'{row.name}: {verb} failed with exit code {code}, see {row.folder / "log.txt"}:\n  {tail}'
             )
@@ -164,7 +166,7 @@ def check_row(
         (row,) = plan(now, memories, [committed['seed']], Path(folder), committed['command'])
         with progress.running(training_cost(row) + TEST_COST * num_test_videos(row)):
             run_row(row, committed['threads'], progress)
-        again = json.loads((row.folder / 'row.json').read_text())
+        again = json.loads((row.folder / 'row.json').read_text('utf-8'))
     differences = [
         f'{key}: {again[key]:.6f}, expected {committed[key]:.6f} within {tolerance:g}'
         for key in compared_scores(committed)
@@ -182,7 +184,7 @@ def find_row(path: Path, name: str) -> dict:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file, expected the leaderboard of a comparison')
-    rows = json.loads(path.read_text())['rows']
+    rows = json.loads(path.read_text('utf-8'))['rows']
     memory, _, seed = name.partition(':')
     for row in rows:
         if row['memory'] == memory and seed in ('', str(row['seed'])):

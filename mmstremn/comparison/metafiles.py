@@ -52,7 +52,7 @@ def read_models(index: Path) -> tuple[list[dict], list[str]]:
 def load(path: Path) -> tuple[object, list[str]]:
     """The content of a YAML file and what keeps it from being read."""
     try:
-        return yaml.safe_load(path.read_text()), []
+        return yaml.safe_load(path.read_text('utf-8')), []
     except (OSError, yaml.YAMLError) as error:
         return None, [f'{path}: cannot be read: {error}']
 

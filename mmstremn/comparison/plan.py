@@ -49,7 +49,7 @@ def plan(
             rows[row.folder] = row
     changed = set()
     for path in sorted(out.glob('rows/*/seed_*/job.json')):
-        old, row = json.loads(path.read_text()), rows.get(path.parent)
+        old, row = json.loads(path.read_text('utf-8')), rows.get(path.parent)
         key = 'budget' if row is None else 'fingerprint'
         new = (row or next(iter(rows.values()))).job
         if old[key] == new[key]:

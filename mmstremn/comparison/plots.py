@@ -51,7 +51,7 @@ def read_boards(folders: list[Path], memories: list[str] | None = None) -> list[
         path = folder / 'leaderboard.json'
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file')
-        board = json.loads(path.read_text())
+        board = json.loads(path.read_text('utf-8'))
         suffix = f' ({folder.name})' if len(folders) > 1 else ''
         boards.append(dict(suffix=suffix) | {key: _only(board[key], memories) for key in ('table', 'rows')})
     boards = [board for board in boards if board['table']]

@@ -44,7 +44,7 @@ def write_row(row: Row) -> None:
 
 def read_rows(out: Path) -> list[dict]:
     """What ``row.json`` of every finished row in a folder holds."""
-    return [json.loads(path.read_text()) for path in sorted(out.glob('rows/*/seed_*/row.json'))]
+    return [json.loads(path.read_text('utf-8')) for path in sorted(out.glob('rows/*/seed_*/row.json'))]
 
 
 def file_sha256(path: str | Path) -> str:

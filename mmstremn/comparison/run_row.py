@@ -99,10 +99,10 @@ def train(folder: Path, report: Callable[[int], object]) -> None:
 
 def test(folder: Path, report: Callable[[int], object]) -> None:
     """Test what was trained, or the checkpoint, and write ``row.json``."""
-    job, cfg = json.loads((folder / 'job.json').read_text()), Config.fromfile(folder / 'config.py')
+    job, cfg = json.loads((folder / 'job.json').read_text('utf-8')), Config.fromfile(folder / 'config.py')
     setup, trained = job['setup'], {}
     if setup['train']:
-        trained = json.loads((folder / 'trained.json').read_text())
+        trained = json.loads((folder / 'trained.json').read_text('utf-8'))
         cfg.load_from = str(folder / trained['checkpoint'])
     cfg.work_dir, cfg.resume = str(folder / 'test'), False
     cfg.model = without_backbone_weights(cfg.model)
@@ -119,7 +119,7 @@ def test(folder: Path, report: Callable[[int], object]) -> None:
     missing = trained.get('missing_keys', runner.message_hub.runtime_info.get('missing_keys', []))
     row = job | dict(
         metric=metric,
-        **SCORES[metric].read(json.loads((folder / 'scores.json').read_text())),
+        **SCORES[metric].read(json.loads((folder / 'scores.json').read_text('utf-8'))),
         **peak_memory(),
         training_seconds=round(trained.get('seconds', 0.0), 1),
         iterations=trained.get('iterations', 0),

@@ -4,6 +4,7 @@ from mmstremn.engine.bfloat16 import BFloat16OptimWrapper
 from mmstremn.engine.hooks.activation_checkpointing import ActivationCheckpointingHook
 from mmstremn.engine.hooks.checkpoint import AtomicCheckpointHook, CheckpointMatchHook
 from mmstremn.engine.hooks.finite_loss import FiniteLossHook
+from mmstremn.engine.hooks.learning import LearningCheckHook
 from mmstremn.engine.hooks.schedules import ClipSkipHook, GumbelTemperatureHook, IterationHook
 from mmstremn.engine.hooks.selector import SelectorStatisticsHook
 from mmstremn.engine.hooks.visualization import (
@@ -24,6 +25,7 @@ __all__ = [
     'FiniteLossHook',
     'GumbelTemperatureHook',
     'IterationHook',
+    'LearningCheckHook',
     'PredictionVisualizationHook',
     'SeekingIterTrainLoop',
     'SelectorStatisticsHook',

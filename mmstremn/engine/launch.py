@@ -97,7 +97,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     record = Path(work_dir, 'last_checkpoint')
     if not record.is_file():
         return None
-    name = record.read_text(errors='replace').strip()
+    name = record.read_text('utf-8', errors='replace').strip()
     if not name:
         raise ValueError(
             f'{record}: expected the path of a checkpoint, it is empty; give the checkpoint to go on from'

@@ -37,7 +37,7 @@ class GraphSegmentor:
         path = Path(folder) / 'contract.json'
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file, expected what `mmstremn export` writes')
-        self.contract = json.loads(path.read_text())
+        self.contract = json.loads(path.read_text('utf-8'))
         if self.contract.get('format') != FORMAT:
             raise ValueError(f'{path}: expected format {FORMAT}, got {self.contract.get("format")}')
         self._graphs = {}

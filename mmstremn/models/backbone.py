@@ -42,7 +42,8 @@ class TimmBackbone(nn.Module):
             format; wins over ``pretrained``.
         strides: The strides wanted, ascending or descending; forward returns them in this order.
         in_channels: More than 3: the first convolution gets further input channels with small random weights.
-        frozen_bn: Batch norms keep their statistics and weights.
+        frozen_bn: Batch norms keep their statistics and weights. A ResNet without weights needs
+            ``zero_init_last=False`` beside it: norms that begin at 0 would silence its branches for good.
         **kwargs: Passed on to ``timm.create_model``.
 
     Attributes:

@@ -63,7 +63,7 @@ def peak_resident_bytes() -> int:
     """
     status = Path('/proc/self/status')
     if status.is_file():
-        return 1024 * int(status.read_text().split('VmHWM:')[1].split()[0])
+        return 1024 * int(status.read_text('utf-8').split('VmHWM:')[1].split()[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
@@ -93,4 +93,4 @@ def save_figures(args: argparse.Namespace, device: str, options: tuple[str, ...]
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         found = describe(args, device, options) | figures
-        args.out.write_text(json.dumps(found, indent=2, default=str) + '\n')
+        args.out.write_text(json.dumps(found, indent=2, default=str) + '\n', 'utf-8')

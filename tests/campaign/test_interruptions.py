@@ -2,6 +2,7 @@
 uninterrupted run."""
 
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -73,3 +74,24 @@ def test_a_resume_with_another_config_is_right_or_refused(tmp_path, uninterrupte
     assert {path.name for path in tmp_path.glob('iter_*')} == before
     assert train(tmp_path, '--resume') == 0
     assert largest_difference(weights(tmp_path), uninterrupted) <= 1e-5
+
+
+def test_a_resume_with_other_data_or_batches_goes_on_and_says_so(tmp_path, uninterrupted):
+    """With the seed of the checkpoint; another number of processes is in tests/engine/test_ddp.py."""
+    assert train(tmp_path, kill=('iteration', '7')) == -signal.SIGKILL
+    log, copy = tmp_path / 'output', tmp_path / 'copy'
+    shutil.copytree(tmp_path, copy)
+    changes = ['train_dataloader.batch_size=3', 'train_dataloader.dataset.length=4', 'randomness.seed=7']
+    assert train(tmp_path, '--resume', '--cfg-options', *changes, output=log) == 0
+    said = log.read_text()
+    for part in (
+        'train_dataloader.batch_size=3, not 2; ',
+        "train_dataloader.dataset.length=4, not 'nothing'; ",
+        'videos or images to train on=4, not 5: it goes on with these',
+        'resumed with its seed 0, not 7 of the config',
+    ):
+        assert part in said
+    assert largest_difference(weights(tmp_path), uninterrupted) > 1e-3
+    assert train(copy, '--resume', '--cfg-options', 'randomness.seed=7', output=log) == 0
+    assert 'it goes on with these' not in log.read_text()
+    assert largest_difference(weights(copy), uninterrupted) <= 1e-5

@@ -64,3 +64,16 @@ def test_two_processes_resume_with_the_random_state_of_each(tmp_path):
     run_script('dist_train.sh', TINY, 2, '--work-dir', tmp_path / 'b', *resume, *options)
     first, second = (weights(tmp_path / folder, 'iter_12.pth') for folder in 'ab')
     assert largest_difference(first, second) <= 1e-5
+
+
+def test_a_resume_with_fewer_or_more_processes_says_so(tmp_path):
+    options = ['--work-dir', tmp_path]
+    run_script('dist_train.sh', TINY, 2, *options, '--cfg-options', 'train_cfg.max_iters=3')
+    output = tmp_path / 'output'
+    longer = ['--cfg-options', 'train_cfg.max_iters=6']
+    assert run_tool('train', [TINY, *options, '--resume', *longer], output=output) == 0
+    assert 'the training is resumed with processes=1, not 2: it goes on with' in output.read_text()
+    run_script('dist_train.sh', TINY, 2, *options, '--resume')
+    log = max(tmp_path.glob('*/*.log'), key=lambda path: path.stat().st_mtime).read_text()
+    assert 'the training is resumed with processes=2, not 1: it goes on with' in log
+    assert (tmp_path / 'iter_12.pth').is_file()

@@ -1,8 +1,11 @@
 """Files and folders that are written aside."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from helpers.runs import ROOT
 
 from mmstremn.utils.atomic import folder_written_aside, write_json, written_aside
 
@@ -72,3 +75,10 @@ def test_no_kill_costs_what_a_folder_held(tmp_path, monkeypatch, step):
         str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob('*') if path.is_file()
     }
     assert files == {'masks/c.png': 'third', 'masks/notes.txt': 'first', 'masks/own/b.png': 'first'}
+
+
+def test_text_files_are_utf8_whatever_the_system_prefers():
+    rule = ['--preview', '--select', 'PLW1514', '--no-cache', '--isolated']
+    command = [sys.executable, '-m', 'ruff', 'check', *rule, 'mmstremn', 'tools', 'demo']
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout

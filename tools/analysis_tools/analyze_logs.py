@@ -45,7 +45,7 @@ def read_log(path: Path) -> Records:
         ValueError: A line is no JSON object.
     """
     records = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:

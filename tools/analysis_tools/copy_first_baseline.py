@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     print(score_table(scores, metrics))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(metrics=metrics, videos=scores), indent=2) + '\n')
+        args.out.write_text(json.dumps(dict(metrics=metrics, videos=scores), indent=2) + '\n', 'utf-8')
     return metrics
 
 

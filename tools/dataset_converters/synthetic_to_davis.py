@@ -25,7 +25,7 @@ def write_dataset(dataset: SyntheticVOSDataset, root: Path, list_name: str) -> N
         names.append(video.name)
     image_set = root / 'ImageSets' / '2017' / f'{list_name}.txt'
     image_set.parent.mkdir(parents=True, exist_ok=True)
-    image_set.write_text('\n'.join(names) + '\n')
+    image_set.write_text('\n'.join(names) + '\n', 'utf-8')
 
 
 def write_video(video: Video, root: Path) -> None:

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel
 
 from mmstremn.checkpoints.matching import checkpoint_weights, match
 from mmstremn.checkpoints.reading import read_checkpoint
+from mmstremn.engine.hooks.resumed_settings import training_settings, warn_of_changes
 from mmstremn.engine.random_state import get_random_state, preserved_random_state, set_random_state
 from mmstremn.registry import HOOKS
 from mmstremn.utils.atomic import remove_partial_files, write_atomically
@@ -28,7 +29,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Files are written next to their place, flushed and renamed; an old checkpoint goes only when the new one
     and the ``last_checkpoint`` file that names it are in place. A checkpoint also holds the random state of
-    every rank and the seed of the sampler, so a resumed run draws the numbers of the uninterrupted one. The
+    every rank and the seed of the sampler, so a resumed run draws the numbers of the uninterrupted one, and
+    says what has changed where it is resumed with other data, another batch size or number of processes. The
     work folder is held while the process lives: a second run in it is refused.
 
     Args:
@@ -73,6 +75,7 @@ class AtomicCheckpointHook(CheckpointHook):
         resumed, self._resumed = self._resumed, None
         if runner.iter == 0 or resumed is None:
             return
+        warn_of_changes(runner, resumed)
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed'):
             sampler.seed = resumed['sampler_seed']
@@ -87,7 +90,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         seed = getattr(runner.train_dataloader.sampler, 'seed', None)
-        checkpoint['reproducibility'] = dict(random_states=self._random_states, sampler_seed=seed)
+        checkpoint['reproducibility'] = dict(
+            random_states=self._random_states, sampler_seed=seed, trained_with=training_settings(runner)
+        )
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Save, point ``last_checkpoint`` to it, and only then remove what is too old."""

@@ -200,7 +200,9 @@ def resident_bytes() -> int:
     """Held by this process now; where the system does not tell, the most so far."""
     file = Path('/proc/self/statm')
     return (
-        int(file.read_text().split()[1]) * resource.getpagesize() if file.is_file() else peak_resident_bytes()
+        int(file.read_text('utf-8').split()[1]) * resource.getpagesize()
+        if file.is_file()
+        else peak_resident_bytes()
     )
 
 

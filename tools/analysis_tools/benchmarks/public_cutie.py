@@ -34,5 +34,5 @@ def _without_download(builder: Callable) -> Callable:
 
 
 def _read_yaml(path: Path) -> dict:
-    text = re.sub(r'\$\{model\.[a-z_.]*embed_dim\}', '256', path.read_text())
+    text = re.sub(r'\$\{model\.[a-z_.]*embed_dim\}', '256', path.read_text('utf-8'))
     return yaml.safe_load(re.sub(r'\$\{model\.[a-z_.]*num_queries\}', '16', text))

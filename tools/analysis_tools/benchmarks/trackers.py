@@ -209,7 +209,7 @@ def session_bytes(session) -> int:
 
 def resident_bytes() -> int:
     """What the process holds now (Linux)."""
-    return 1024 * int(Path('/proc/self/status').read_text().split('VmRSS:')[1].split()[0])
+    return 1024 * int(Path('/proc/self/status').read_text('utf-8').split('VmRSS:')[1].split()[0])
 
 
 def failures_of(result: dict) -> list[str]:
