@@ -172,7 +172,11 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
     try:
         names = {_plain(name) for name in load_state_dict(checkpoint)}
     except FileNotFoundError:
-        raise FileNotFoundError(f"backbone checkpoint '{checkpoint}' of '{model_name}' not found") from None
+        raise FileNotFoundError(
+            f"backbone checkpoint '{checkpoint}' of '{model_name}' not found: expected weights in timm's "
+            'format there, or checkpoint=None where those of the whole model are loaded, as in '
+            'vos/stremn_r18.py'
+        ) from None
     except Exception as error:  # whatever unpickling meets
         raise ValueError(
             f"backbone checkpoint '{checkpoint}' cannot be read: expected a state dict ({error!r})"

@@ -1,5 +1,7 @@
 """Whether frames come as a memory needs them: whole videos, one after the other, frame by frame."""
 
+from numbers import Integral
+
 from mmengine.dist import get_world_size
 
 SAMPLER = "use sampler=dict(type='TrackImgSampler') or whole videos in the test dataloader"
@@ -19,14 +21,17 @@ class VideoOrder:
                 videos.
 
         Raises:
-            ValueError: No ``frame_id``; a video that does not begin with frame 0; frames out of order, or of
-                another size than the first, or missing where several processes share the work.
+            ValueError: No ``frame_id``, or one that is no whole number; a video that does not begin with
+                frame 0; frames out of order, or of another size than the first, or missing where several
+                processes share the work.
         """
-        if 'frame_id' not in metainfo:
+        frame = metainfo.get('frame_id')
+        if not isinstance(frame, Integral) or frame < 0:
             raise ValueError(
-                "a frame without 'frame_id' in its metainfo: expected its place in the video, 0 for the first"
+                f'a frame with frame_id={frame!r} in its metainfo: expected its place in the video, a whole '
+                'number, 0 for the first'
             )
-        frame, video, size = metainfo['frame_id'], metainfo.get('video_id'), tuple(metainfo['ori_shape'][:2])
+        video, size = metainfo.get('video_id'), tuple(metainfo['ori_shape'][:2])
         begins = frame == 0
         if not begins:
             self._check(video, frame, size)

@@ -1,6 +1,8 @@
 """Tracks that remember: identities in occlusions, mmdet's rules, bad input. Features are painted, the heads
 are mmdet's."""
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -176,6 +178,17 @@ def test_with_one_slot_it_is_mmdets_tracker(kind, seed):
     assert sum(map(len, ours)) > 30 and len({number for ids in ours for number in ids}) >= 6
 
 
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))])
+def test_a_copy_in_mid_video_goes_on_like_the_first(copied):
+    torch.manual_seed(0)
+    head, frames = head_of('roi'), occlusion()
+    tracker = MemoryTracker(memory=slots(4))
+    follow(tracker, head, frames[:5])
+    other = copied(tracker)
+    rest = follow(tracker, head, frames[5:])
+    assert follow(other, head, frames[5:]) == rest and rest[-1] == [1, 0]
+
+
 def test_rivals_for_a_track_get_one_identity():
     """mmdet's MaskTrackRCNNTracker may give two boxes of a frame the same identity."""
     frames = [
@@ -332,9 +345,11 @@ class TestBadInput:
         ):
             self.track(tracker, head, frame_id=4)
 
-    def test_no_frame_id(self):
-        with pytest.raises(ValueError, match="without 'frame_id'"):
-            VideoOrder().begins(dict(ori_shape=(4, 4)))
+    @pytest.mark.parametrize('frame', [None, '0', 0.0, -1, float('nan')], ids=repr)
+    def test_a_frame_without_a_place(self, frame):
+        for info in (dict(frame_id=frame), {} if frame is None else dict(frame_id=frame, video_id=1)):
+            with pytest.raises(ValueError, match='expected its place in the video, a whole number'):
+                VideoOrder().begins(info | dict(ori_shape=(4, 4)))
 
     def test_a_new_video_forgets(self):
         tracker, head = MemoryTracker(memory=slots(2)), head_of('roi')
