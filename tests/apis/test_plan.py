@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmstremn.apis.plan import Plan
-from mmstremn.structures import GivenIds
+from mmstremn.structures import GivenIds, GivenPrompts
 
 
 def plan(speaks, length=20, **options):
@@ -78,6 +78,18 @@ def test_a_correction_changes_nothing_beyond_the_middle():
     partly = plan({0: {1, 2}, 14: {1}})
     changed = [frame for frame in range(20) if plan({0: {1, 2}}).recipe(frame) != partly.recipe(frame)]
     assert changed == list(range(8, 20))
+
+
+def test_points_and_the_mask_that_they_refine_both_count():
+    """Also a mask without a pixel: it is another base than none."""
+    ids = np.ones((2, 2), np.uint8)
+    first, second = np.array([[0, 1, 1.0]]), np.array([[1, 1, 0.0]])
+    given = [
+        GivenPrompts(GivenIds(ids, objects), points)
+        for objects in ([1], [1, 2])
+        for points in ({2: first}, {2: second}, {1: first}, {})
+    ]
+    assert len({Plan({0: prompts}, 3).recipe(0) for prompts in given}) == len(given)
 
 
 def test_the_middle_is_blended():
