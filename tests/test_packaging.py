@@ -67,7 +67,7 @@ def wheel(tmp_path_factory):
 def run(command: list, folder: Path) -> str:
     """The output of a command that must succeed, in a process that does not see the repository."""
     environment = {
-        key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PIP_CONSTRAINT')
+        key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PIP_CONSTRAINT', 'HOME')
     }
     command = [str(part) for part in command]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -211,14 +211,19 @@ assert build_model('vos/xmem_official.py')
 assert get_config('mmstremn::' + name).model.type == 'VOSegmentor'
 (installed,) = distributions(path=sys.argv[1:])
 (command,) = installed.entry_points.select(group='console_scripts', name='mmstremn')
-Path('shots').mkdir()
-for picture in ('shots/0.png', 'shots/1.png'):
-    Image.new('RGB', (64, 48), 'gray').save(picture)
+shots = Path('shöts 1')
+shots.mkdir()
+for picture in ('0.png', '1.png'):
+    Image.new('RGB', (64, 48), 'gray').save(shots / picture)
 mask = Image.new('L', (64, 48))
 mask.paste(255, (8, 8, 40, 40))
-mask.save('mask.png')
-assert command.load()(['segment', 'shots', '--mask', 'mask.png', '--device', 'cpu', '--output', 'masks']) == 0
-assert len(list(Path('work_dirs/segment/shots/masks').iterdir())) == 2
+mask.save('mäsk 1.png')
+options = ['--mask', 'mäsk 1.png', '--label', '1=Mönch', '--device', 'cpu']
+options += ['--output', 'masks', '--output', 'csv']
+assert command.load()(['segment', str(shots), *options]) == 0
+results = Path('work_dirs/segment', shots.name)
+assert len(list((results / 'masks').iterdir())) == 2
+assert 'Mönch' in (results / 'objects.csv').read_text('utf-8')
 Path('mine.py').write_text(f"_base_ = 'mmstremn::{name}'")
 assert Config.fromfile('mine.py').model.short_side == 480
 """
@@ -226,7 +231,7 @@ assert Config.fromfile('mine.py').model.short_side == 480
 
 def test_names_of_the_documentation_work_in_an_empty_folder(wheel, tmp_path):
     """Where the wheel is all that there is of the library."""
-    site, empty = tmp_path / 'site', tmp_path / 'empty'
+    site, empty = tmp_path / 'sité of packages', tmp_path / 'an émpty folder'
     zipfile.ZipFile(wheel).extractall(site)
     empty.mkdir()
     program = f'import sys; sys.path.insert(0, {str(site)!r})\n{FROM_THE_WHEEL}'

@@ -1,4 +1,4 @@
-"""The table of endless streams is that of the result file."""
+"""The tables of endless streams and of what was tried by hand are those of the result files."""
 
 import json
 
@@ -20,3 +20,11 @@ def test_endless_streams():
         assert process == f'{stream["process_growth_kib"]:+.0f}'
         assert times == '{:.2f}, {:.2f}'.format(*stream['ms'])
         assert stream['resumed_equal']
+
+
+def test_tried_by_hand():
+    tries = json.loads((ROOT / 'results/logs/own_tries.json').read_text())['tries']
+    page = (ROOT / 'docs/reliability.md').read_text()
+    rows = page.partition('| tried by hand |')[2].partition('\n\n')[0].splitlines()[2:]
+    expected = [[one['name'], one['calls'], len(one['silent']), len(one['raw'])] for one in tries]
+    assert [row.strip('| ').split(' | ') for row in rows] == [[str(cell) for cell in row] for row in expected]
