@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmstremn.models.layers import most_probable
-
 
 @dataclass
 class FrameResult:
@@ -46,10 +44,11 @@ def confidences(probabilities: Tensor, object_ids: list[int]) -> dict[int, float
     """
     if not object_ids:
         return {}
-    best = most_probable(probabilities)
-    planes = torch.arange(1, len(probabilities), device=probabilities.device).view(-1, 1, 1)
-    masks, objects = best == planes, probabilities[1:]
-    inside, area = (objects * masks).sum((1, 2)), masks.sum((1, 2))
+    objects = probabilities[1:]
+    greatest, best = (part.flatten() for part in probabilities.max(0))
+    number = len(probabilities)
+    area = best.bincount(minlength=number)[1:]
+    inside = best.bincount(greatest.double(), minlength=number)[1:]
     overlap = inside / (area + objects.sum((1, 2)) - inside).clamp_min(1e-9)
     found = torch.where(area > 0, overlap, 1 - objects.amax((1, 2))).clamp(0, 1)
     return {k: round(value, 4) for k, value in zip(object_ids, found.tolist(), strict=True)}

@@ -29,6 +29,7 @@ def test_benchmarks():
     many_objects(page)
     segment(page)
     public_code(page)
+    videos_at_once(page)
     page.check()
 
 
@@ -199,7 +200,11 @@ def segment(page):
     page.says('a frame took # CPU seconds, # times', old, old / short)
     page.says('in bfloat16 (#) and # times as much as now in float32 (#)', short, old / exact, exact)
     page.settings('of 60 frames of 480 x 854', f'{log("segment")["turns"]} paired turns', '(commit 8ed3a65')
-    for name, title in (('segment_1080', '1080 x 1920, 5 objects, 12 frames'),):
+    for name, title in {
+        'segment_1080': '1080 x 1920, 5 objects, 12 frames',
+        'segment_1080_longer': '1080 x 1920, 5 objects, 36 frames',
+        'segment_50': '480 x 854, 50 objects, 8 frames',
+    }.items():
         run = log(name)
         page.says(f'| {title} | # | # |', run['peak_bytes_before'] / 2**20, run['peak_bytes'] / 2**20)
         page.settings(f'| {title} |')
@@ -207,9 +212,31 @@ def segment(page):
 
 
 def public_code(page):
-    run = log('official_speed_stcn_bf16')
-    for objects, row in run['objects'].items():
-        line = f'| STCN | {objects} | {run["precision"]} | {run["public_precision"]} |'
-        page.says(f'{line} # | # |', row['ratio'], row['difference'])
-        page.settings(line)
+    for name, model in {
+        'stcn': 'STCN',
+        'stcn_bf16': 'STCN',
+        'stcn_both_bf16': 'STCN',
+        'xmem': 'XMem',
+        'xmem_bf16': 'XMem',
+        'cutie_small': 'Cutie-small',
+        'cutie_small_bf16': 'Cutie-small',
+    }.items():
+        run = log(f'official_speed_{name}')
+        assert (run['size'], run['turns'], run['threads'], run['fuse']) == ([480, 864], 3, 2, True)
+        for objects, row in run['objects'].items():
+            line = f'| {model} | {objects} | {run["precision"]} | {run["public_precision"]} |'
+            page.says(f'{line} # | # |', row['ratio'], row['difference'])
+            page.settings(line)
     page.settings('of 480 x 864 at equal', '3 paired turns of five frames')
+
+
+def videos_at_once(page):
+    for precision in ('float32', 'bfloat16'):
+        run = log(f'videos_at_once_{precision}')
+        assert run['computed_in'] == precision
+        for result in run['results']:
+            if result['threads'] == 2:
+                line = f'| {result["size"][0]} x {result["size"][1]} | {result["videos"]} | {precision} |'
+                page.says(f'{line} # | # |', result['gain'], result['confidence_difference'])
+                page.settings(line)
+    page.settings('3 paired turns')

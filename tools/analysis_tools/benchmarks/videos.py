@@ -15,6 +15,7 @@ from benchmarks.shared import Outcome, add_arguments as add_common
 from rich.console import Console
 
 from mmstremn.apis import VOSInferencer, named_models
+from mmstremn.apis.vos_inferencer import PRECISIONS
 from mmstremn.datasets.io.frame_sources import ArrayVideo
 from mmstremn.utils.timing import describe_device, median_ratio, time_alternately
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rows', type=int, nargs='+', default=[240, 480], choices=[240, 480])
     parser.add_argument('--frames', type=int, default=8, help='of a video')
     parser.add_argument('--threads', type=int, nargs='+', default=[2, 1], help='of PyTorch')
+    parser.add_argument('--precision', default='auto', choices=PRECISIONS, help='as of VOSInferencer')
     add_common(parser, turns=5)
 
 
@@ -45,7 +47,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, console: Console) -> Outcome:
     """Measure, and print a line for each size, number of videos and of threads."""
     before = torch.get_num_threads()
-    inferencer = VOSInferencer(args.model, device=args.device, precision='float32')
+    inferencer = VOSInferencer(args.model, device=args.device, precision=args.precision)
     device = describe_device(next(inferencer.model.parameters()).device)
     results = []
     for rows in args.rows:
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace, console: Console) -> Outcome:
         for result in results
         if result['threads'] > 1 and result['gain'] < LEAST_GAIN
     ]
-    return Outcome(device, dict(results=results), failures)
+    return Outcome(device, dict(computed_in=inferencer.model.precision, results=results), failures)
 
 
 def told(result: dict) -> str:
