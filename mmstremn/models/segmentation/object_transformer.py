@@ -106,7 +106,7 @@ class ObjectTransformerBlock(nn.Module):
     def __init__(self, channels: int, heads: int, hidden_channels: int):
         super().__init__()
         self.read_pixels, self.read_queries, self.write_pixels = (
-            nn.MultiheadAttention(channels, heads, batch_first=True) for _ in range(3)
+            nn.MultiheadAttention(channels, heads) for _ in range(3)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
         self.perceptron = nn.Sequential(
@@ -145,7 +145,10 @@ class ObjectTransformerBlock(nn.Module):
 def _attend(
     attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None = None
 ) -> Tensor:
-    return attention(query, key, value, attn_mask=barred, need_weights=False)[0]
+    """Of batches first, (B, N, C). torch's own option for that hands its projections a transposed view, for
+    which a CPU in bfloat16 copies the weights once a position."""
+    inputs = (x.transpose(0, 1).contiguous() for x in (query, key, value))
+    return attention(*inputs, attn_mask=barred, need_weights=False)[0].transpose(0, 1)
 
 
 @MODELS.register_module()
