@@ -10,6 +10,8 @@ from helpers.pages import Page
 from helpers.results import Board, load
 from helpers.runs import ROOT
 
+from studies.edited_videos.run import interval
+
 STUDIES = sorted(path.parent.name for path in (ROOT / 'studies').glob('*/README.md'))
 LONG = 'results/leaderboards/long_memories'
 SELECTORS = ('gumbel', 'fifo', 'lifo', 'lru', 'lfu', 'most_similar', 'random', 'readmem', 'rmem')
@@ -73,6 +75,25 @@ def edited_videos(page):
     fifo, prompted = (means[f'fifo_{gate}_all'][0] for gate in ('first', 'prompted'))
     page.says('FIFO gains # by', prompted - fifo)
     page.settings('every 5th frame', '160 rows')
+    decoded = load('studies/edited_videos/decoded_dev.json')['results']
+    trained = [row['balanced'] for row in decoded['as_trained']]
+    for title, name in {
+        'as trained: the learned selector': 'as_trained',
+        'FIFO': 'fifo_prompted_present',
+        'FIFO that skips unsure frames': 'fifo_prompted_sure',
+        'LFU': 'lfu_prompted_present',
+        'most similar': 'most_similar_prompted_present',
+        'READMem': 'readmem_prompted_present',
+    }.items():
+        of = decoded[name]
+        assert [row['video'] for row in of] == [row['video'] for row in decoded['as_trained']]
+        figures = [
+            statistics.mean(row[m] for row in of) for m in ('balanced', 'shown', 'false_alarms', 'all_frames')
+        ]
+        gain = interval([row['balanced'] for row in of], trained)
+        page.says(f'| {title} | # | # | # | # | # (# to #) |', figures, gain)
+        page.settings(f'| {title} |')
+    page.says('of # development videos', len(trained))
     result = load('studies/edited_videos/headroom.json')
     greedy, plans, rules = [], [], []
     for row in result['results']['draft']:
