@@ -6,6 +6,7 @@ with one object.
 """
 
 import argparse
+from collections.abc import Iterator
 from functools import partial
 
 import cv2
@@ -77,7 +78,8 @@ def told(result: dict) -> str:
 def measure(inferencer: VOSInferencer, size: tuple[int, int], number: int, args: argparse.Namespace) -> dict:
     """Milliseconds a frame of both in each turn, the median ratio, and how far results are apart."""
     videos = [
-        ArrayVideo(moving_picture(size, args.frames, args.seed + k), f'video{k}') for k in range(number)
+        ArrayVideo(np.stack([*moving_picture(size, args.frames, args.seed + k)]), f'video{k}')
+        for k in range(number)
     ]
     mask = np.zeros(size, np.uint8)
     mask[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 1
@@ -104,8 +106,8 @@ def measure(inferencer: VOSInferencer, size: tuple[int, int], number: int, args:
     )
 
 
-def moving_picture(size: tuple[int, int], frames: int, seed: int) -> np.ndarray:
-    """(T, H, W, 3) uint8."""
+def moving_picture(size: tuple[int, int], frames: int, seed: int) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8."""
     noise = np.random.default_rng(seed).random((8, 8, 3), np.float32)
     picture = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
-    return np.stack([np.roll((picture * 255).astype(np.uint8), 3 * index, 1) for index in range(frames)])
+    return (np.roll((picture * 255).astype(np.uint8), 3 * index, 1) for index in range(frames))
