@@ -94,6 +94,7 @@ def edited_videos(page):
         page.says(f'| {title} | # | # | # | # | # (# to #) |', figures, gain)
         page.settings(f'| {title} |')
     page.says('of # development videos', len(trained))
+    page.settings('95 % interval', 'whose interval excludes 0', 'scores every 5th', 'bfloat16, 160 rows')
     result = load('studies/edited_videos/headroom.json')
     greedy, plans, rules = [], [], []
     for row in result['results']['draft']:
