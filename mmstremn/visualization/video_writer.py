@@ -81,6 +81,8 @@ def _add_stream(container, shape: tuple[int, ...], fps: int | Fraction):
     stream.pix_fmt = 'yuv420p'
     if stream.codec.name == 'mpeg4':
         stream.bit_rate = 4_000_000
+    else:  # x264's default holds 40 frames and takes three times as long for files of the same size
+        stream.options = {'preset': 'veryfast'}
     return stream
 
 
