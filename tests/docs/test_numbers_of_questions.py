@@ -5,6 +5,8 @@ import statistics
 from helpers.pages import Page
 from helpers.results import BOARDS, SHIPPED, Board, load, log, score
 
+from studies.edited_videos.run import interval
+
 
 def test_questions():
     page = Page('docs/questions.md')
@@ -30,6 +32,12 @@ def test_questions():
     )
     page.says('gains # J&F over FIFO', foresight - rule)
     page.says('under the same rule gains #', truth - rule)
+    decoded = load('studies/edited_videos/decoded_dev.json')['results']
+    both = [[row['balanced'] for row in decoded[name]] for name in ('fifo_prompted_present', 'as_trained')]
+    page.says('five slots it has # and FIFO #', statistics.mean(both[1]), statistics.mean(both[0]))
+    gain, low, high = interval(*both)
+    page.says('(difference #, 95 % interval # to # over # development', gain, low, high, len(both[0]))
+    page.settings('95 % interval')
     methods = load('studies/selector_gradient/result.json')['summary']['methods']
     for words, name in {'to the loss is': 'blending', '(`History`) it is': 'history'}.items():
         figures = methods[name]['correlation']
