@@ -201,14 +201,14 @@ def segment(page):
     page.says('in bfloat16 (#) and # times as much as now in float32 (#)', short, old / exact, exact)
     page.settings('of 60 frames of 480 x 854', f'{log("segment")["turns"]} paired turns', '(commit 8ed3a65')
     for name, title in {
-        'segment_1080': '1080 x 1920, 5 objects, 12 frames',
-        'segment_1080_longer': '1080 x 1920, 5 objects, 36 frames',
-        'segment_50': '480 x 854, 50 objects, 8 frames',
+        'segment_1080': '1080 x 1920, 5 objects, 36 frames',
+        'segment_1080_longer': '1080 x 1920, 5 objects, 108 frames',
+        'segment_50': '480 x 854, 50 objects, 24 frames',
     }.items():
         run = log(name)
         page.says(f'| {title} | # | # |', run['peak_bytes_before'] / 2**20, run['peak_bytes'] / 2**20)
         page.settings(f'| {title} |')
-    page.settings('at 480 rows; float32')
+    page.settings('at 480 rows; bfloat16', 'within about 60 frames')
 
 
 def public_code(page):
@@ -239,4 +239,4 @@ def videos_at_once(page):
                 line = f'| {result["size"][0]} x {result["size"][1]} | {result["videos"]} | {precision} |'
                 page.says(f'{line} # | # |', result['gain'], result['confidence_difference'])
                 page.settings(line)
-    page.settings('3 paired turns')
+    page.settings('3 paired turns of 8 frames', 'Below the 1.3')

@@ -94,6 +94,11 @@ def edited_videos(page):
         page.says(f'| {title} | # | # | # | # | # (# to #) |', figures, gain)
         page.settings(f'| {title} |')
     page.says('of # development videos', len(trained))
+    fifo = [row['balanced'] for row in decoded['fifo_prompted_present']]
+    more = load('studies/edited_videos/decoded_dev_16.json')['results']['fifo_prompted_present']
+    more = [row['balanced'] for row in more]
+    page.says('FIFO has #, # (# to #) more than', statistics.mean(more), interval(more, fifo))
+    page.settings('with 16 slots')
     page.settings('95 % interval', 'whose interval excludes 0', 'scores every 5th', 'bfloat16, 160 rows')
     result = load('studies/edited_videos/headroom.json')
     greedy, plans, rules = [], [], []
