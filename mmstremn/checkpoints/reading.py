@@ -143,7 +143,7 @@ def _read_trusted(filename: str, map_location, refusal: Exception):
     """Let the file run its code, where the user says so.
 
     Raises:
-        ValueError: He does not.
+        ValueError: He does not, or the file is damaged.
     """
     names = _named_code(filename) or ', '.join(GLOBAL.findall(str(refusal))) or 'a plain pickle'
     if os.environ.get(TRUST) != '1':
@@ -154,7 +154,10 @@ def _read_trusted(filename: str, map_location, refusal: Exception):
             'command, or once to convert it: tools/model_converters/publish_model.py SRC DST.safetensors'
         )
     warnings.warn(f'checkpoint {filename}: {TRUST}=1, so it may run code ({names})', stacklevel=2)
-    return torch.load(filename, map_location, weights_only=False)
+    try:
+        return torch.load(filename, map_location, weights_only=False)
+    except Exception as error:  # whatever reading a damaged file meets
+        raise ValueError(f'{_damaged(filename)} ({error})') from error
 
 
 def _damaged(path: str) -> str:
@@ -165,8 +168,11 @@ def _named_code(filename: str) -> str:
     """The functions and classes in a file that are not in the list; '' for the format before PyTorch 1.6."""
     if not zipfile.is_zipfile(filename):
         return ''
-    with torch.serialization.safe_globals(SAFE_GLOBALS):
-        return ', '.join(torch.serialization.get_unsafe_globals_in_checkpoint(filename))
+    try:
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            return ', '.join(torch.serialization.get_unsafe_globals_in_checkpoint(filename))
+    except Exception:  # whatever reading a damaged file meets
+        return 'which cannot be listed: the file is damaged or something else'
 
 
 def _safe_attribute(owner: type, name: str):

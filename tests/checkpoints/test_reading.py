@@ -4,6 +4,7 @@ import http.server
 import os
 import pickle
 import threading
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -211,3 +212,18 @@ def test_downloads_are_read_as_files_are(served, tmp_path, monkeypatch):
     assert not (tmp_path / 'ran').exists()
     with pytest.raises(RuntimeError, match='invalid hash'):
         read_checkpoint(f'{address}/c-00000000.pth')
+
+
+@pytest.mark.parametrize('trusted', [False, True])
+def test_a_pickle_with_an_unknown_operation_is_refused_by_name(tmp_path, monkeypatch, trusted):
+    """PyTorch's list of what a file names stops at such an operation, too."""
+    torch.save(dict(a=torch.zeros(2)), tmp_path / 'whole.pth')
+    path = tmp_path / 'damaged.pth'
+    with zipfile.ZipFile(tmp_path / 'whole.pth') as whole, zipfile.ZipFile(path, 'w') as damaged:
+        for name in whole.namelist():
+            data = whole.read(name)
+            damaged.writestr(name, data[:2] + b'\0' + data[3:] if name.endswith('data.pkl') else data)
+    if trusted:
+        monkeypatch.setenv(TRUST, '1')
+    with pytest.raises(ValueError, match=r'damaged\.pth.*damaged or something else'):
+        read_checkpoint(str(path))
