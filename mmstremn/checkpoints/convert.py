@@ -86,7 +86,9 @@ def convert(
         given = left.pop(name, None)
         if given is None:
             missing.append(name)
-        elif not torch.allclose(given.flatten().double(), torch.tensor(values).double(), atol=1e-6):
+        elif given.numel() != len(values) or not torch.allclose(
+            given.flatten().double(), torch.tensor(values).double(), atol=1e-6
+        ):
             wrong.append(
                 f'{name} is {[round(v, 6) for v in given.flatten().tolist()]} instead of {list(values)}'
             )
@@ -94,7 +96,7 @@ def convert(
         rule, sources = _rule_of(key, architecture)
         absent = [source for source in sources if source not in left]
         if absent == list(sources) and key.endswith('num_batches_tracked'):
-            out[key] = torch.zeros_like(wanted)
+            out[key] = torch.zeros(wanted.shape, dtype=wanted.dtype)
         elif absent:
             missing += absent
         else:

@@ -227,11 +227,13 @@ def test_weights_of_another_architecture(name, given):
             convert(blank_weights(given), architecture_of(name), converted(name))
 
 
-def test_other_colour_statistics():
+@pytest.mark.parametrize('number', [3, 6])
+def test_other_colour_statistics(number):
     weights = blank_weights('stm')
-    weights['Encoder_Q.mean'] = torch.full((1, 3, 1, 1), 0.5)
+    weights['Encoder_Q.mean'] = torch.full((1, number, 1, 1), 0.5)
+    found = ', '.join(number * ['0.5'])
     with pytest.raises(
-        ValueError, match=r'Encoder_Q.mean is \[0.5, 0.5, 0.5\] instead of \[0.485, 0.456, 0.406\]'
+        ValueError, match=rf'Encoder_Q.mean is \[{found}\] instead of \[0.485, 0.456, 0.406\]'
     ):
         convert(weights, PUBLIC['stm'], converted('stm'))
 
