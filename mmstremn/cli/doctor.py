@@ -37,6 +37,8 @@ def command(data: tuple[str, Path] | None, split: str | None, quick: bool) -> No
     """Print what is installed, what is registered and what to install for what is missing; or check a data
     set and say what is wrong with it."""
     if data is None:
+        if split or quick:
+            raise click.UsageError('--split and --quick say how a data set is checked: give --data KIND ROOT')
         print_tables()
         return
     check_data(*data, split=split, quick=quick)

@@ -1,5 +1,6 @@
 """``mmstremn segment``: reads, computes and writes in parallel, and goes on where it was stopped."""
 
+import os
 import shutil
 import sys
 import threading
@@ -144,8 +145,11 @@ def command(
 
 
 def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
-    """Raises a UsageError where ``out`` is the folder of the frames, or an input lies in a folder that is
-    replaced."""
+    """Raises a UsageError where ``out`` cannot be written or is the folder of the frames, or an input lies in
+    a folder that is replaced."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise click.UsageError(f'{there} is no folder that can be written to: take another --out')
     if out.resolve() == inputs[0].resolve():
         raise click.UsageError(f'{out} is the video itself: take another --out')
     for folder in (out / FILES[name] for name in names if '.' not in FILES[name]):

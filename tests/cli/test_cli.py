@@ -143,6 +143,22 @@ def test_the_folder_of_the_frames_is_no_place_for_results(segment, folder, capsy
     assert visible(folder / 'shots') == before
 
 
+def test_segment_to_a_file_is_refused_before_the_model_is_read(folder, tmp_path, capsys):
+    (tmp_path / 'taken').write_text('a file')
+    args = ['segment', str(folder / 'shots'), '--mask', str(folder / 'mask0.png'), '--model', 'nothing']
+    for out in (tmp_path / 'taken', tmp_path / 'taken/below'):
+        with pytest.raises(SystemExit):
+            main([*args, '--out', str(out)])
+        said = ' '.join(capsys.readouterr().err.split())
+        assert f'{tmp_path / "taken"} is no folder that can be written to: take another --out' in said
+
+
+def test_doctor_takes_options_of_data_with_data_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(['doctor', '--split', 'val'])
+    assert 'give --data KIND ROOT' in capsys.readouterr().err
+
+
 def test_a_label_of_no_object_is_refused(segment, folder, tmp_path, capsys):
     assert segment(folder / 'shots', '--mask', folder / 'mask0.png', '--label', '99=dog') == 1
     assert '--label: no object 99, expected one of [' in capsys.readouterr().err
