@@ -23,6 +23,13 @@ def mmstremn_scope():
     DefaultScope.get_instance('tests', scope_name='mmstremn')
 
 
+@pytest.fixture(autouse=True)
+def scope_stays():
+    """Inferencers and runners of a test leave their own scope behind."""
+    with DefaultScope.overwrite_default_scope(DefaultScope.get_current_instance().scope_name):
+        yield
+
+
 @pytest.fixture(scope='session')
 def real_data() -> Path:
     """The folder with real videos that ``MMSTREMN_DATA`` names; tests that need it are skipped without it."""
