@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: studies are not installed
@@ -57,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     """Segment, score and save after each video; the exit code."""
     args = parse_args(argv)
     try:
-        models = build_models(args)
         cfg = load_base(args.config, {})
+        models = build_models(cfg, args)
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             dataset: EditedVideoDataset = DATASETS.build(cfg.edited[args.split])
     except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     about = describe(args, 'cpu', OPTIONS)
     about |= dict(checkpoint_sha256=file_sha256(args.checkpoint), edited=cfg.edited[args.split].to_dict())
-    results: dict = json.loads(args.out.read_text())['results'] if args.out.exists() else {}
+    results: dict = json.loads(args.out.read_text('utf-8'))['results'] if args.out.exists() else {}
     for index in range(len(dataset))[: args.videos]:
         video = dataset[index]['inputs']
         for name, model in models.items():
@@ -79,9 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def build_models(args: argparse.Namespace) -> dict[str, VOSegmentor]:
+def build_models(cfg: Config, args: argparse.Namespace) -> dict[str, VOSegmentor]:
     """The model with each memory, by name."""
-    cfg = load_base(args.config, {})
     rules = choose_memories(load_memories(str(RULES_FILE)), [n for n in args.memories if n != AS_TRAINED])
     entries = {name: dict(entry, gates=[*entry['gates'], STORE]) for name, entry in rules.items()}
     if AS_TRAINED in args.memories:
