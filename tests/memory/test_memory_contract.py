@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from helpers.absent_gpu import devices_of_a_stream
 from helpers.memory_cases import (
     KEY,
     VALUE,
@@ -229,6 +230,12 @@ def check_any_grid(memory):
         assert torch.stack(readouts).isfinite().all()
 
 
+def check_what_it_makes_is_on_the_device_of_its_entries(memory):
+    entries, queries = full_clip(8, objects=2, prompted=(0, 4))
+    for training in (False, True):
+        assert devices_of_a_stream(memory.train(training), entries, queries) == {'cuda'}
+
+
 def check_it_differs_from_fifo(memory):
     entries, queries = full_clip(extras=False)
     with torch.no_grad():
@@ -261,6 +268,7 @@ CHECKS = [
     check_with_gradients_a_write_leaves_the_given_state_alone,
     check_the_readout_has_the_type_of_the_values,
     check_any_grid,
+    check_what_it_makes_is_on_the_device_of_its_entries,
     check_it_differs_from_fifo,
 ]
 
@@ -387,6 +395,12 @@ class WantsRows(Faithful):
         return readout / (state.grid[0] - 1), state
 
 
+class AnswersOnTheHost(Faithful):
+    def read(self, state, query):
+        readout, state = super().read(state, query)
+        return readout.cpu(), state
+
+
 BREAKS = [
     (check_rows_are_independent, MixesRows),
     (check_objects_are_independent, MixesObjects),
@@ -403,6 +417,7 @@ BREAKS = [
     (check_with_gradients_a_write_leaves_the_given_state_alone, ChangesWhatItIsGiven),
     (check_the_readout_has_the_type_of_the_values, ReadsInFloat),
     (check_any_grid, WantsRows),
+    (check_what_it_makes_is_on_the_device_of_its_entries, AnswersOnTheHost),
     (check_it_differs_from_fifo, lambda: SlotMemory(3, FIFOSelector())),
 ]
 

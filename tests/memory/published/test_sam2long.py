@@ -91,7 +91,58 @@ def test_pathways_take_over_what_their_parents_hold():
         assert read(state) == [[10, 21, 12], [10, 21, 22]]
 
 
-def test_wrong_options():
-    for options, message in ((dict(num_pathways=0), 'num_pathways'), (dict(num_read=0), 'num_read')):
+def test_objects_that_join_keep_their_pathways():
+    """Object 0 goes on twice from its pathway 1; object 1, which was not chosen for, from each of its own."""
+    memory = SAM2Long(num_pathways=2, num_read=3, num_places=3, num_pointers=4)
+
+    def entry(objects, prompted, **extras):
+        value = torch.rand(2, objects, 2, 4)
+        made = dict(
+            pointer=torch.rand(2, objects, 4), iou=torch.ones(2, objects), score=torch.ones(2, objects)
+        )
+        made.update(prompted=torch.tensor([prompted, prompted]), **extras)
+        return Entry(torch.zeros(2, objects, 1, 1), value, (1, 2), prompted=any(prompted), extras=made)
+
+    with torch.no_grad():
+        first = entry(1, [True])
+        state = memory.init(first)
+        assert all(len(tensor) == 2 for tensor in state.tensors().values())
+        assert state.total.tolist() == [[0], [0]] and state.births == (0,)
+        state = memory.add_objects(memory.write(state, first), 1)
+        chosen = dict(parents=torch.tensor([[1], [1]]), total=torch.tensor([[0.0], [-1.0]]))
+        second = entry(2, [False, True], **chosen)
+        state = memory.write(state, second)
+        assert state.births == (0, 1) and state.step == 2
+        assert state.total.tolist() == [[0, 0], [-1, 0]]
+        written = state.written_at
+        assert (written[:, 0, 0] == 0).all() and (written[:, 1, 0] == 1).all()
+        assert torch.equal(state.value[:, 0, 0], first.value[[1, 1], 0])
+        assert torch.equal(state.value[:, 1, 0], second.value[:, 1])
+        query = Query(torch.zeros(1, 2, 4), extras=dict(attend=lambda t: (t.value[:, -1], None)))
+        readout, after = memory.read(state, query)
+        assert after is state and torch.equal(readout, second.value.flatten(0, 1)[None])
+        total, new = query.extras['pathways']
+        assert torch.equal(total, state.total) and new == [False, True]
+        ious = torch.tensor([[0.2, 0.9], [0.5, 0.1], [0.3, 0.1], [0.6, 0.2]])  # of ways 0, 0, 1, 1
+        rows, masks = memory.choose(query, None, ious, torch.full((4,), 5.0))
+        # Object 0: masks 1 and 0 of pathway 0, as pathway 1 begins a whole nat below. Object 1 is new.
+        assert rows.tolist() == [0, 1, 0, 3] and masks.tolist() == [1, 0, 0, 0]
+
+
+def test_options():
+    for options, message in (
+        (dict(num_pathways=0), r'SAM2Long\.num_pathways must be at least 1, got 0'),
+        (dict(num_read=0), r'SAM2Long\.num_read must be at least 1, got 0'),
+    ):
         with pytest.raises(ValueError, match=message):
             SAM2Long(**options)
+    memory = SAM2Long(
+        least_iou=0.2, num_prompted=2, key='image', num_places=5, num_pointers=7, max_prompted=1
+    )
+    assert memory.slots.selector.iou == 0.2 and len(memory.slots.gates) == 0
+    assert (memory.slots.num_slots, memory.num_read, memory.by_rank) == (6, 5, True)
+    assert (memory.num_prompted, memory.key, memory.num_places) == (2, 'image', 5)
+    assert (memory.num_pointers, memory.max_prompted) == (7, 1)
+    default = SAM2Long()
+    assert (default.num_pathways, default.certain, default.slots.selector.iou) == (3, 2.0, 0.1)
+    assert (default.num_prompted, default.num_places, default.num_pointers) == (4, 6, 16)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmstremn.memory import Query
+from mmstremn.memory import Entry, Query
 from mmstremn.memory.published.motion import boxes_of
 from mmstremn.memory.published.samurai import SAMURAI
 
@@ -104,17 +104,62 @@ def test_masks_are_those_of_the_published_rule(seed):
     assert turned > 20, 'motion changes the choice'
 
 
+def offer(prompted, **motion) -> Entry:
+    """A frame of as many objects as ``prompted`` names."""
+    objects = len(prompted)
+    extras = dict(
+        pointer=torch.zeros(1, objects, 4), iou=torch.ones(1, objects), score=torch.ones(1, objects)
+    )
+    extras.update(motion, prompted=torch.tensor([prompted]))
+    return Entry(torch.zeros(1, objects, 1, 1), torch.zeros(1, objects, 2, 4), (1, 2), extras=extras)
+
+
+def test_the_state_holds_the_filters_and_a_prompt_begins_them_anew():
+    memory, first = SAMURAI(num_places=2, num_pointers=3), offer([True, True])
+    with torch.no_grad():
+        state = memory.write(memory.init(first), first)
+        assert state.motion.shape == (1, 2, 8) and state.spread.shape == (1, 2, 8, 8)
+        assert not state.motion.any() and not state.spread.any() and not state.stable.any()
+        state = memory.add_objects(state, 1)
+        known = dict(motion=torch.rand(1, 2, 8), spread=torch.rand(1, 2, 8, 8), stable=torch.tensor([[4, 5]]))
+        offered = offer([False, True, True], **known)
+        state = memory.write(state, offered)
+        for name in ('motion', 'spread'):
+            assert torch.equal(getattr(state, name)[:, :2], known[name])
+            assert not getattr(state, name)[:, 2].any()
+        assert state.stable.tolist() == [[4, 0, 0]]
+        assert set(known) < set(offered.extras)
+        query = Query(torch.zeros(1, 2, 1), extras=dict(attend=lambda t: (t.value.mean(1), None)))
+        readout, after = memory.read(state, query)
+    assert readout.shape == (1, 3, 2, 4) and after is state
+    for name, given in zip(('motion', 'spread', 'stable'), query.extras['motion'], strict=True):
+        assert torch.equal(given, getattr(state, name)[0])
+
+
 def test_boxes():
     masks = torch.zeros(2, 5, 7, dtype=torch.bool)
     masks[0, 1:4, 2:6] = True
     assert boxes_of(masks).tolist() == [[2, 1, 5, 3], [0, 0, 0, 0]]
 
 
-def test_wrong_options():
+def test_options():
     for options, message in (
-        (dict(weight=2), 'weight'),
-        (dict(stable_after=0), 'stable_after'),
-        (dict(num_read=0), 'num_read'),
+        (dict(weight=2), r'SAMURAI\.weight must be in 0\.\.1, got 2'),
+        (dict(weight=-0.1), r'SAMURAI\.weight must be in 0\.\.1, got -0\.1'),
+        (dict(stable_after=0), r'SAMURAI\.stable_after must be at least 1, got 0'),
+        (dict(num_read=0), r'SAMURAI\.num_read must be at least 1, got 0'),
     ):
         with pytest.raises(ValueError, match=message):
             SAMURAI(**options)
+    assert SAMURAI(weight=0).weight == 0 and SAMURAI(weight=1, stable_after=1).stable_after == 1
+    memory = SAMURAI(
+        iou=0.4, score=0.1, num_prompted=2, key='image', num_places=5, num_pointers=7, max_prompted=1
+    )
+    selector = memory.slots.selector
+    assert (selector.iou, selector.score_above) == (0.4, 0.1) and len(memory.slots.gates) == 0
+    assert (memory.slots.num_slots, memory.num_read, memory.by_rank) == (6, 5, True)
+    assert (memory.num_prompted, memory.key, memory.num_places) == (2, 'image', 5)
+    assert (memory.num_pointers, memory.max_prompted) == (7, 1)
+    assert (SAMURAI().weight, SAMURAI().stable_after, SAMURAI().stable_iou) == (0.15, 15, 0.3)
+    assert (SAMURAI().slots.selector.iou, SAMURAI().slots.selector.score_above) == (0.5, 0.0)
+    assert (SAMURAI().num_prompted, SAMURAI().num_places, SAMURAI().num_pointers) == (4, 6, 16)

@@ -1,0 +1,61 @@
+"""A GPU that need not be there: shapes, types and devices are worked out, no numbers."""
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from helpers.memory_cases import run
+from mmstremn.memory import Entry, Query
+
+
+class AbsentGPU(FakeTensorMode):
+    """Within it an operation on tensors of two devices fails, as it would on a GPU."""
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """The tensor as one of the GPU."""
+        moved = self.from_tensor(tensor.detach())
+        with self:
+            return moved.to('cuda')
+
+    def take_module(self, module: nn.Module) -> nn.Module:
+        """A copy of the module on the GPU."""
+        module = copy.deepcopy(module)
+        for part in module.modules():
+            for name, parameter in part.named_parameters(recurse=False):
+                part._parameters[name] = nn.Parameter(self.take(parameter), parameter.requires_grad)
+            for name, buffer in part.named_buffers(recurse=False):
+                part._buffers[name] = self.take(buffer)
+        return module
+
+    def take_data(self, data: Entry | Query) -> Entry | Query:
+        """An entry or a query on the GPU."""
+        values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+        tensors = {name: self.take(value) for name, value in values.items() if isinstance(value, Tensor)}
+        extras = {n: self.take(x) if isinstance(x, Tensor) else x for n, x in data.extras.items()}
+        return dataclasses.replace(data, **tensors, extras=extras)
+
+
+def devices_of_a_stream(memory, entries, queries, seeds=None) -> set[str]:
+    """Where the readouts and the state are, after an object joined and another left."""
+    gpu = AbsentGPU()
+    memory = gpu.take_module(memory)
+    entries, queries = ([gpu.take_data(each) for each in data] for data in (entries, queries))
+    with gpu, torch.set_grad_enabled(memory.training):
+        state, tensors = run(memory, entries, queries, seeds)
+        state = memory.remove_objects(memory.add_objects(state, 1), [0])
+        tensors += state.tensors().values()
+        for call in (memory.distance, memory.timeline, memory.object_tokens):
+            tensors += _asked(call, state, queries[0])
+    return {tensor.device.type for tensor in tensors}
+
+
+def _asked(call, state, query) -> list[Tensor]:
+    """The answer, of a memory that gives one."""
+    try:
+        answer = call(state, query) if call.__name__ == 'distance' else call(state)
+    except TypeError:
+        return []
+    return [] if answer is None else [answer]
