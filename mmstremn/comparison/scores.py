@@ -89,6 +89,8 @@ SCORES = {
             'MAE': Column('MAE', 1, None),
             'LPIPS': Column('LPIPS', 1, 4),
             f'{COPY_LAST}/PSNR': Column('copy-last PSNR', 1, 2),
+            'PSNR_returned': Column('PSNR returned', 1, 2),
+            f'{COPY_LAST}/PSNR_returned': Column('copy-last PSNR returned', 1, 2),
         },
         main='PSNR',
         unit='PSNR in dB',

@@ -7,6 +7,7 @@ from mmstremn.datasets.prediction import (
     KTHDataset,
     MovingDigitsDataset,
     MovingMNISTDataset,
+    OccludedDigitsDataset,
     PredictionDataset,
 )
 from mmstremn.datasets.samplers import IterationSampler, SampleRequest
@@ -40,6 +41,7 @@ __all__ = [
     'LongSyntheticVOSDataset',
     'MovingDigitsDataset',
     'MovingMNISTDataset',
+    'OccludedDigitsDataset',
     'PackClip',
     'PredictionDataset',
     'SampleRequest',

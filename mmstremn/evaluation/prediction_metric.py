@@ -23,7 +23,9 @@ class VideoPredictionMetric(BaseMetric):
     clips.
 
     Beside the model's, such as ``PSNR``, are the figures of repeating the last input frame,
-    ``copy_last/PSNR``: what a model has to beat. The log says by which protocol figures are computed (see
+    ``copy_last/PSNR``: what a model has to beat. Where data samples have ``returned_frames`` (see
+    ``PredictionDataSample``), ``PSNR_returned`` is the mean PSNR of those frames of all clips: what a model
+    needs a memory for. The log says by which protocol figures are computed (see
     :mod:`mmstremn.evaluation.prediction_measures`).
 
     Args:
@@ -101,7 +103,10 @@ class VideoPredictionMetric(BaseMetric):
         except ValueError as error:
             raise ValueError(f"clip '{name}': {error}") from error
         copy_last = {f'{COPY_LAST}/{key}': values for key, values in result[1].items()}
-        return dict(name=name, frames=result[0] | copy_last)
+        measured = dict(name=name, frames=result[0] | copy_last)
+        if 'returned_frames' in sample:
+            measured['returned_frames'] = list(sample['returned_frames'])
+        return measured
 
     def _measure(self, pred: np.ndarray, true: np.ndarray) -> dict[str, list[float]]:
         values = measure_frames(pred, true, self.protocol, self.measures, self.lpips)
@@ -120,6 +125,7 @@ class VideoPredictionMetric(BaseMetric):
             key: float(mean_over_frames(key.rpartition('/')[2], values, self.protocol))
             for key, values in per_frame.items()
         }
+        returned = returned_means(results)
         if not self._described:
             print_log(f"protocol '{self.protocol}': {self.description}", logger='current')
             self._described = True
@@ -127,6 +133,10 @@ class VideoPredictionMetric(BaseMetric):
             '\n' + horizon_table(per_frame, metrics, f'{len(results)} clips, {self.protocol}'),
             logger='current',
         )
+        metrics |= returned
+        if returned:
+            figures = ', '.join(f'{key} {value:.5g}' for key, value in returned.items())
+            print_log(f'frames that show what was hidden: {figures}', logger='current')
         if self.out_file is not None:
             per_frame = {key: values.tolist() for key, values in per_frame.items()}
             report = dict(protocol=self.protocol, metrics=metrics, per_frame=per_frame, clips=results)
@@ -153,6 +163,26 @@ def frame_means(results: Sequence[dict]) -> dict[str, np.ndarray]:
                 f"'{results[0]['name']}'"
             )
     return {key: np.mean([result['frames'][key] for result in results], axis=0) for key in keys}
+
+
+def returned_means(results: Sequence[dict]) -> dict[str, float]:
+    """``PSNR_returned``, the model's and that of copying, over the ``returned_frames`` of all clips; nothing
+    where there are none or PSNR was not measured.
+
+    Args:
+        results: Those of ``VideoPredictionMetric.process``.
+    """
+    means = {}
+    for key in ('PSNR', f'{COPY_LAST}/PSNR'):
+        values = [
+            result['frames'][key][place]
+            for result in results
+            if key in result['frames']
+            for place in result.get('returned_frames', ())
+        ]
+        if values:
+            means[f'{key}_returned'] = float(np.mean(values))
+    return means
 
 
 def horizon_table(per_frame: dict[str, np.ndarray], metrics: dict[str, float], title: str) -> str:

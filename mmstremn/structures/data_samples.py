@@ -22,9 +22,10 @@ class PredictionDataSample(BaseDataElement):
 
     Metainfo: ``clip_name`` (str, unique in its data set), ``input_frames`` (int, how many of the clip's
     frames the model is given; the others are to be predicted) and ``sample_seed`` (int, the seed of
-    everything random about this sample). After prediction also ``frame_seconds`` (float, mean wall time of a
-    frame; clips of a batch share theirs) and ``state_bytes`` (int, most bytes of the memory's state after any
-    frame, for this clip).
+    everything random about this sample). Some data sets add ``returned_frames`` (list of int, which of the
+    frames to predict, counted from 0, show something that the last given frame hid). After prediction also
+    ``frame_seconds`` (float, mean wall time of a frame; clips of a batch share theirs) and ``state_bytes``
+    (int, most bytes of the memory's state after any frame, for this clip).
 
     Fields, after prediction:
         pred_frames: (T, C, H, W) float32, what the model predicts for the T frames after the input, of 0..1

@@ -33,6 +33,7 @@ def test_every_model_has_a_config_for_every_data_set():
         for model in ('convlstm', 'e3d_lstm', 'predrnn', 'predrnn_v2', 'stremn')
         for data in DATA
     ]
+    names += [f'{model}_occluded_digits' for model in ('convlstm', 'predrnn', 'stremn')]
     assert sorted(names) == [path.stem for path in ALL]
 
 
@@ -117,7 +118,7 @@ def files(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.mark.parametrize('data', DATA)
+@pytest.mark.parametrize('data', [*DATA, 'occluded_digits'])
 def test_data_sets_of_the_configs_give_clips_for_the_model(data, files, monkeypatch):
     for name in ('kth', 'human36m', 'moving_mnist'):
         monkeypatch.setenv(f'MMSTREMN_{name.upper()}', str(files / name))

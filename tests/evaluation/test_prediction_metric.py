@@ -225,6 +225,27 @@ def test_a_model_that_copies_the_last_frame_has_the_figures_of_copy_last():
         assert 5 < figures['prediction/PSNR'] < 25
 
 
+def test_frames_in_which_something_returns_have_their_own_psnr(tmp_path):
+    clips = [make_clip(seed) for seed in range(3)]
+    batch = make_batch(clips)
+    returned = [[1, 3], [], [0]]
+    for sample, places in zip(batch['data_samples'], returned, strict=True):
+        sample.set_metainfo(dict(returned_frames=places))
+    out_file = tmp_path / 'report.json'
+    figures = evaluate(VideoPredictionMetric(out_file=str(out_file)), batch)
+    report = json.loads(out_file.read_text())
+    for key in ('PSNR', 'copy_last/PSNR'):
+        values = [
+            clip['frames'][key][place]
+            for clip, places in zip(report['clips'], returned, strict=True)
+            for place in places
+        ]
+        assert figures[f'prediction/{key}_returned'] == pytest.approx(sum(values) / 3)
+    assert [clip['returned_frames'] for clip in report['clips']] == returned
+    assert len(figures) == 10
+    assert len(evaluate(VideoPredictionMetric(measures=('MSE',)), batch)) == 2
+
+
 def test_padded_repeats_are_dropped():
     clips = [make_clip(0), make_clip(1), make_clip(0)]
     metric = VideoPredictionMetric()

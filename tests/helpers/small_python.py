@@ -30,6 +30,7 @@ SMALL = dict(
     LongSyntheticVOSDataset=dict(lengths=(14,), num_frames=60, size=SIZE),
     SyntheticActionDataset=dict(num_clips=8),
     MovingDigitsDataset=dict(max_clips=4),
+    OccludedDigitsDataset=dict(max_clips=4),
     Sam2Segmentor=dict(checkpoint=None, tracker=TRACKER),
 )
 SMALL_TRANSFORM = dict(RandomResizedCrop=dict(size=SIZE), Resize=dict(size=SIZE[0]))

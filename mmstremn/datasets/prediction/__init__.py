@@ -6,6 +6,7 @@ from mmstremn.datasets.prediction.human36m import Human36MDataset
 from mmstremn.datasets.prediction.kth import KTHDataset
 from mmstremn.datasets.prediction.moving_digits import MovingDigitsDataset
 from mmstremn.datasets.prediction.moving_mnist import MovingMNISTDataset
+from mmstremn.datasets.prediction.occluded_digits import OccludedDigitsDataset
 
 __all__ = [
     'FolderVideoDataset',
@@ -13,5 +14,6 @@ __all__ = [
     'KTHDataset',
     'MovingDigitsDataset',
     'MovingMNISTDataset',
+    'OccludedDigitsDataset',
     'PredictionDataset',
 ]

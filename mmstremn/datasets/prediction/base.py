@@ -81,9 +81,8 @@ class PredictionDataset(BaseDataset):
             request = SampleRequest(int(request), int(request))
         place = self.get_data_info(request.index)['place']
         name, frames = self.clips.read(place, request.seed)
-        sample = PredictionDataSample(
-            metainfo=dict(clip_name=name, input_frames=self.input_frames, sample_seed=request.seed)
-        )
+        about = dict(clip_name=name, input_frames=self.input_frames, sample_seed=request.seed)
+        sample = PredictionDataSample(metainfo=about | self.clips.about(place, request.seed))
         return dict(inputs=as_tensor(frames), data_samples=sample)
 
 

@@ -25,6 +25,10 @@ class Clips(ABC):
             seed: Decides everything random about it.
         """
 
+    def about(self, place: int, seed: int) -> dict:
+        """What else the data sample of a clip says about it; arguments as of :meth:`read`."""
+        return {}
+
 
 class ClipFormat(NamedTuple):
     """How frames become a clip.

@@ -12,7 +12,6 @@ from mmstremn.datasets.synthetic.short_videos import scene_seed
 from mmstremn.registry import DATASETS
 
 DIGIT_SIDE = 28 / 64
-"""Side of a digit's picture as a share of the frame's."""
 SPEED = 0.1
 """How far a digit moves a frame, as a share of the room it has."""
 SHARES = {'train': 0.7, 'dev': 0.1, 'test': 0.2}
@@ -60,9 +59,12 @@ class MovingDigitsDataset(PredictionDataset):
         """Clips of the digits of the split."""
         num_clips = NUM_CLIPS[self.split] if self.num_clips is None else self.num_clips
         seeds = ClipSeeds(self.split, self.version, self.seed)
-        return DigitClips(
-            load_digit_images(self.split), num_clips, self.num_frames, self.size, self.num_digits, seeds
-        )
+        images = load_digit_images(self.split)
+        return self.make_clips(images, num_clips, self.num_frames, self.size, self.num_digits, seeds)
+
+    def make_clips(self, *args: Any) -> Clips:
+        """The clips of these arguments of :class:`DigitClips`."""
+        return DigitClips(*args)
 
 
 class ClipSeeds(NamedTuple):
@@ -93,7 +95,12 @@ class DigitClips(Clips):
         size: (H, W) of the frames.
         num_digits: Digits in a clip.
         seeds: The clips' names and seeds.
+
+    Attributes:
+        digit_side: Side of a digit's picture as a share of the frame's smaller one.
     """
+
+    digit_side = DIGIT_SIDE
 
     def __init__(
         self,
@@ -104,7 +111,7 @@ class DigitClips(Clips):
         num_digits: int,
         seeds: ClipSeeds,
     ):
-        side = round(DIGIT_SIDE * min(size))
+        side = round(self.digit_side * min(size))
         self.images = np.stack([resize(image, (side, side)) for image in images])
         self.num_clips = num_clips
         self.num_frames = num_frames
@@ -117,18 +124,33 @@ class DigitClips(Clips):
 
     def read(self, place: int, seed: int) -> tuple[str, np.ndarray]:
         name, clip_seed = self.seeds.of(place, seed)
-        rng = np.random.default_rng(clip_seed)
+        return name, self.draw(np.random.default_rng(clip_seed))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The frames (T, H, W) uint8 of a clip."""
         images = self.images[rng.integers(len(self.images), size=self.num_digits)]
         starts, angles = rng.random((self.num_digits, 2)), rng.random(self.num_digits) * 2 * np.pi
-        side = images.shape[-1]
+        room = np.array(self.size) - images.shape[-1]
         frames = np.zeros((self.num_frames, *self.size), dtype=np.uint8)
         for image, start, angle in zip(images, starts, angles, strict=True):
-            way = bounce(start, angle, self.num_frames)
-            corners = (way * (np.array(self.size) - side)).astype(int)
-            for frame, (top, left) in zip(frames, corners, strict=True):
-                part = frame[top : top + side, left : left + side]
-                np.maximum(part, image, out=part)
-        return name, frames
+            paint(frames, image, (bounce(start, angle, self.num_frames) * room).astype(int))
+        return frames
+
+
+def paint(frames: np.ndarray, image: np.ndarray, corners: np.ndarray) -> None:
+    """Paint a digit into frames, over what is darker.
+
+    Args:
+        frames: (T, H, W) uint8, changed.
+        image: (h, w) uint8.
+        corners: (T, 2) whole numbers, the row and column of the image's upper left corner; what lies
+            outside of the frame is cut off.
+    """
+    for frame, (top, left) in zip(frames, corners.tolist(), strict=True):
+        part = frame[max(top, 0) : max(top + len(image), 0), max(left, 0) : max(left + image.shape[1], 0)]
+        above, before = max(-top, 0), max(-left, 0)
+        seen = image[above : above + part.shape[0], before : before + part.shape[1]]
+        np.maximum(part, seen, out=part)
 
 
 def bounce(start: np.ndarray, angle: float, num_frames: int) -> np.ndarray:

@@ -638,6 +638,7 @@ def test_bad_arguments_of_folders_are_named(folder, kwargs, message):
 def test_data_sets_travel_to_other_processes(folder, kth, human, mnist_clips, tmp_path, warnings):
     configs = [
         dict(type='MovingDigitsDataset', size=32),
+        dict(type='OccludedDigitsDataset', size=32),
         dict(type='FolderVideoDataset', data_root=str(folder), fractions=(0, 0), **SMALL),
         dict(type='KTHDataset', data_root=str(kth), **SMALL),
         dict(type='Human36MDataset', data_root=str(human), split='dev', size=16),

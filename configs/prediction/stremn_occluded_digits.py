@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/prediction/runtime.py',
+    '../_base_/prediction/stremn.py',
+    '../_base_/prediction/occluded_digits.py',
+]
+model = dict(
+    backbone=dict(widths=(16, 32, 64)),
+    memory=dict(num_slots=5, train_slots=5),
+    key_channels=32,
+    value_channels=64,
+)
