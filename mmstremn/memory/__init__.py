@@ -25,6 +25,7 @@ from mmstremn.memory.published.sam2 import RecentPromptedMemory
 from mmstremn.memory.published.stm_stcn import GrowingMemory, GrowingState
 from mmstremn.memory.published.xmem import TwoLevelMemory
 from mmstremn.memory.readers import DenseReader, KernelizedReader, LocalWindowReader, TopKReader
+from mmstremn.memory.recurrent.beside_slots import RecurrentSlotMemory
 from mmstremn.memory.recurrent.convlstm import ConvLSTMMemory
 from mmstremn.memory.recurrent.e3d_lstm import E3DLSTMMemory
 from mmstremn.memory.recurrent.predrnn import STLSTMMemory
@@ -97,6 +98,7 @@ MEMORIES = (
     ConvLSTMMemory,
     STLSTMMemory,
     E3DLSTMMemory,
+    RecurrentSlotMemory,
 )
 
 for _data in (
@@ -161,6 +163,7 @@ __all__ = [
     'RandomSelector',
     'RecentPromptedMemory',
     'RecurrentEmbeddingMemory',
+    'RecurrentSlotMemory',
     'ReservoirSelector',
     'STLSTMMemory',
     'Selector',

@@ -9,7 +9,16 @@ import torch
 from helpers.memory_cases import KEY, VALUE, build_memory
 from helpers.runs import ROOT
 
-from mmstremn.memory import MEMORIES, SELECTORS, Entry, ObjectMemory, SensoryMemory, UCBSelector
+from mmstremn.memory import (
+    MEMORIES,
+    SELECTORS,
+    ConvLSTMMemory,
+    Entry,
+    ObjectMemory,
+    SensoryMemory,
+    STLSTMMemory,
+    UCBSelector,
+)
 from mmstremn.memory.published.dam4sam import DAM4SAM, StridedSelector
 from mmstremn.memory.published.sam2long import SAM2Long
 from mmstremn.memory.published.samurai import SAMURAI, SAMURAISelector
@@ -72,6 +81,10 @@ SETTINGS = {
         dict(layers=1, hidden_channels=4, kernel=3, history=2),
         dict(layers=3, hidden_channels=5, kernel=3, history=4),
     ],
+    'RecurrentSlotMemory': [
+        dict(recurrent=ConvLSTMMemory(KEY, VALUE, 4, 3, layers=3)),
+        dict(recurrent=STLSTMMemory(KEY, VALUE, 5, 3, layers=2)),
+    ],
 }
 SIZES = [((2, 2), 1, 1), ((3, 5), 2, 2)]  # grid, batch, objects at first
 
@@ -112,6 +125,12 @@ def stated_bytes(name, settings, memory, state, batch) -> int:
         letters |= dict(I=state_of(pixels, state.grid, batch, objects - 1).nbytes)
         letters |= dict(Ch=memory.sensory_memory.channels, N=memory.object_memory.num_summaries)
         letters |= dict(C=memory.object_memory.channels)
+    if name == 'RecurrentSlotMemory':
+        parts = memory.slots, memory.recurrent
+        letters |= {
+            letter: state_of(part, state.grid, batch, objects - 1).nbytes
+            for letter, part in zip('IJ', parts, strict=True)
+        }
     if name == 'MergingMemory':
         letters['N'] = settings['capacity'] * h * w
     expression = re.search('`(.+?)`', ROWS[name][BYTES])[1]

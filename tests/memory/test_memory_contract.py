@@ -23,12 +23,14 @@ from helpers.memory_cases import (
 
 from mmstremn.memory import (
     MEMORIES,
+    ConvLSTMMemory,
     DotAffinity,
     Entry,
     FIFOSelector,
     MostSimilarSelector,
     Query,
     SlotMemory,
+    STLSTMMemory,
     TwoLevelMemory,
 )
 from mmstremn.memory.published.blended import BlendedMemory
@@ -54,6 +56,10 @@ SETTINGS = {
     'ConvLSTMMemory': [SMALL_RECURRENT],
     'STLSTMMemory': [SMALL_RECURRENT],
     'E3DLSTMMemory': [SMALL_RECURRENT | dict(history=3)],
+    'RecurrentSlotMemory': [
+        dict(slots=SlotMemory(4, MostSimilarSelector()), recurrent=cells(KEY, VALUE, 4, 3, 1))
+        for cells in (ConvLSTMMemory, STLSTMMemory)
+    ],
 }
 TRAIN_OTHERWISE = [SETTINGS['RecurrentEmbeddingMemory'][1], SETTINGS['TwoLevelMemory'][1]]
 CASES = [(c, settings) for c in MEMORIES if c.bounded for settings in SETTINGS.get(c.__name__, [{}])]

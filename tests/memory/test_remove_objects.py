@@ -30,6 +30,7 @@ SMALL = {
     'ConvLSTMMemory': dict(hidden_channels=4, kernel=3),
     'STLSTMMemory': dict(hidden_channels=4, kernel=3),
     'E3DLSTMMemory': dict(hidden_channels=4, kernel=3, history=3),
+    'RecurrentSlotMemory': dict(slots=SlotMemory(4, FIFOSelector())),
 }
 CASES = [
     *((memory, SMALL.get(memory.__name__, {})) for memory in MEMORIES),

@@ -11,12 +11,14 @@ SETTINGS = {
     'TwoLevelMemory': dict(min_frames=2, max_frames=4, every=2, num_prototypes=3, capacity=7),
     'CutieMemory': dict(pixel_memory=SlotMemory(3, FIFOSelector())),
     'RecentPromptedMemory': dict(num_recent=2, num_prompted=2),
+    'RecurrentSlotMemory': dict(slots=SlotMemory(3, FIFOSelector())),
 }
 EXPECTED = {  # after nine frames, of which 0 and 5 are prompted
     'SlotMemory': [6, 7, 8],
     'TwoLevelMemory': [0, 8, -1, -1],  # consolidated at frames 5 and 8
     'CutieMemory': [6, 7, 8],
     'RecentPromptedMemory': [8, 7, 0, 5],
+    'RecurrentSlotMemory': [6, 7, 8],
 }
 
 

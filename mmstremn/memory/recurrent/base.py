@@ -183,6 +183,11 @@ def convolved(conv: nn.Conv2d, maps: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _like(tensor: Tensor, old: Tensor) -> Tensor:
-    """A field of the next state (B O, ...) in the shape and type that it had."""
+    """A field of the next state (B O, ...) in the shape and type that it had.
+
+    Without gradients denormal numbers become zeros: states decay to them, and a CPU computes them slowly.
+    """
     tensor = tensor.unflatten(0, old.shape[:2]).to(old.dtype)
-    return tensor if torch.is_grad_enabled() else tensor.contiguous()
+    if torch.is_grad_enabled():
+        return tensor
+    return tensor.contiguous().masked_fill(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0)

@@ -34,6 +34,7 @@ class FrameDecoder(nn.Module):
         feature_channels: Of the window's maps, coarsest first.
         channels: Widths at the same strides; None: those of the maps.
         frame_channels: C of a frame.
+        patch: p, stride of the finest map.
 
     Attributes:
         decoded_channels: Of the features handed on.
@@ -45,8 +46,10 @@ class FrameDecoder(nn.Module):
         feature_channels: tuple[int, ...] = (128, 64, 32),
         channels: tuple[int, ...] | None = None,
         frame_channels: int = 1,
+        patch: int = 1,
     ):
         super().__init__()
+        self.patch = patch
         channels = tuple(channels or feature_channels)
         self.decoded_channels = channels[0]
         self.join = ResidualBlock(value_channels + feature_channels[0], channels[0])
@@ -55,14 +58,14 @@ class FrameDecoder(nn.Module):
             for a, f, b in zip(channels, feature_channels[1:], channels[1:], strict=False)
         )
         self.blocks = nn.ModuleList(ResidualBlock(c, c) for c in channels[1:])
-        self.predict = nn.Conv2d(channels[-1], frame_channels, 3, padding=1)
+        self.predict = nn.Conv2d(channels[-1], frame_channels * patch**2, 3, padding=1)
 
     def forward(self, readout: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
             readout: (B, 1, P, Cv).
-            maps: (B, C', h, w), coarsest first; the finest has the size of a frame.
+            maps: (B, C', h, w), coarsest first; the finest is that of p x p pixels a position.
 
         Returns:
             A frame (B, C, H, W), and the features (B, 1, P, channels[0]) it was made from.
@@ -72,7 +75,7 @@ class FrameDecoder(nn.Module):
         for narrow, block, feature in zip(self.narrow, self.blocks, maps[1:], strict=True):
             x = F.interpolate(x, feature.shape[-2:], mode='bilinear', align_corners=False)
             x = block(narrow(torch.cat([x, feature], 1)))
-        return self.predict(F.relu(x)), to_positions(joined)[:, None]
+        return F.pixel_shuffle(self.predict(F.relu(x)), self.patch), to_positions(joined)[:, None]
 
 
 @MODELS.register_module()

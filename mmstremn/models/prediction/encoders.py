@@ -13,16 +13,23 @@ class ConvBackbone(nn.Module):
 
     Args:
         in_channels: C.
-        widths: Of the levels at strides 1, 2, 4, ...
+        widths: Of the levels at strides p, 2 p, 4 p, ...
+        patch: p; the first level sees patches of p x p pixels as channels.
 
     Attributes:
         channels: Of the maps, coarsest first.
+        patch: p.
+
+    Raises:
+        ValueError: ``patch`` is below 1.
     """
 
-    def __init__(self, in_channels: int = 3, widths: tuple[int, ...] = (32, 64, 128)):
+    def __init__(self, in_channels: int = 3, widths: tuple[int, ...] = (32, 64, 128), patch: int = 1):
         super().__init__()
-        self.channels = tuple(reversed(widths))
-        inputs = (in_channels, *widths[:-1])
+        if patch < 1:
+            raise ValueError(f'ConvBackbone.patch must be at least 1, got {patch}')
+        self.channels, self.patch = tuple(reversed(widths)), patch
+        inputs = (in_channels * patch**2, *widths[:-1])
         strides = (1, *(2,) * (len(widths) - 1))
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride, padding=1)
@@ -32,6 +39,7 @@ class ConvBackbone(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) to maps (B, C', H / s, W / s), coarsest first."""
+        image = F.pixel_unshuffle(image, self.patch)
         maps: list[Tensor] = []
         for down, block in zip(self.down, self.blocks, strict=True):
             image = block(down(F.relu(image) if maps else image))

@@ -92,6 +92,7 @@ class VideoPredictor(ClipModel):
             value_channels=value_channels,
             feature_channels=window_backbone.channels,
             frame_channels=frame_channels,
+            patch=getattr(window_backbone, 'patch', 1),
         )
         widths = dict(
             key_channels=key_channels,

@@ -261,3 +261,16 @@ def test_without_decoupling_or_training_there_is_no_penalty():
         assert memory.penalty(memory.write(memory.init(entry), entry)) == {}
     with pytest.raises(ValueError, match=r'STLSTMMemory\.decoupling must be at least 0, got -1'):
         STLSTMMemory(decoupling=-1)
+
+
+@ALL
+@torch.no_grad()
+def test_a_state_that_decays_ends_in_zeros_not_in_denormal_numbers(memory_class):
+    memory, entry = build(memory_class), make_entry(0)
+    state = run(memory, [entry])[0].map(lambda t: t * 1e-38 if t.is_floating_point() else t)
+    silent = dataclasses.replace(entry, key=torch.zeros_like(entry.key), value=torch.zeros_like(entry.value))
+    for _ in range(3):
+        state = memory.write(state, silent)
+    tiny = torch.finfo(torch.float32).tiny
+    for name, tensor in state.tensors().items():
+        assert not ((tensor != 0) & (tensor.abs() < tiny)).any(), name

@@ -288,6 +288,19 @@ def test_the_decoupling_loss_of_predrnn_is_added():
 # Patches, and the published sizes.
 
 
+def test_a_model_of_patches_has_a_coarser_grid_and_frames_of_full_size():
+    model = predictor(backbone=dict(type='ConvBackbone', widths=(8,), patch=4), residual=True)
+    assert predict(model, clips()).shape == (2, LATER, 1, SIZE, SIZE)
+    assert model.encode_window([clips()[:, 0]]).grid == (SIZE // 4, SIZE // 4)
+    with torch.no_grad():
+        model.decoder.predict.weight.zero_()
+        model.decoder.predict.bias.copy_(torch.arange(16) / 16)  # one number for each pixel of a patch
+    frame = model.tensor(torch.zeros(1, 2, 1, SIZE, SIZE))[0, 0, 0]
+    assert torch.equal(frame[:4, 4:8].flatten(), torch.arange(16) / 16)
+    with pytest.raises(ValueError, match=r'ConvBackbone\.patch must be at least 1'):
+        predictor(backbone=dict(type='ConvBackbone', patch=0))
+
+
 def test_patches_are_those_of_the_plain_reshape():
     frames = clips(1, 3, channels=2)[:, 0]
     (patches,) = PatchBackbone(2, 4)(frames)
