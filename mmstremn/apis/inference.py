@@ -80,7 +80,7 @@ def init_predictor(
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: There is no such device, the checkpoint is damaged or no checkpoint, or the config is of a
-            segmentor.
+            segmentor or of a predictor that cannot stream (``SimVP``).
         RuntimeError: The checkpoint is of another model; the message says if it is a segmentor's and names
             the keys.
     """

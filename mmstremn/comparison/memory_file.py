@@ -8,8 +8,8 @@ from mmstremn.utils.shipped_files import find_config
 
 
 def load_memories(path: str) -> dict[str, dict]:
-    """The dict ``memories`` of a text config: the config of ``model.memory`` by name, or of several parts of
-    the model.
+    """The dict ``memories`` of a text config: the config of ``model.memory`` by name, of several parts of
+    the model, or of a whole model that takes its place.
 
     Args:
         path: A file, or the name of one of ours such as ``configs/_base_/memories.py``.
@@ -28,9 +28,11 @@ def load_memories(path: str) -> dict[str, dict]:
     for name, entry in memories.items():
         if not re.fullmatch(r'\w[\w.+-]*', name):
             raise ValueError(f"memory file {path}: '{name}': expected a name of letters, digits and _.+-")
-        if 'type' not in (entry if 'type' in entry else entry.get('memory') or {}):
+        parts = entry if 'type' in entry else entry.get('memory') or entry.get('model') or {}
+        if 'type' not in parts or ('model' in entry and len(entry) > 1):
             raise ValueError(
-                f"memory file {path}: '{name}': expected a dict with `type`, or with `memory` that has one"
+                f"memory file {path}: '{name}': expected a dict with `type`, or with `memory` that has one, "
+                'or with nothing but `model` that has one'
             )
     return {name: entry.to_dict() for name, entry in memories.items()}
 

@@ -121,8 +121,11 @@ def prepare_training(cfg: Config, setup: dict) -> None:
 
 
 def set_memory(cfg: Config, entry: dict) -> None:
-    """Put a memory in the place of the config's, and what else the entry says."""
+    """Put a memory in the place of the config's, and what else the entry says; or a whole model."""
     entry = copy.deepcopy(entry)
+    if 'model' in entry:
+        cfg.model = ConfigDict(entry['model'])
+        return
     memory, others = (entry, {}) if 'type' in entry else (entry.pop('memory'), entry)
     memory.pop('_delete_', None)
     cfg.model.memory = ConfigDict(memory)

@@ -11,6 +11,7 @@ from mmstremn.models.prediction.losses import PredictionLoss
 from mmstremn.models.prediction.predictor import VideoPredictor
 from mmstremn.models.prediction.preprocessor import PredictionDataPreprocessor
 from mmstremn.models.prediction.sampling import ReverseScheduledSampling, ScheduledSampling
+from mmstremn.models.prediction.simvp import SimVP
 from mmstremn.models.prediction.stream import PredictionStream
 from mmstremn.models.segmentation.decoders import MaskDecoder, aggregate
 from mmstremn.models.segmentation.encoders import ValueEncoder
@@ -60,6 +61,7 @@ __all__ = [
     'STMDecoder',
     'STMValueEncoder',
     'ScheduledSampling',
+    'SimVP',
     'TimmBackbone',
     'TokenClassifier',
     'VOSDataPreprocessor',

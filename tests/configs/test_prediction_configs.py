@@ -23,7 +23,9 @@ from mmstremn.structures import PredictionDataSample
 from mmstremn.visualization.prediction_strip import GAP, SIDE as CELL
 
 ALL = sorted(PREDICTION.glob('*.py'))
+WITH_MEMORY = [path for path in ALL if 'simvp' not in path.stem]
 MEMORIES = load_memories(str(ROOT / 'configs/_base_/prediction/memories.py'))
+MODELS_COMPARED = load_memories(str(ROOT / 'configs/_base_/prediction/models.py'))
 DATA = ('human36m', 'kth_20', 'kth_40', 'moving_digits', 'moving_mnist')
 
 
@@ -33,11 +35,12 @@ def test_every_model_has_a_config_for_every_data_set():
         for model in ('convlstm', 'e3d_lstm', 'predrnn', 'predrnn_v2', 'stremn')
         for data in DATA
     ]
-    names += [f'{model}_occluded_digits' for model in ('convlstm', 'predrnn', 'stremn')]
+    names += [f'{model}_occluded_digits' for model in ('convlstm', 'predrnn', 'simvp', 'stremn')]
+    names.append('simvp_moving_digits')
     assert sorted(names) == [path.stem for path in ALL]
 
 
-@pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', WITH_MEMORY, ids=lambda path: path.stem)
 def test_config_builds_a_model_that_fits_its_data(path):
     cfg = Config.fromfile(path)
     check_types(cfg)
@@ -52,17 +55,31 @@ def test_config_builds_a_model_that_fits_its_data(path):
         else model.key_encoder.backbone.frame_channels
     )
     assert channels == (3 if 'human36m' in path.stem else 1)
-    for loader in (
-        cfg.val_dataloader,
-        cfg.test_dataloader,
-    ):  # checkpoints are chosen on dev, never on the test set
+    check_runtime(cfg)
+
+
+def check_runtime(cfg):
+    """Checkpoints are chosen on dev, never on the test set."""
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.split == ('dev' if loader is cfg.val_dataloader else 'test')
         assert loader.dataset.size == cfg.train_dataloader.dataset.size
     assert cfg.default_hooks.checkpoint.save_best == 'prediction/PSNR'
     assert cfg.param_scheduler[0].total_steps == cfg.train_cfg.max_iters
 
 
-@pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
+@pytest.mark.parametrize('data', ['moving_digits', 'occluded_digits'])
+def test_config_of_simvp_fits_its_data_and_has_about_the_parameters_of_predrnn(data):
+    cfgs = [Config.fromfile(PREDICTION / f'{name}_{data}.py') for name in ('simvp', 'predrnn')]
+    simvp, predrnn = (MODELS.build(cfg.model) for cfg in cfgs)
+    check_runtime(cfgs[0])
+    assert simvp.input_frames == cfgs[0].train_dataloader.dataset.input_frames
+    counts = [sum(parameter.numel() for parameter in model.parameters()) for model in (simvp, predrnn)]
+    assert 0.9 < counts[0] / counts[1] < 1.1
+    set_memory(cfgs[1], MODELS_COMPARED['simvp'])  # the comparison puts it in the place of any model
+    assert cfgs[1].model == cfgs[0].model
+
+
+@pytest.mark.parametrize('path', WITH_MEMORY, ids=lambda path: path.stem)
 def test_small_model_of_a_config_learns(path):
     cfg = Config.fromfile(path).model
     if cfg.memory.type == 'SlotMemory':

@@ -1,6 +1,7 @@
 # Whole predictors that tools/analysis_tools/compare_memories.py compares on Moving Digits at equal budget
 # (--iters 250): STReMN with the learned selector and with rules, and each recurrent model as its own config
-# has it. All see their own predictions more and more often during the first half of the training.
+# has it. All see their own predictions more and more often during the first half of the training. SimVP has
+# no memory and predicts all frames at once.
 sampling = dict(type='ScheduledSampling', end_iter=125)
 slots = dict(type='SlotMemory', num_slots=5, train_slots=5, gates=[dict(type='EmptyFirst')])
 learned = dict(slots, selector=dict(type='GumbelSelector'))
@@ -29,4 +30,7 @@ memories = dict(
     )
     | dict(sampling=dict(type='ReverseScheduledSampling', begin_iter=60, end_iter=125, rate=12)),
     e3d_lstm=dict(memory=dict(type='E3DLSTMMemory', hidden_channels=24, layers=2, kernel=5), **patches),
+    simvp=dict(
+        model=dict(type='SimVP', spatial_channels=16, translator_channels=128, translator_layers=4),
+    ),
 )

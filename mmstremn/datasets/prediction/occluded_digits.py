@@ -37,9 +37,9 @@ class OccludedDigitsDataset(MovingDigitsDataset):
     Every digit goes straight at one speed. Along one axis, drawn for each, it leaves the frame wholly, turns
     round outside and comes back; along the other it bounces off the frame's borders. A grey or textured bar
     or block stands still in front. In at least four input frames each digit shows clearly (90 % of its ink,
-    other digits aside). At the last input frame at least one of them is hidden wholly, and within the next
-    ten frames it shows clearly again. The pictures of digits, splits and seeds are those of
-    ``MovingDigitsDataset``.
+    other digits aside). At the last input frame one digit is hidden wholly, and a second one shows clearly:
+    copying that frame is wrong in all that follow. Within the next ten frames the hidden digit shows clearly
+    again. The pictures of digits, splits and seeds are those of ``MovingDigitsDataset``.
 
     The data sample's ``returned_frames`` lists the frames to predict that clearly show a digit which the last
     input frame hid; ``VideoPredictionMetric`` reports their PSNR.
@@ -104,6 +104,7 @@ class OccludedClips(DigitClips):
     def __init__(self, *args: Any, input_frames: int):
         super().__init__(*args)
         self.input_frames = input_frames
+        self._last = slice(input_frames - 1, input_frames - 1 + BEGINS)  # last input frames of possible clips
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The frames (T, H, W) uint8 of a clip."""
@@ -124,7 +125,8 @@ class OccludedClips(DigitClips):
         return dict(returned_frames=np.flatnonzero(returned).tolist())
 
     def _scene(self, rng: np.random.Generator) -> tuple[Occluder, list[Digit]]:
-        """The occluder and the digits of a clip; the first is hidden at the last input frame and returns."""
+        """The occluder and the digits of a clip; at the last input frame the first is hidden, to return, and
+        the second is shown."""
         behind = bool(rng.integers(2))  # the occluder, or outside of the frame
         digits: list[Digit] = []
         while len(digits) < self.num_digits:
@@ -134,6 +136,8 @@ class OccludedClips(DigitClips):
             fit = self._is_shown(digit)
             if not digits:
                 fit &= self._returns(digit, behind)
+            elif len(digits) == 1:
+                fit &= digit.seen[self._last] >= CLEAR
             if fit.any():
                 begin = rng.choice(np.flatnonzero(fit))
                 digits.append(Digit(digit.image, *(values[begin:] for values in digit[1:])))
@@ -159,8 +163,7 @@ class OccludedClips(DigitClips):
     def _returns(self, digit: Digit, behind: bool) -> np.ndarray:
         """(``BEGINS``,) for each frame whether a clip that begins there hides the digit, behind the occluder
         or outside of the frame, at its last input frame and shows it again soon."""
-        last = slice(self.input_frames - 1, self.input_frames - 1 + BEGINS)
-        hidden = (digit.seen[last] == 0) & (digit.inside[last] == behind)
+        hidden = (digit.seen[self._last] == 0) & (digit.inside[self._last] == behind)
         later = sliding_window_view(digit.seen[self.input_frames :] >= CLEAR, RETURN)[:BEGINS]
         return hidden & later.any(axis=1)
 

@@ -47,7 +47,7 @@ def test_every_digit_is_shown_and_one_is_hidden_and_comes_back(size):
         seen = np.stack([ink_seen(dataset, digit, occluder) for digit in digits])
         assert ((seen[:, :GIVEN] >= CLEAR).sum(axis=1) >= MIN_CLEAR).all()
         hidden = seen[:, GIVEN - 1] == 0
-        assert hidden[0]
+        assert hidden[0] and seen[1, GIVEN - 1] >= CLEAR
         returned = (seen[hidden, GIVEN:] >= CLEAR).any(axis=0)
         assert returned[:RETURN].any()
         sample = dataset[place]['data_samples']
