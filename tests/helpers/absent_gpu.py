@@ -46,7 +46,8 @@ def devices_of_a_stream(memory, entries, queries, seeds=None) -> set[str]:
     with gpu, torch.set_grad_enabled(memory.training):
         state, tensors = run(memory, entries, queries, seeds)
         state = memory.remove_objects(memory.add_objects(state, 1), [0])
-        tensors += state.tensors().values()
+        readout, state = memory.read(memory.write(state, entries[0]), queries[0])
+        tensors += [readout, *state.tensors().values()]
         for call in (memory.distance, memory.timeline, memory.object_tokens):
             tensors += _asked(call, state, queries[0])
     return {tensor.device.type for tensor in tensors}
@@ -56,6 +57,8 @@ def _asked(call, state, query) -> list[Tensor]:
     """The answer, of a memory that gives one."""
     try:
         answer = call(state, query) if call.__name__ == 'distance' else call(state)
-    except TypeError:
+    except TypeError as error:
+        if 'keeps no' not in str(error):
+            raise
         return []
     return [] if answer is None else [answer]
