@@ -264,6 +264,14 @@ def test_predict_writes_as_many_frames_as_asked(folder, tmp_path, capsys):
     assert '8 frames, expected at least the 9' in capsys.readouterr().err
 
 
+def test_predict_refuses_the_config_of_a_segmentor_before_it_looks_for_weights(folder, capsys):
+    argv = ['predict', str(folder / 'a.mp4'), '--config', 'configs/stremn_synthetic.py']
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    message = ' '.join(capsys.readouterr().err.split())
+    assert stopped.value.code == 2 and 'is of a VOSegmentor: expected that of a video predictor' in message
+
+
 def test_psnr_is_that_of_the_prediction_and_of_the_last_observed_frame(capsys):
     comparison = Comparison()
     black, grey = (np.full((1, 4, 4), level, np.uint8) for level in (0, 51))
