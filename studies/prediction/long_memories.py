@@ -22,6 +22,7 @@ plain = dict(
     sampling=sampling,
 )
 asking = dict(
+    residual=True,
     backbone=dict(widths=(64,), patch=4),
     value_backbone=patches,
     loss=dict(l1=0.0),
