@@ -1,7 +1,7 @@
-# Trained to convergence: 5,000 iterations, L2 alone, scheduled sampling that ends in the middle, patches of 4 x 4
-# pixels. The recurrent models are those of configs/prediction/{convlstm,predrnn}_moving_digits.py. `beside` is
-# STReMN with the state of that PredRNN beside its five slots, `beside_convlstm` with that of ConvLSTM; `cells` is
-# `beside` without the slots.
+# Trained to convergence: 5,000 iterations, L2 alone, scheduled sampling that ends in the middle, patches of
+# 4 x 4 pixels. The recurrent models are those of configs/prediction/{convlstm,predrnn}_moving_digits.py.
+# `beside` is STReMN with the state of that PredRNN beside its five slots, `beside_convlstm` with that of
+# ConvLSTM; `cells` is `beside` without the slots.
 sampling = dict(type='ScheduledSampling', end_iter=2500)
 slots = dict(
     type='SlotMemory',
