@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zipfile
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from mmstremn.datasets import DAVISDataset, SampleRequest, WeightedVOSDataset, YouTubeVOSDataset
 from mmstremn.datasets.vos.weighting import WeightedIndex
-from mmstremn.evaluation import YouTubeVOSMetric
+from mmstremn.evaluation import YouTubeVOSMetric, youtube_vos_metric
 from mmstremn.models.segmentation.losses import BootstrappedCEDiceLoss
 from mmstremn.registry import DATASETS, METRICS, build
 from mmstremn.structures import VOSDataSample
@@ -270,7 +271,7 @@ def test_seen_and_unseen_objects_and_their_mean(root, tmp_path):
     assert figures['YouTubeVOS/J-Seen'] == 1 and figures['YouTubeVOS/G'] == 0.5
 
 
-def test_an_object_counts_from_the_frame_after_it_appears_to_the_last(root):
+def test_an_object_counts_from_the_frame_after_it_appears_to_the_last(root, monkeypatch):
     dataset = YouTubeVOSDataset(root, test_mode=True)
 
     def wrong_until_prompted(video, frame):
@@ -279,7 +280,11 @@ def test_an_object_counts_from_the_frame_after_it_appears_to_the_last(root):
             np.where((frame <= 3) & (mask != 1), 3, mask).astype(np.uint8) if video.name == 'late' else mask
         )
 
+    said = []
+    monkeypatch.setattr(youtube_vos_metric, 'print_log', lambda text, **kwargs: said.append((text, kwargs)))
     figures = evaluate(YouTubeVOSMetric(['penguin', 'tractor']), dataset, wrong_until_prompted)
+    missing = 'YouTubeVOSMetric: no object of unseen categories was scored, G is the mean of the others'
+    assert said == [(missing, dict(logger='current', level=logging.WARNING))]
     assert (
         figures['YouTubeVOS/G'] == figures['YouTubeVOS/J-Seen'] == 1 and 'YouTubeVOS/J-Unseen' not in figures
     )

@@ -178,6 +178,8 @@ def test_bad_input_is_named(measure):
         measure(masks, np.zeros((2, 5, 4), bool))
     with pytest.raises(ValueError, match='gt: expected a bool numpy array, got uint8'):
         measure(masks.astype(np.uint8), masks)
+    with pytest.raises(ValueError, match='pred: expected a bool numpy array, got list'):
+        measure(masks, masks.tolist())
     with pytest.raises(ValueError, match=r'gt: expected masks of shape \(T, H, W\), got \(4, 5\)'):
         measure(masks[0], masks[0])
     with pytest.raises(ValueError, match='void: expected the shape of gt'):

@@ -210,6 +210,15 @@ def test_the_report_and_the_log(tmp_path, monkeypatch):
     assert report['metrics']['copy_last/MSE'] == pytest.approx(sum(report['per_frame']['copy_last/MSE']))
 
 
+def test_costs_are_kept_where_a_model_tells_them():
+    batch = make_batch([make_clip(0), make_clip(1)], ['timed', 'not'])
+    samples = [sample.to_dict() for sample in batch['data_samples']]
+    samples[0] |= dict(frame_seconds=0.25, state_bytes=torch.tensor(7))
+    metric = VideoPredictionMetric(measures=['MSE'])
+    metric.process(batch, samples)
+    assert [(one.get('fps'), one.get('state_bytes')) for one in metric.results] == [(4.0, 7), (None, None)]
+
+
 def test_a_model_that_copies_the_last_frame_has_the_figures_of_copy_last():
     dataset = MovingDigitsDataset('dev', size=32, num_clips=3)
     batch = pseudo_collate([dataset[index] for index in range(3)])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from helpers.memory_cases import VALUE, make_entry, make_query
+from helpers.memory_cases import build_memory, make_entry, make_query
 
 from mmstremn import memory
 from mmstremn.memory.published.dam4sam import DAM4SAM
@@ -349,4 +349,11 @@ def test_objects_to_remove_are_checked_and_keys_are_shared_by_default():
     left = state.remove_objects([0, 1])
     assert torch.equal(left.value, state.value[:, 2:]) and torch.equal(left.key, state.key)
     assert state.add_objects(2).value.shape[1] == 5 and torch.equal(state.add_objects(2).key, state.key)
-    assert left.value.shape[-1] == VALUE
+    for plain in (memory.MemoryState.remove_objects(state, [0, 1]), memory.MemoryState.add_objects(state, 2)):
+        assert torch.equal(plain.key, state.key)
+
+
+@pytest.mark.parametrize('memory_class', memory.MEMORIES, ids=lambda c: c.__name__)
+def test_a_state_keeps_its_seeds(memory_class):
+    entry = make_entry(batch=2, shrinkage=True)
+    assert build_memory(memory_class).init(entry, (3, 4)).seeds == (3, 4)

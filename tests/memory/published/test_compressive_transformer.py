@@ -147,6 +147,17 @@ def test_gradients_reach_every_parameter_in_a_clip_of_six():
     assert len(list(memory.parameters())) == 2
 
 
+def test_a_compression_that_no_frame_reaches_is_named():
+    memory, (entries, _) = build(num_slots=2), stream(4)
+    for length in range(1, 5):
+        state, _ = run(memory, entries[:length])
+        expected = (
+            {} if length > 2 else dict(compression=f'{length} frames written, 2 slots, none compressed')
+        )
+        assert memory.untrained_parts(state) == expected
+        assert build(num_slots=2, mode='mean').untrained_parts(state) == {}
+
+
 def test_the_defaults_hold_as_many_positions_as_five_frames():
     memory = CompressiveMemory()
     assert memory.num_slots + memory.num_compressed / 4 == 5

@@ -135,6 +135,17 @@ def test_prompts_and_objects_that_join_later(options):
                 assert found == pointers - gone
 
 
+def test_sizes_count_from_the_first_frame_on():
+    """The median of 40, 120 and 100 is 100; without the first frame it were 110, too far from 100."""
+    memory, state = DAM4SAM(size_change=0.05), None
+    with torch.no_grad():
+        for pixels in (40, 120, 100):
+            offered = entry(0.9, pixels, 0.5, prompted=False)
+            state = memory.init(offered) if state is None else state
+            state = memory.write(state, offered)
+    assert state.sizes_at[0, 0, -3:].tolist() == [0, 1, 2] and state.added_at.tolist() == [[2]]
+
+
 def test_boxes_are_compared_as_published():
     generator = np.random.default_rng(0)
     for _ in range(30):

@@ -54,6 +54,14 @@ def test_hypotheses_are_those_of_the_published_rule(number):
     assert {certain for certain, _ in cases} == {True, False}
 
 
+def test_a_presence_of_exactly_zero_counts_as_absent():
+    """So equal IoUs of the two pathways are different hypotheses, as a mask and as its absence."""
+    memory = SAM2Long(num_pathways=2)
+    ious = [[0.5, 0.4, 0.3], [0.5, 0.4, 0.3]]
+    assert [h[:2] for h in memory.hypotheses([0.0, -0.1], ious, [0.0, 1.0], False)] == [(0, 0), (1, 0)]
+    assert [h[:2] for h in memory.hypotheses([0.0, -0.1], ious, [1.0, 1.0], False)] == [(0, 0), (0, 1)]
+
+
 def test_pathways_take_over_what_their_parents_hold():
     """Two pathways, one object: the frame's number is stored in each pathway that it went through."""
     memory = SAM2Long(num_pathways=2, num_read=3, num_places=3, num_pointers=4)

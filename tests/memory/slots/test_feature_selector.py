@@ -59,6 +59,26 @@ def test_features_of_objects():
     torch.testing.assert_close(found['age'].expm1(), torch.tensor([[3.0, 2, 1, 0]]))
 
 
+def test_samples_of_a_batch_are_apart():
+    """Two videos that stored other frames at other times, and showed other objects."""
+    memory, alone = SlotMemory(SLOTS, FeatureSelector(8), gates=[EmptyFirst()]).eval(), []
+    entries = [[entry_of(10 * video + i, (i % 3, video, 3 - i)) for i in range(4)] for video in (0, 1)]
+    states = [run(memory, own[:3], [make_query(7)] * 3)[0] for own in entries]
+    states[1].written_at[0, 0] = torch.tensor([0, 1, -1])
+    for state, own in zip(states, entries, strict=True):
+        alone.append(memory.selector.features(state, own[3]))
+    both = {n: torch.cat([state.tensors()[n] for state in states]) for n in states[0].tensors()}
+    joined = dataclasses.replace(
+        entries[0][3],
+        key=torch.cat([own[3].key for own in entries]),
+        value=torch.cat([own[3].value for own in entries]),
+        extras=dict(mask=torch.cat([own[3].extras['mask'] for own in entries])),
+    )
+    together = memory.selector.features(dataclasses.replace(states[0], **both), joined)
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert (alone[0] - alone[1]).abs().max() > 0.1
+
+
 def test_likeness_is_that_of_the_keys():
     entries = [entry_of(i, (1,)) for i in (0, 1, 2, 0)]
     found, _ = features(entries)

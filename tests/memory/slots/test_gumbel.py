@@ -438,6 +438,15 @@ def test_both_gradients_write_the_same_and_reach_the_selector():
     assert not torch.allclose(*gradients)
 
 
+@pytest.mark.parametrize('gradient', ['history', 'blend'])
+def test_training_stores_what_is_given_in_its_type(gradient):
+    memory = SlotMemory(2, make_selector(gradient=gradient)).train()
+    entries = [make_entry(index, shrinkage=True, dtype=torch.bfloat16) for index in range(4)]
+    state, _ = run(memory, entries, seeds=(0,))
+    assert {state.key.dtype, state.value.dtype, state.shrinkage.dtype} == {torch.bfloat16}
+    assert state.value.requires_grad == (gradient == 'blend')
+
+
 def test_another_gradient_is_refused():
     with pytest.raises(ValueError, match=r"GumbelSelector\.gradient must be one of .*, got 'none'"):
         make_selector(gradient='none')

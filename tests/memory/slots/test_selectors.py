@@ -89,6 +89,13 @@ def test_fifo_holds_the_newest():
     assert held(SlotMemory(3, FIFOSelector()))[2:] == [[t - 2, t - 1, t] for t in range(2, 8)]
 
 
+def test_scores_of_fifo_and_lifo_are_ages():
+    entries = [make_entry(index) for index in range(6)]
+    state, _ = run(SlotMemory(3, FIFOSelector()).eval(), entries[:5])
+    assert FIFOSelector().score(state, entries[5]).tolist() == [[[2, 1, 3]]]
+    assert LIFOSelector().score(state, entries[5]).tolist() == [[[-2, -1, -3]]]
+
+
 def test_lifo_holds_the_oldest_and_the_newest():
     assert held(SlotMemory(3, LIFOSelector()))[2:] == [[0, 1, t] for t in range(2, 8)]
 
