@@ -36,6 +36,10 @@ class Affinity(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} must implement forward(query, key, shrinkage)')
 
+    def constant(self, query: Query) -> Tensor:
+        """(B, 1, P): what ``q @ k.T`` lacks, for whoever compares the query's positions with each other."""
+        return query.key.new_zeros(query.key.shape[:-1])[:, None]
+
 
 class DotAffinity(Affinity):
     """q . k / sqrt(C): STM (Oh et al., ICCV 2019), checked against seoungwugoh/STM model.py."""
@@ -74,6 +78,10 @@ class L2Affinity(Affinity):
         q = torch.cat([2 * query.key, torch.ones_like(query.key[..., :1])], -1)
         k = torch.cat([key, -key.square().sum(-1, keepdim=True)], -1)
         return q[:, None] / math.sqrt(key.shape[-1]), k
+
+    def constant(self, query: Query) -> Tensor:
+        """As in :class:`Affinity`: ``-|q|^2 / sqrt(C)``."""
+        return -query.key.square().sum(-1)[:, None] / math.sqrt(query.key.shape[-1])
 
 
 class AnisotropicL2Affinity(Affinity):

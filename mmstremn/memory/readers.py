@@ -182,7 +182,8 @@ class KernelizedReader(TopKReader):
             ValueError: The query does not say its grid.
         """
         place = _places(_grid_of(query, type(self).__name__), q.device).to(q.dtype)  # (P, 2)
-        best, query.found['nearest'] = _best_matches(q, k)
+        lacking = self.affinity.constant(Query(query.key.float(), query.selection))
+        best, query.found['nearest'] = _best_matches(q, k, lacking)
         place = place / self.sigma
         centre = place[best]  # (B, G, N, 2)
         half, one = -0.5 * place.square().sum(-1, keepdim=True), torch.ones_like(place[:, :1])
@@ -193,17 +194,24 @@ class KernelizedReader(TopKReader):
         return _most_similar(q, k, number)
 
 
-def _best_matches(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+def _best_matches(q: Tensor, k: Tensor, lacking: Tensor) -> tuple[Tensor, Tensor]:
     """Of the products of (B, G, P, C') and (B, G, N, C').
+
+    Args:
+        q: The query's vectors.
+        k: The stored ones.
+        lacking: (B, 1, P), which makes the products of different positions of the query comparable.
 
     Returns:
         Which of P is the largest (B, G, N), and the largest of N (B, G, P).
     """
+    q = torch.cat([q, lacking[..., None].expand(*q.shape[:3], 1)], -1)
+    k = torch.cat([k, torch.ones_like(k[..., :1])], -1)
     block = max(1, BLOCK // (q.shape[0] * q.shape[1] * q.shape[2]))
     queries = q.transpose(-1, -2)
     products = (some @ queries for some in k.split(block, 2))  # a block of N at a time
     best, largest = zip(*((part.argmax(-1), part.amax(2)) for part in products), strict=True)
-    return torch.cat(best, 2), torch.stack(largest).amax(0)
+    return torch.cat(best, 2), torch.stack(largest).amax(0) - lacking
 
 
 def _most_similar(q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:

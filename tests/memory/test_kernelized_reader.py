@@ -24,11 +24,15 @@ def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
         key.flatten(2, 3).double(),
         shrinkage.flatten(2).double(),
     )
-    similarity = q[b, 0] @ k[b, g].T  # (P, N)
+    similarity = q[b, 0] @ k[b, g].T  # (P, N), all but a constant of each p
+    whole = similarity
+    if isinstance(affinity, L2Affinity):
+        distance = query.key[b, :, None].double() - key[b, g].flatten(0, 1).double()
+        whole = -distance.square().sum(-1) / key.shape[-1] ** 0.5
     weight = torch.zeros_like(similarity)
     for n in range(similarity.shape[1]):
         if usable[b, g, n // POSITIONS]:
-            best = int(similarity[:, n].argmax())
+            best = int(whole[:, n].argmax())
             for p in range(POSITIONS):
                 dy, dx = p // width - best // width, p % width - best % width
                 kernel = torch.tensor(-(dy**2 + dx**2) / (2 * sigma**2)).exp()
