@@ -1,5 +1,7 @@
 """Readers: from stored keys and values and a query to the readout and the slots' shares of the attention."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -164,16 +166,20 @@ class KernelizedReader(TopKReader):
         affinity: L2 by default.
         k: Positions that a query position reads, of those with the largest weights; KMN itself reads all.
         sigma: Standard deviation of the Gaussian, in positions.
+        floor: The least that a position counts, below 1; 0 in KMN. With a floor what is seen for the first
+            time, and so far from all best matches, still looks most like what it is most similar to.
 
     Raises:
-        ValueError: sigma is not positive.
+        ValueError: sigma is not positive, or floor not in 0..1.
     """
 
-    def __init__(self, affinity: Affinity | None = None, k: int = 20, sigma: float = 7.0):
+    def __init__(self, affinity: Affinity | None = None, k: int = 20, sigma: float = 7.0, floor: float = 0.0):
         super().__init__(affinity, k)
         if sigma <= 0:
             raise ValueError(f'KernelizedReader.sigma must be positive, got {sigma}')
-        self.sigma = sigma
+        if not 0 <= floor < 1:
+            raise ValueError(f'KernelizedReader.floor must be at least 0 and below 1, got {floor}')
+        self.sigma, self.floor = sigma, floor
 
     def _find(self, query: Query, q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """As in :class:`TopKReader`; ``query.extras['grid']`` is the (h, w) of its positions.
@@ -189,9 +195,10 @@ class KernelizedReader(TopKReader):
         half, one = -0.5 * place.square().sum(-1, keepdim=True), torch.ones_like(place[:, :1])
         half_centre = -0.5 * centre.square().sum(-1, keepdim=True)
         beside = torch.cat([place, half, one], -1).expand(*q.shape[:3], -1)
-        q = torch.cat([q, beside], -1)
-        k = torch.cat([k, centre, torch.ones_like(half_centre), half_centre], -1)
-        return _most_similar(q, k, number)
+        around = torch.cat([centre, torch.ones_like(half_centre), half_centre], -1)
+        if self.floor:
+            return _most_similar(q, k, number, (beside, around, math.log(self.floor)))
+        return _most_similar(torch.cat([q, beside], -1), torch.cat([k, around], -1), number)
 
 
 def _best_matches(q: Tensor, k: Tensor, lacking: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,14 +221,27 @@ def _best_matches(q: Tensor, k: Tensor, lacking: Tensor) -> tuple[Tensor, Tensor
     return torch.cat(best, 2), torch.stack(largest).amax(0) - lacking
 
 
-def _most_similar(q: Tensor, k: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def _most_similar(
+    q: Tensor, k: Tensor, number: int, kernel: tuple[Tensor, Tensor, float] | None = None
+) -> tuple[Tensor, Tensor]:
     """The largest of (B, G, P, C') . (B, G, N, C') over N and their places, each (B, G, P, number).
 
     A block of P at a time, so that their products never lie in memory as a whole.
+
+    Args:
+        q: The query's vectors.
+        k: The stored ones.
+        number: How many.
+        kernel: Further vectors whose products are added, and the least that one adds.
     """
     block = max(1, BLOCK // (k.shape[0] * k.shape[1] * k.shape[2]))
-    keys = k.transpose(-1, -2)
-    parts = [(some @ keys).topk(number, -1) for some in q.split(block, 2)]
+    keys, parts = k.transpose(-1, -2), []
+    for begin in range(0, q.shape[2], block):
+        products = q[:, :, begin : begin + block] @ keys
+        if kernel is not None:
+            beside, around, least = kernel
+            products += (beside[:, :, begin : begin + block] @ around.transpose(-1, -2)).clamp_(min=least)
+        parts.append(products.topk(number, -1))
     return torch.cat([part.values for part in parts], 2), torch.cat([part.indices for part in parts], 2)
 
 

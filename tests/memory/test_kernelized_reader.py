@@ -1,5 +1,7 @@
 """KMN's reader against its formula: the kernel multiplies the exponential of the affinity."""
 
+import math
+
 import pytest
 import torch
 from helpers.memory_cases import reader_contents
@@ -16,7 +18,7 @@ from mmstremn.memory import (
 GRID, POSITIONS = (4, 5), 20
 
 
-def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
+def by_formula(affinity, sigma, floor, query, key, shrinkage, value, usable, b, g):
     """The readouts and the slots' shares of one row, every position read."""
     width = GRID[1]
     q, k = affinity(
@@ -35,7 +37,7 @@ def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
             best = int(whole[:, n].argmax())
             for p in range(POSITIONS):
                 dy, dx = p // width - best // width, p % width - best % width
-                kernel = torch.tensor(-(dy**2 + dx**2) / (2 * sigma**2)).exp()
+                kernel = max(math.exp(-(dy**2 + dx**2) / (2 * sigma**2)), floor)
                 weight[p, n] = similarity[p, n].exp() * kernel
     weight = weight / weight.sum(1, keepdim=True)
     share = weight.unflatten(1, (-1, POSITIONS)).sum(2).mean(0)
@@ -43,14 +45,14 @@ def by_formula(affinity, sigma, query, key, shrinkage, value, usable, b, g):
 
 
 @pytest.mark.parametrize('affinity', [L2Affinity, DotAffinity, AnisotropicL2Affinity])
-@pytest.mark.parametrize('sigma, groups', [(1.0, 1), (2.5, 2)])
-def test_equals_the_formula(affinity, sigma, groups):
+@pytest.mark.parametrize('sigma, floor, groups', [(1.0, 0, 1), (2.5, 0, 2), (1.0, 0.3, 2)])
+def test_equals_the_formula(affinity, sigma, floor, groups):
     case = reader_contents(GRID, groups)
-    reader = KernelizedReader(affinity(), k=3 * POSITIONS, sigma=sigma).eval()
+    reader = KernelizedReader(affinity(), k=3 * POSITIONS, sigma=sigma, floor=floor).eval()
     readout, share = reader(*case)
     for b in range(2):
         for g in range(groups):
-            expected = by_formula(affinity(), sigma, *case, b, g)
+            expected = by_formula(affinity(), sigma, floor, *case, b, g)
             torch.testing.assert_close(readout[b, g].double(), expected[0], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(share[b, g].double(), expected[1], rtol=1e-4, atol=1e-5)
 
@@ -72,9 +74,10 @@ def test_the_nearest_affinity_is_that_without_the_kernel():
     torch.testing.assert_close(found, case[0].found['nearest'])
 
 
-def test_blocks_do_not_change_what_is_read(monkeypatch):
+@pytest.mark.parametrize('floor', [0.0, 0.3])
+def test_blocks_do_not_change_what_is_read(monkeypatch, floor):
     case = reader_contents(GRID, groups=2)
-    reader = KernelizedReader(k=7, sigma=2.0).eval()
+    reader = KernelizedReader(k=7, sigma=2.0, floor=floor).eval()
     whole = reader(*case)
     monkeypatch.setattr('mmstremn.memory.readers.BLOCK', 100)
     for got, want in zip(reader(*case), whole, strict=True):
@@ -91,6 +94,8 @@ def test_in_training_all_positions_count_alike():
 def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match=r'KernelizedReader\.sigma must be positive, got 0'):
         KernelizedReader(sigma=0)
+    with pytest.raises(ValueError, match=r'KernelizedReader\.floor must be at least 0 and below 1, got 1'):
+        KernelizedReader(floor=1.0)
     query, *rest = reader_contents(GRID)
     with pytest.raises(ValueError, match=r'KernelizedReader needs Query\.extras'):
         KernelizedReader().eval()(Query(query.key, query.selection), *rest)
