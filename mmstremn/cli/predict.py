@@ -45,7 +45,7 @@ def command(
     cfg = read_config(config)
     cfg.merge_from_dict(parse_cfg_options(cfg_options))
     kind = str(cfg.model.get('type'))
-    if kind.endswith('Segmentor'):
+    if checkpoint is None and kind.endswith('Segmentor'):
         raise click.UsageError(f'--config: {config} is of a {kind}: expected that of a video predictor')
     inferencer = PredictionInferencer(cfg, checkpoint or trained_checkpoint(config), device)
     steps, observe = steps or inferencer.steps, observe or inferencer.observe

@@ -58,6 +58,7 @@ def warnings(monkeypatch):
 def test_the_loops_are_all_of_them():
     classes = [cls for cls in MODELS.module_dict.values() if isinstance(cls, type)]
     ours = {cls for cls in classes if issubclass(cls, BaseModel) and 'mmstremn.models' in cls.__module__}
+    ours = {cls for cls in ours if cls.__name__ != 'SimVP'}  # without a memory
     assert {cls.__name__ for cls in ours} == set(LOOPS)
     assert all(issubclass(cls, ClipModel) for cls in ours)
 
