@@ -14,6 +14,8 @@ from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.launch import latest_checkpoint
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.evaluation import measure_frames
+from mmstremn.models import VideoPredictor
+from mmstremn.registry import find
 from mmstremn.utils.shipped_files import read_config
 from mmstremn.visualization import prediction_writer
 
@@ -44,9 +46,10 @@ def command(
     source = open_source(video)
     cfg = read_config(config)
     cfg.merge_from_dict(parse_cfg_options(cfg_options))
-    kind = str(cfg.model.get('type'))
-    if checkpoint is None and kind.endswith('Segmentor'):
-        raise click.UsageError(f'--config: {config} is of a {kind}: expected that of a video predictor')
+    if checkpoint is None and not issubclass(kind := find(cfg.model.type), VideoPredictor):
+        raise click.UsageError(
+            f'--config: {config} is of a {kind.__name__}: expected that of a video predictor with a memory'
+        )
     inferencer = PredictionInferencer(cfg, checkpoint or trained_checkpoint(config), device)
     steps, observe = steps or inferencer.steps, observe or inferencer.observe
     results = inferencer(source, steps, observe, size, crop)

@@ -80,9 +80,9 @@ class PredictionDataset(BaseDataset):
         if not isinstance(request, SampleRequest):
             request = SampleRequest(int(request), int(request))
         place = self.get_data_info(request.index)['place']
-        name, frames = self.clips.read(place, request.seed)
+        name, frames, notes = self.clips.read_with_notes(place, request.seed)
         about = dict(clip_name=name, input_frames=self.input_frames, sample_seed=request.seed)
-        sample = PredictionDataSample(metainfo=about | self.clips.about(place, request.seed))
+        sample = PredictionDataSample(metainfo=about | notes)
         return dict(inputs=as_tensor(frames), data_samples=sample)
 
 

@@ -25,9 +25,9 @@ class Clips(ABC):
             seed: Decides everything random about it.
         """
 
-    def about(self, place: int, seed: int) -> dict:
-        """What else the data sample of a clip says about it; arguments as of :meth:`read`."""
-        return {}
+    def read_with_notes(self, place: int, seed: int) -> tuple[str, np.ndarray, dict]:
+        """As :meth:`read`, and what else the data sample of the clip says about it."""
+        return *self.read(place, seed), {}
 
 
 class ClipFormat(NamedTuple):

@@ -106,23 +106,29 @@ class OccludedClips(DigitClips):
         self.input_frames = input_frames
         self._last = slice(input_frames - 1, input_frames - 1 + BEGINS)  # last input frames of possible clips
 
+    def read_with_notes(self, place: int, seed: int) -> tuple[str, np.ndarray, dict]:
+        """As in :class:`Clips`; the notes are ``returned_frames``."""
+        name, clip_seed = self.seeds.of(place, seed)
+        occluder, digits = self._scene(np.random.default_rng(clip_seed))
+        return name, self._paint(occluder, digits), dict(returned_frames=self._returned(digits))
+
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The frames (T, H, W) uint8 of a clip."""
-        occluder, digits = self._scene(rng)
+        return self._paint(*self._scene(rng))
+
+    def _paint(self, occluder: Occluder, digits: list[Digit]) -> np.ndarray:
         frames = np.zeros((self.num_frames, *self.size), dtype=np.uint8)
         for digit in digits:
             paint(frames, digit.image, digit.corners[: self.num_frames])
         occluder.cover(frames, occluder.picture)
         return frames
 
-    def about(self, place: int, seed: int) -> dict:
-        """``returned_frames`` of the data sample."""
-        clip_seed = self.seeds.of(place, seed)[1]
-        _, digits = self._scene(np.random.default_rng(clip_seed))
+    def _returned(self, digits: list[Digit]) -> list[int]:
+        """The frames to predict that clearly show a digit which the last input frame hid."""
         seen = np.stack([digit.seen[: self.num_frames] for digit in digits])
         given, later = np.split(seen, [self.input_frames], axis=1)
         returned = (later >= CLEAR)[given[:, -1] == 0].any(axis=0)
-        return dict(returned_frames=np.flatnonzero(returned).tolist())
+        return np.flatnonzero(returned).tolist()
 
     def _scene(self, rng: np.random.Generator) -> tuple[Occluder, list[Digit]]:
         """The occluder and the digits of a clip; at the last input frame the first is hidden, to return, and

@@ -170,9 +170,9 @@ class CutieMemory(Memory[Any]):
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> Any:
         """An empty state."""
         state = self.pixel_memory.init(entry, seeds)
-        held = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
         return self.state_class(
-            **held,
+            **state.tensors(),
+            **state.plain(),
             sensory_map=self.sensory_memory and self.sensory_memory.empty(entry),
             last_mask=self.sensory_memory and torch.zeros_like(mask_of(entry)),
             summary_sums=self.object_memory and self.object_memory.empty(entry),

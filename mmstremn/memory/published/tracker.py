@@ -181,11 +181,11 @@ class TrackerMemory(Memory[TrackerState]):
         if self.slots.selector.needs_notes:
             blank.notes = blank.hits.new_zeros(*blank.hits.shape, 4)
             blank.sightings = blank.hits.new_zeros(*blank.hits.shape[:2], 2)
-        fields = {field.name: getattr(blank, field.name) for field in dataclasses.fields(blank)}
         pointer, iou, score = (entry.extras[name] for name in ('pointer', 'iou', 'score'))
         further: dict[str, Any] = self.further_fields(blank.written_at[:, :, 0])
         return self.state_class(
-            **fields,
+            **blank.tensors(),
+            **blank.plain(),
             pointer=empty_slots(pointer, slots),
             iou=empty_slots(iou, slots),
             score=empty_slots(score, slots),

@@ -79,8 +79,8 @@ class RecurrentSlotMemory(Memory[RecurrentSlotState]):
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> RecurrentSlotState:
         """Empty slots and states of zeros."""
         state = self.slots.init(entry, seeds)
-        held = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        return RecurrentSlotState(**held, **_named(self.recurrent.init(entry, seeds)))
+        carried = _named(self.recurrent.init(entry, seeds))
+        return RecurrentSlotState(**state.tensors(), **state.plain(), **carried)
 
     def read(self, state: RecurrentSlotState, query: Query) -> tuple[Tensor, RecurrentSlotState]:
         """The sum of both readouts (B, O, P, Cv), and the state with the usage of its slots counted."""

@@ -56,16 +56,16 @@ def nearest_distance(reader: DenseReader, state: SlotState, query: Query) -> Ten
     The L2 affinity is 2 q . k - |k|^2, all but a constant of its negative. So where a read of this state has
     found the nearest key of all slots, nothing is multiplied again.
     """
-    q = query.key.float()
+    q = Query(query.key.float())
     affinity = query.found.get('nearest') if _finds_the_nearest(reader, state) else None
     if affinity is None:
         k, empty = state.key.flatten(2, 3).float(), state.written_at < 0
         with torch.autocast(k.device.type, enabled=False):
-            augmented, k = L2Affinity()(Query(q), k)
+            augmented, k = L2Affinity()(q, k)
             products = augmented @ k.transpose(-1, -2)
         empty = empty.repeat_interleave(state.key.shape[3], -1).unsqueeze(2)
         affinity = products.masked_fill_(empty, float('-inf')).amax(-1)
-    return (q.square().sum(-1).unsqueeze(1) / q.shape[-1] ** 0.5 - affinity).clamp(min=0)
+    return (-L2Affinity().constant(q) - affinity).clamp(min=0)
 
 
 def _finds_the_nearest(reader: DenseReader, state: SlotState) -> bool:
