@@ -1,6 +1,7 @@
 """Tensors of states: slots that are filled, objects that join and leave, values side by side."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +21,11 @@ def put(buffer: Tensor, start: int, new: Tensor) -> Tensor:
         return torch.slice_scatter(buffer, new.to(buffer.dtype), 2, start, start + new.shape[2])
     buffer.narrow(2, start, new.shape[2]).copy_(new)
     return buffer
+
+
+def to_device(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """``numbers`` as a vector with type and device of ``like``; the host does not wait for the copy."""
+    return torch.tensor(numbers, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def append_objects(tensor: Tensor, number: int, fill: int = 0) -> Tensor:

@@ -7,22 +7,22 @@ are right in form: gloo takes the place of NCCL, no memory is pinned, and a watc
 synchronisation.
 """
 
-import dataclasses
+import copy
 import os
 from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
-from helpers.memory_cases import build_memory, full_clip, widths_of
+from helpers.bounded_memories import BOUNDED, name_of
+from helpers.memory_cases import build_memory, full_clip, on_tensors, widths_of
 from helpers.no_questions import NoQuestions
 from helpers.predictor_cases import PREDICTION, tiny_predictor
 from helpers.runs import SMALL_VOS, run_script
 from helpers.vos_cases import make_clip, tiny_model
 from mmengine.config import Config
 from mmengine.runner import Runner
-from torch import Tensor
 
-from mmstremn.memory import MEMORIES, SELECTORS, SlotMemory
+from mmstremn.memory import SELECTORS, SlotMemory
 from mmstremn.registry import MODELS
 
 DEVICE = os.environ.get('MMSTREMN_TEST_DEVICE', 'cuda')
@@ -31,14 +31,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason='no GPU'),
 ]
-BOUNDED = [cls for cls in MEMORIES if cls.bounded]
-SMALL = {
-    'TwoLevelMemory': dict(min_frames=2, max_frames=3, every=1, num_prototypes=3, capacity=7, k=5),
-    'SlotMemory': dict(num_slots=3),
-    'ConvLSTMMemory': dict(hidden_channels=4, kernel=3, layers=2),
-    'STLSTMMemory': dict(hidden_channels=4, kernel=3, layers=2),
-    'E3DLSTMMemory': dict(hidden_channels=4, kernel=3, layers=2, history=3),
-}
+EVERY_MEMORY = pytest.mark.parametrize(('memory_class', 'settings'), BOUNDED, ids=name_of)
 
 
 @contextmanager
@@ -67,18 +60,10 @@ def the_host_never_waits():
         torch.cuda.set_sync_debug_mode('default')
 
 
-def to_device(data):
-    """An entry or a query on the device."""
-    values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-    moved = {name: value.to(DEVICE) for name, value in values.items() if isinstance(value, Tensor)}
-    extras = {n: x.to(DEVICE) if isinstance(x, Tensor) else x for n, x in data.extras.items()}
-    return dataclasses.replace(data, **moved, extras=extras)
-
-
 def stream_on_device(length=14):
     """Entries and queries of two objects."""
     entries, queries = full_clip(length, objects=2, prompted=(0, 4))
-    return [to_device(entry) for entry in entries], [to_device(query) for query in queries]
+    return tuple([on_tensors(each, lambda x: x.to(DEVICE)) for each in data] for data in (entries, queries))
 
 
 def probabilities(model, device):
@@ -110,9 +95,9 @@ def compiled(function):
     return torch.compile(function, backend='inductor' if ON_GPU else 'aot_eager')
 
 
-@pytest.mark.parametrize('memory_class', BOUNDED, ids=lambda cls: cls.__name__)
-def test_a_compiled_step_of_a_memory_is_the_same(memory_class):
-    memory = build_memory(memory_class, **SMALL.get(memory_class.__name__, {})).to(DEVICE)
+@EVERY_MEMORY
+def test_a_compiled_step_of_a_memory_is_the_same(memory_class, settings):
+    memory = copy.deepcopy(build_memory(memory_class, **settings)).to(DEVICE)  # parts stay where they are
     entries, queries = stream_on_device(6)
 
     def step(state, entry, query):
@@ -144,9 +129,9 @@ def test_a_compiled_predictor_is_the_same(name):
         torch.testing.assert_close(compiled(model)(frames), model(frames), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('memory_class', BOUNDED, ids=lambda cls: cls.__name__)
-def test_a_step_of_a_memory_never_makes_the_host_wait(memory_class):
-    check_no_waiting(build_memory(memory_class, **SMALL.get(memory_class.__name__, {})))
+@EVERY_MEMORY
+def test_a_step_of_a_memory_never_makes_the_host_wait(memory_class, settings):
+    check_no_waiting(build_memory(memory_class, **settings))
 
 
 @pytest.mark.parametrize('selector_class', SELECTORS, ids=lambda cls: cls.__name__)
@@ -156,7 +141,7 @@ def test_a_step_with_a_selector_never_makes_the_host_wait(selector_class):
 
 
 def check_no_waiting(memory):
-    memory = memory.to(DEVICE)
+    memory = copy.deepcopy(memory).to(DEVICE)  # parts stay where they are
     entries, queries = stream_on_device()
     with torch.no_grad():
         state = memory.write(memory.init(entries[0]), entries[0])

@@ -1,14 +1,13 @@
 """A GPU that need not be there: shapes, types and devices are worked out, no numbers."""
 
 import copy
-import dataclasses
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from helpers.memory_cases import run
-from mmstremn.memory import Entry, Query
+from helpers.memory_cases import on_tensors, run
+from helpers.no_questions import NoQuestions
 
 
 class AbsentGPU(FakeTensorMode):
@@ -30,21 +29,18 @@ class AbsentGPU(FakeTensorMode):
                 part._buffers[name] = self.take(buffer)
         return module
 
-    def take_data(self, data: Entry | Query) -> Entry | Query:
-        """An entry or a query on the GPU."""
-        values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-        tensors = {name: self.take(value) for name, value in values.items() if isinstance(value, Tensor)}
-        extras = {n: self.take(x) if isinstance(x, Tensor) else x for n, x in data.extras.items()}
-        return dataclasses.replace(data, **tensors, extras=extras)
-
 
 def devices_of_a_stream(memory, entries, queries, seeds=None) -> set[str]:
-    """Where the readouts and the state are, after an object joined and another left."""
+    """Where the readouts and the state are, after an object joined and another left.
+
+    Fails where the host would wait for the device in the stream before.
+    """
     gpu = AbsentGPU()
     memory = gpu.take_module(memory)
-    entries, queries = ([gpu.take_data(each) for each in data] for data in (entries, queries))
+    entries, queries = ([on_tensors(each, gpu.take) for each in data] for data in (entries, queries))
     with gpu, torch.set_grad_enabled(memory.training):
-        state, tensors = run(memory, entries, queries, seeds)
+        with NoQuestions():
+            state, tensors = run(memory, entries, queries, seeds)
         state = memory.remove_objects(memory.add_objects(state, 1), [0])
         readout, state = memory.read(memory.write(state, entries[0]), queries[0])
         tensors += [readout, *state.tensors().values()]

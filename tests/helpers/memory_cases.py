@@ -45,6 +45,16 @@ def make_query(seed=0, batch=1, selection=False, dtype=torch.float32) -> Query:
     return Query(key, torch.rand(batch, POSITIONS, KEY, generator=g).to(dtype) if selection else None)
 
 
+def on_tensors(data, function):
+    """An entry or a query whose tensors are ``function`` of these."""
+
+    def changed(values):
+        return {name: function(value) for name, value in values.items() if isinstance(value, torch.Tensor)}
+
+    fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    return dataclasses.replace(data, **changed(fields), extras=data.extras | changed(data.extras))
+
+
 def take(entry: Entry, batch=slice(None), objects=slice(None)) -> Entry:
     """Some samples and objects of an entry."""
     per_object = entry.key.shape[1] > 1

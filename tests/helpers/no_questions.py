@@ -13,10 +13,23 @@ ASKING = (
 
 
 class NoQuestions(TorchDispatchMode):
-    """Fails at every operation whose result the host must know before it can go on."""
+    """Fails at every operation whose result the host must know before it can go on, and at every copy between
+    devices that it has to wait for."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = str(function)
         if any(asking in name for asking in ASKING):
             raise AssertionError(f'{name} makes the host wait for the device')
+        if _is_awaited_copy(name, args, kwargs or {}):
+            raise AssertionError(f'{name} makes the host wait for a copy between devices')
         return function(*args, **(kwargs or {}))
+
+
+def _is_awaited_copy(name: str, args: tuple, kwargs: dict) -> bool:
+    if '_to_copy' in name:
+        device = kwargs.get('device')
+        return device is not None and device.type != args[0].device.type and not kwargs.get('non_blocking')
+    if name == 'aten.copy_.default':  # a number of the host is an argument of a kernel, not a copy
+        target, source, non_blocking = (*args, kwargs.get('non_blocking', False))[:3]
+        return source.dim() > 0 and source.device.type != target.device.type and not non_blocking
+    return False

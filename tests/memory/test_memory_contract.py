@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from helpers.absent_gpu import devices_of_a_stream
+from helpers.bounded_memories import BOUNDED, SETTINGS, name_of
 from helpers.memory_cases import (
     KEY,
     VALUE,
@@ -23,46 +24,14 @@ from helpers.memory_cases import (
 
 from mmstremn.memory import (
     MEMORIES,
-    ConvLSTMMemory,
-    DotAffinity,
     Entry,
     FIFOSelector,
-    MostSimilarSelector,
     Query,
     SlotMemory,
-    STLSTMMemory,
-    TwoLevelMemory,
 )
 from mmstremn.memory.published.blended import BlendedMemory
 
-# Small enough to fill and to overflow within a clip; a memory that is not named has its defaults.
-SMALL_RECURRENT = dict(hidden_channels=4, kernel=3, layers=2)
-SMALL_TWO_LEVEL = dict(min_frames=2, max_frames=4, every=1, num_prototypes=3, capacity=7, sensory_channels=4)
-WIDTHLESS = dict(sensory_channels=0, value_channels=VALUE)
-SETTINGS = {
-    'SlotMemory': [dict(num_slots=4, selector=MostSimilarSelector())],
-    'TwoLevelMemory': [SMALL_TWO_LEVEL | dict(k=10**6), SMALL_TWO_LEVEL | dict(k=5)],
-    'CutieMemory': [dict(pixel_memory=TwoLevelMemory(**(SMALL_TWO_LEVEL | WIDTHLESS), k=10**6))],
-    'RecentPromptedMemory': [dict(num_recent=3, num_prompted=2, num_pointers=4)],
-    'GraphMemory': [dict(num_nodes=6, steps=3), dict(num_nodes=4, steps=1)],
-    'MergingMemory': [
-        dict(capacity=2),
-        dict(capacity=2, novel_share=0.5),
-        dict(capacity=2, affinity=DotAffinity()),
-    ],
-    'CompressiveMemory': [dict(), dict(num_slots=2, num_compressed=3)],
-    'BlendedMemory': [dict(), dict(momentum=0.8)],
-    'RecurrentEmbeddingMemory': [dict(every=1), dict(every=3)],
-    'ConvLSTMMemory': [SMALL_RECURRENT],
-    'STLSTMMemory': [SMALL_RECURRENT],
-    'E3DLSTMMemory': [SMALL_RECURRENT | dict(history=3)],
-    'RecurrentSlotMemory': [
-        dict(slots=SlotMemory(4, MostSimilarSelector()), recurrent=cells(KEY, VALUE, 4, 3, 1))
-        for cells in (ConvLSTMMemory, STLSTMMemory)
-    ],
-}
 TRAIN_OTHERWISE = [SETTINGS['RecurrentEmbeddingMemory'][1], SETTINGS['TwoLevelMemory'][1]]
-CASES = [(c, settings) for c in MEMORIES if c.bounded for settings in SETTINGS.get(c.__name__, [{}])]
 # An object that appears mid-video is remembered as if the video began with it, not as one more in what is
 # held.
 STARTS_ANEW = (
@@ -279,14 +248,8 @@ CHECKS = [
 ]
 
 
-def name_of(value):
-    return getattr(value, '__name__', None) or ' '.join(
-        f'{k}={v}' for k, v in value.items() if isinstance(v, (int, float))
-    )
-
-
 @pytest.mark.parametrize('check', CHECKS, ids=name_of)
-@pytest.mark.parametrize(('memory_class', 'settings'), CASES, ids=name_of)
+@pytest.mark.parametrize(('memory_class', 'settings'), BOUNDED, ids=name_of)
 def test_contract(memory_class, settings, check):
     if check is check_training_equals_evaluation and settings in TRAIN_OTHERWISE:
         pytest.skip('in training it aggregates every frame, or reads all positions')
@@ -294,7 +257,7 @@ def test_contract(memory_class, settings, check):
 
 
 @pytest.mark.parametrize(
-    ('memory_class', 'settings'), [c for c in CASES if c[0].__name__ in STARTS_ANEW], ids=name_of
+    ('memory_class', 'settings'), [c for c in BOUNDED if c[0].__name__ in STARTS_ANEW], ids=name_of
 )
 def test_memories_that_start_anew(memory_class, settings):
     check_a_new_object_is_remembered_as_if_the_video_began_with_it(build_memory(memory_class, **settings))
@@ -404,7 +367,13 @@ class WantsRows(Faithful):
 class AnswersOnTheHost(Faithful):
     def read(self, state, query):
         readout, state = super().read(state, query)
-        return readout.cpu(), state
+        return readout.to('cpu', non_blocking=True), state
+
+
+class WaitsForACopy(Faithful):
+    def read(self, state, query):
+        readout, state = super().read(state, query)
+        return readout * readout.new_tensor([2.0]), state
 
 
 BREAKS = [
@@ -424,6 +393,7 @@ BREAKS = [
     (check_the_readout_has_the_type_of_the_values, ReadsInFloat),
     (check_any_grid, WantsRows),
     (check_what_it_makes_is_on_the_device_of_its_entries, AnswersOnTheHost),
+    (check_what_it_makes_is_on_the_device_of_its_entries, WaitsForACopy),
     (check_it_differs_from_fifo, lambda: SlotMemory(3, FIFOSelector())),
 ]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import to_device
 from mmstremn.memory.published.cohorts import CohortState, read_cohorts
 from mmstremn.memory.readers import DenseReader
 from mmstremn.memory.state import Entry, Query
@@ -61,7 +62,7 @@ class BlendedMemory(Memory[BlendedState]):
 
         def blend(old: Tensor, new: Tensor, births: Sequence[int]) -> Tensor:
             """(B, K or O, 1, P, C) with (B, 1, P, C) or (B, O, P, C)."""
-            weights = old.new_tensor([self._weight(state.step - birth) for birth in births])
+            weights = to_device([self._weight(state.step - birth) for birth in births], old)
             return old + (new.float()[:, :, None] - old) * weights.view(1, -1, 1, 1, 1)
 
         return dataclasses.replace(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmstremn.memory.base import Memory
+from mmstremn.memory.buffers import to_device
 from mmstremn.memory.state import Entry, MemoryState, Query
 
 
@@ -58,6 +59,6 @@ class GlobalContextMemory(Memory[GlobalContextState]):
         with torch.autocast(entry.key.device.type, enabled=False):
             attention = entry.key[:, 0].float().softmax(1)  # (B, P, Ck)
             context = torch.einsum('bpk,bopv->bokv', attention, entry.value.float())
-        weights = context.new_tensor([1 / (state.step - birth + 1) for birth in state.births])
+        weights = to_device([1 / (state.step - birth + 1) for birth in state.births], context)
         context = state.context + (context - state.context) * weights[:, None, None]
         return dataclasses.replace(state, context=context, step=state.step + 1)

@@ -73,8 +73,8 @@ def sample(content: Tensor, offset: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     (batch, groups, slots), (height, width) = offset.shape[:3], grid
     ys, xs = torch.meshgrid(*(torch.arange(side, device=offset.device) for side in grid), indexing='ij')
-    place = offset + torch.stack([xs, ys], -1).flatten(0, 1)
-    place = (2 * place + 3) / offset.new_tensor([width + 2, height + 2]) - 1  # -1 and 1 are the outer edges
+    x, y = (offset + torch.stack([xs, ys], -1).flatten(0, 1)).unbind(-1)
+    place = torch.stack([(2 * x + 3) / (width + 2), (2 * y + 3) / (height + 2)], -1) - 1  # edges: -1, 1
     maps = content.float().unflatten(1, (groups, -1)).permute(0, 1, 3, 2, 5, 4)  # (B, G, S, N / G, C, P)
     maps = maps.reshape(batch * groups * slots, -1, height, width)
     maps = F.pad(
