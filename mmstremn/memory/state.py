@@ -176,6 +176,10 @@ class MemoryState:
         """Everything that is no tensor: values that JSON can hold."""
         return {f.name: value for f in fields(self) if not isinstance(value := getattr(self, f.name), Tensor)}
 
+    def by_name(self) -> dict[str, Any]:
+        """All fields by name: what a state of a class derived from this one begins with."""
+        return {**self.tensors(), **self.plain()}
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """A state whose tensors are ``function`` of these."""
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors().items()}

@@ -171,8 +171,7 @@ class CutieMemory(Memory[Any]):
         """An empty state."""
         state = self.pixel_memory.init(entry, seeds)
         return self.state_class(
-            **state.tensors(),
-            **state.plain(),
+            **state.by_name(),
             sensory_map=self.sensory_memory and self.sensory_memory.empty(entry),
             last_mask=self.sensory_memory and torch.zeros_like(mask_of(entry)),
             summary_sums=self.object_memory and self.object_memory.empty(entry),

@@ -184,8 +184,7 @@ class TrackerMemory(Memory[TrackerState]):
         pointer, iou, score = (entry.extras[name] for name in ('pointer', 'iou', 'score'))
         further: dict[str, Any] = self.further_fields(blank.written_at[:, :, 0])
         return self.state_class(
-            **blank.tensors(),
-            **blank.plain(),
+            **blank.by_name(),
             pointer=empty_slots(pointer, slots),
             iou=empty_slots(iou, slots),
             score=empty_slots(score, slots),

@@ -80,7 +80,7 @@ class RecurrentSlotMemory(Memory[RecurrentSlotState]):
         """Empty slots and states of zeros."""
         state = self.slots.init(entry, seeds)
         carried = _named(self.recurrent.init(entry, seeds))
-        return RecurrentSlotState(**state.tensors(), **state.plain(), **carried)
+        return RecurrentSlotState(**state.by_name(), **carried)
 
     def read(self, state: RecurrentSlotState, query: Query) -> tuple[Tensor, RecurrentSlotState]:
         """The sum of both readouts (B, O, P, Cv), and the state with the usage of its slots counted."""
