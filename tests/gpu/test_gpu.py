@@ -14,15 +14,23 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 from helpers.bounded_memories import BOUNDED, name_of
-from helpers.memory_cases import build_memory, full_clip, on_tensors, widths_of
+from helpers.memory_cases import (
+    assert_close,
+    assert_equal_states,
+    build_memory,
+    full_clip,
+    on_tensors,
+    run,
+    widths_of,
+)
 from helpers.no_questions import NoQuestions
 from helpers.predictor_cases import PREDICTION, tiny_predictor
-from helpers.runs import SMALL_VOS, run_script
-from helpers.vos_cases import make_clip, tiny_model
+from helpers.runs import SMALL_VOS, largest_difference, run_script, run_tool
+from helpers.vos_cases import SquaresVideo, make_clip, tiny_model
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmstremn.memory import SELECTORS, SlotMemory
+from mmstremn.memory import GATES, SELECTORS, SlotMemory
 from mmstremn.registry import MODELS
 
 DEVICE = os.environ.get('MMSTREMN_TEST_DEVICE', 'cuda')
@@ -32,6 +40,9 @@ pytestmark = [
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason='no GPU'),
 ]
 EVERY_MEMORY = pytest.mark.parametrize(('memory_class', 'settings'), BOUNDED, ids=name_of)
+TIE = 1e-3  # of two probabilities: rounding decides which object a pixel belongs to
+# Two iterations whose weights can be compared: Adam makes whole steps of gradients that are nearly 0.
+COMPARABLE = ['train_cfg.max_iters=2', 'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.1']
 
 
 @contextmanager
@@ -64,6 +75,30 @@ def stream_on_device(length=14):
     """Entries and queries of two objects."""
     entries, queries = full_clip(length, objects=2, prompted=(0, 4))
     return tuple([on_tensors(each, lambda x: x.to(DEVICE)) for each in data] for data in (entries, queries))
+
+
+def check_the_cpu_has_the_same(memory):
+    """The state and the readouts of a stream."""
+    entries, queries = full_clip(14, batch=2, objects=2, prompted=(0, 4))
+    with torch.no_grad(), full_float32():
+        expected_state, expected = run(memory, entries, queries, seeds=(3, 4))
+        there = [[on_tensors(each, lambda x: x.to(DEVICE)) for each in data] for data in (entries, queries)]
+        state, readouts = run(copy.deepcopy(memory).to(DEVICE), *there, seeds=(3, 4))
+    assert {tensor.device.type for tensor in [*readouts, *state.tensors().values()]} == {DEVICE}
+    assert_close(torch.stack(readouts).cpu(), torch.stack(expected), 1e-4)
+    assert_equal_states(state.to('cpu'), expected_state, 1e-4)
+
+
+@EVERY_MEMORY
+def test_a_memory_holds_and_answers_what_it_does_on_the_cpu(memory_class, settings):
+    check_the_cpu_has_the_same(build_memory(memory_class, **settings))
+
+
+@pytest.mark.parametrize('part_class', [*SELECTORS, *GATES], ids=lambda cls: cls.__name__)
+def test_slots_choose_as_on_the_cpu(part_class):
+    part = part_class(**widths_of(part_class))
+    parts = dict(selector=part) if part_class in SELECTORS else dict(gates=[part])
+    check_the_cpu_has_the_same(build_memory(SlotMemory, num_slots=2, **parts))
 
 
 def probabilities(model, device):
@@ -129,6 +164,25 @@ def test_a_compiled_predictor_is_the_same(name):
         torch.testing.assert_close(compiled(model)(frames), model(frames), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('memory', [dict(type='SlotMemory', num_slots=3), dict(type='GrowingMemory')])
+def test_a_compiled_stream_has_the_same_ids(memory):
+    video = SquaresVideo(8)
+    eager, stream = (
+        tiny_model(memory).to(DEVICE).eval().start(video.frame(0), video.mask(0)) for _ in range(2)
+    )
+    torch.compiler.reset()
+    faster = compiled(stream.probabilities)
+    with full_float32():
+        for index in range(1, video.num_frames):
+            frame = video.frame(index)
+            expected, found = eager.probabilities(frame), faster(frame)
+            torch.testing.assert_close(found, expected, rtol=0, atol=TIE / 2)
+            first, second = expected.topk(2, 0).values
+            sure = first - second > TIE
+            assert sure.any()
+            assert (stream.ids_of(found) == eager.ids_of(expected))[sure].all()
+
+
 @EVERY_MEMORY
 def test_a_step_of_a_memory_never_makes_the_host_wait(memory_class, settings):
     check_no_waiting(build_memory(memory_class, **settings))
@@ -167,9 +221,23 @@ def test_one_process_trains_under_torchrun(options, tmp_path):
     text = run_script(
         'dist_train.sh', SMALL_VOS, 1, '--work-dir', tmp_path, *options, *more, NCCL_DEBUG='INFO'
     )
-    weights = torch.load(tmp_path / 'iter_2.pth', weights_only=False, map_location='cpu')['state_dict']
-    assert all(value.isfinite().all() for value in weights.values())
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
     assert ('NCCL INFO' in text) == ON_GPU
+
+
+def weights(folder):
+    return torch.load(folder / 'iter_2.pth', weights_only=False, map_location='cpu')['state_dict']
+
+
+def test_pinned_memory_trains_the_same_weights(tmp_path):
+    loader = ['train_dataloader.num_workers=1', 'train_dataloader.pin_memory=']
+    for pinned in (False, True):
+        options = [*COMPARABLE, loader[0], f'{loader[1]}{pinned}']
+        assert (
+            run_tool('train', [SMALL_VOS, '--work-dir', tmp_path / str(pinned), '--cfg-options', *options])
+            == 0
+        )
+    assert largest_difference(weights(tmp_path / 'False'), weights(tmp_path / 'True')) <= 1e-4
 
 
 def test_batches_come_in_pinned_memory():
