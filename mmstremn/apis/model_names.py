@@ -78,7 +78,9 @@ def _config_of(model: str, known: dict[str, NamedModel]) -> str:
         return find_config(model)
     except FileNotFoundError as error:
         names = ', '.join(known)
-        raise FileNotFoundError(f'{error}; expected a config, or a model with weights: {names}') from error
+        raise FileNotFoundError(
+            f'model {model}: expected the name of one with weights ({names}), or a config ({error})'
+        ) from error
 
 
 def _weights_of(model: str | Path | Config, config: str | Config, known: dict[str, NamedModel]) -> str:

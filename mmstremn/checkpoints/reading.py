@@ -143,7 +143,7 @@ def _read_trusted(filename: str, map_location, refusal: Exception):
     """Let the file run its code, where the user says so.
 
     Raises:
-        ValueError: He does not, or the file is damaged.
+        ValueError: He does not, the code that it names is not installed, or the file is damaged.
     """
     names = _named_code(filename) or ', '.join(GLOBAL.findall(str(refusal))) or 'a plain pickle'
     if os.environ.get(TRUST) != '1':
@@ -156,6 +156,11 @@ def _read_trusted(filename: str, map_location, refusal: Exception):
     warnings.warn(f'checkpoint {filename}: {TRUST}=1, so it may run code ({names})', stacklevel=2)
     try:
         return torch.load(filename, map_location, weights_only=False)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f'checkpoint {filename}: expected the code that it names to be installed ({names}), but {error}. '
+            'Install what made the file, or save weights alone there: torch.save(model.state_dict(), FILE)'
+        ) from error
     except Exception as error:  # whatever reading a damaged file meets
         raise ValueError(f'{_damaged(filename)} ({error})') from error
 

@@ -121,7 +121,7 @@ def test_models_by_name_have_files():
 
 
 def test_a_model_without_weights_is_refused():
-    with pytest.raises(FileNotFoundError, match=r'expected a config, or a model with weights: .*stremn_r18'):
+    with pytest.raises(FileNotFoundError, match=r'model stremn_r99: expected the name .*stremn_r18'):
         VOSInferencer('stremn_r99')
     with pytest.raises(ValueError, match='no weights are known for it'):
         VOSInferencer('configs/stm_davis.py')

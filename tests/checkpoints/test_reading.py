@@ -3,7 +3,9 @@
 import http.server
 import os
 import pickle
+import sys
 import threading
+import types
 import zipfile
 from functools import partial
 
@@ -142,6 +144,20 @@ def test_a_trusted_file_is_read_with_a_warning_and_converts(tmp_path, monkeypatc
         publish(path, tmp_path / 'new.safetensors')
     monkeypatch.delenv(TRUST)
     assert torch.equal(read_checkpoint(tmp_path / 'new.safetensors')['state_dict']['a'], torch.ones(2))
+
+
+def test_a_trusted_file_whose_code_is_not_installed_says_what_is_missing(tmp_path, monkeypatch):
+    module = types.ModuleType('their_project')
+    module.Settings = type('Settings', (), dict(__module__='their_project'))
+    monkeypatch.setitem(sys.modules, 'their_project', module)
+    torch.save(dict(a=torch.ones(2), settings=module.Settings()), tmp_path / 'theirs.pth')
+    monkeypatch.delitem(sys.modules, 'their_project')
+    monkeypatch.setenv(TRUST, '1')
+    with (
+        pytest.warns(UserWarning, match='may run code'),
+        pytest.raises(ValueError, match=r"theirs\.pth.*their_project.*No module named 'their_project'"),
+    ):
+        read_checkpoint(tmp_path / 'theirs.pth')
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,13 @@ first. The bounds: a bounded memory's state grows by at most 2 %, and a frame ge
 import argparse
 import copy
 import multiprocessing
-import resource
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import torch
-from benchmarks.shared import Outcome, add_model_arguments, device_of, read_config
+from benchmarks.shared import Outcome, add_model_arguments, device_of, read_config, resident_bytes
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from rich import box
@@ -194,16 +193,6 @@ def advance(stream: PredictionStream) -> None:
     """A turn's frames."""
     for _ in range(WINDOW):
         stream.step()
-
-
-def resident_bytes() -> int:
-    """Held by this process now; where the system does not tell, the most so far."""
-    file = Path('/proc/self/statm')
-    return (
-        int(file.read_text('utf-8').split()[1]) * resource.getpagesize()
-        if file.is_file()
-        else peak_resident_bytes()
-    )
 
 
 def grown(results: dict) -> list[str]:

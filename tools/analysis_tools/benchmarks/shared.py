@@ -1,6 +1,7 @@
 """What the benchmarks share: options, the config, and what they hand back."""
 
 import argparse
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from mmengine.config import Config, DictAction
 
 from mmstremn.models import VOSegmentor, VOSStream
 from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.timing import peak_resident_bytes
 
 MAX_OBJECTS = 254
 
@@ -82,3 +84,13 @@ def begin_stream(model: VOSegmentor, frame: np.ndarray, objects: int) -> VOSStre
     height, width = frame.shape[:2]
     stripes = np.arange(width) * (objects + 1) // width
     return model.start(frame, np.broadcast_to(stripes.astype(np.uint8), (height, width)))
+
+
+def resident_bytes() -> int:
+    """Held by this process now; where the system does not tell, the most so far."""
+    file = Path('/proc/self/statm')
+    return (
+        int(file.read_text('utf-8').split()[1]) * resource.getpagesize()
+        if file.is_file()
+        else peak_resident_bytes()
+    )

@@ -14,7 +14,6 @@ import re
 import statistics
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from benchmarks.shared import (
     check_objects,
     random_frame,
     read_config,
+    resident_bytes,
 )
 from rich import box
 from rich.console import Console
@@ -205,11 +205,6 @@ def session_bytes(session) -> int:
         if isinstance(tensor, torch.Tensor)
     ]
     return sum(tensor.nbytes for tensor in [*outputs, *session.processed_frames.values()])
-
-
-def resident_bytes() -> int:
-    """What the process holds now (Linux)."""
-    return 1024 * int(Path('/proc/self/status').read_text('utf-8').split('VmRSS:')[1].split()[0])
 
 
 def failures_of(result: dict) -> list[str]:
