@@ -63,7 +63,9 @@ def check_runtime(cfg):
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.split == ('dev' if loader is cfg.val_dataloader else 'test')
         assert loader.dataset.size == cfg.train_dataloader.dataset.size
-    assert cfg.default_hooks.checkpoint.save_best == 'prediction/PSNR'
+    hidden = cfg.train_dataloader.dataset.type == 'OccludedDigitsDataset'
+    best = 'prediction/PSNR_returned' if hidden else 'prediction/PSNR'
+    assert cfg.default_hooks.checkpoint.save_best == best
     assert cfg.param_scheduler[0].total_steps == cfg.train_cfg.max_iters
 
 
