@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from skimage.draw import polygon2mask
 
-from mmstremn.datasets.io.folders import PICTURES, list_files, list_folders
+from mmstremn.datasets.io.folders import PICTURES, composed, list_files, list_folders
 
 
 class Region(NamedTuple):
@@ -59,8 +59,8 @@ class FrameFolder:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """The place of each frame by its name without suffix."""
-        return {frame.stem: index for index, frame in enumerate(self.frames)}
+        """The place of each frame by its name without suffix, as :func:`composed` writes it."""
+        return {composed(frame.stem): index for index, frame in enumerate(self.frames)}
 
     def place(self, stem: str, source: str) -> int:
         """The place of a frame that ``source`` names.
@@ -68,11 +68,12 @@ class FrameFolder:
         Raises:
             FileNotFoundError: There is no such frame.
         """
-        if stem not in self.places:
+        place = self.places.get(composed(stem))
+        if place is None:
             raise FileNotFoundError(
                 f"{source}: no frame '{stem}' in {self.path}, expected e.g. {self.frames[0].name}"
             )
-        return self.places[stem]
+        return place
 
 
 def find_videos(root: Path) -> dict[str, FrameFolder]:
@@ -166,12 +167,35 @@ def keys_of(data: Any) -> str:
     return f'the keys {sorted(data)[:8]}' if isinstance(data, dict) else f'a {type(data).__name__}'
 
 
-def check_label(label: str, allowed: Sequence[str] | None, source: str) -> None:
-    """Raises a ValueError where ``label`` is no text, or labels are prescribed and it is none of them."""
-    if not (isinstance(label, str) and label):
+def read_label(label: Any, allowed: Sequence[str] | None, source: str) -> str:
+    """A label as it is compared with others: composed, without white space around it.
+
+    Raises:
+        ValueError: It is no text, or labels are prescribed and it is none of them; names ``source``.
+    """
+    name = composed(label).strip() if isinstance(label, str) else ''
+    if not name:
         raise ValueError(f'{source}: expected a label, found {label!r}')
-    if allowed is not None and label not in allowed:
-        raise ValueError(f"{source}: unknown label '{label}', expected one of {', '.join(allowed)}")
+    if allowed is not None and name not in map(composed, allowed):
+        raise ValueError(f"{source}: unknown label '{name}', expected one of {', '.join(allowed)}")
+    return name
+
+
+def whole(number: Any) -> Any:
+    """A float without a fraction as an int (tables write 3 as 3.0); anything else as it is."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def read_group(group: Any, field: str, source: str) -> str | None:
+    """What tells objects of one label apart, None where there is nothing.
+
+    Raises:
+        ValueError: It is neither a whole number nor a text; names ``source`` and the ``field``.
+    """
+    group = whole(group)
+    if not (group is None or type(group) in (int, str)):
+        raise ValueError(f'{source}: expected a number or a text as {field}, found {group!r}')
+    return None if group is None else str(group)
 
 
 def polygon_region(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:

@@ -16,12 +16,15 @@ from mmstremn.datasets.conversion.annotation import (
     FrameFolder,
     Region,
     as_points,
-    check_label,
     keys_of,
+    read_group,
     read_json,
+    read_label,
     reading,
+    whole,
 )
 from mmstremn.datasets.conversion.run_lengths import decode_run_lengths
+from mmstremn.datasets.io.folders import composed
 
 LONGEST = 10_000_000  # pixels around a polygon; pycocotools' memory grows with them
 FORM = (
@@ -38,7 +41,8 @@ def read_coco(
     In YouTube-VIS every annotation is an object. In COCO those of a video with the same category and the same
     ``track_id`` (or ``instance_id``, or ``attributes.track_id``) are; without such a field a frame may show
     one object of each category. ``iscrowd`` is void, unless the annotation has a track or ``attributes``:
-    CVAT marks every mask that was drawn with a brush by it. Frames without annotations are not annotated.
+    CVAT marks every mask that was drawn with a brush by it. Frames without annotations are not annotated;
+    categories and videos that no annotation names are left out.
 
     Args:
         path: The JSON file; it names frames as ``<video>/<frame>``, or ``<frame>`` where there is one video.
@@ -58,16 +62,18 @@ def read_coco(
 
 
 def _read(path: Path, data: dict, videos: dict[str, FrameFolder], labels: Sequence[str] | None):
+    annotations = [_checked(annotation, path) for annotation in data['annotations']]
+    used = {annotation.get('category_id') for annotation in annotations}
     categories = _unique(
-        ((entry['id'], entry['name']) for entry in data['categories']), f'{path}: categories'
+        ((entry['id'], entry['name']) for entry in data['categories'] if entry['id'] in used),
+        f'{path}: categories',
     )
     if 'videos' in data:
         frames = _vis_frames(path, data, videos)
-        regions = _vis_regions(path, data, frames)
+        regions = _vis_regions(path, annotations, frames)
     elif 'images' in data:
-        entries = ((image['id'], (*_find(path, image, videos), _size(image))) for image in data['images'])
-        frames = _unique(entries, f'{path}: images')
-        regions = _coco_regions(path, data, frames)
+        frames = _coco_frames(path, data, videos)
+        regions = _coco_regions(path, annotations, frames)
     else:
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}')
     found = {}
@@ -80,10 +86,21 @@ def _read(path: Path, data: dict, videos: dict[str, FrameFolder], labels: Sequen
     return found
 
 
-def _coco_regions(path: Path, data: dict, frames: dict):
+def _coco_frames(path: Path, data: dict, videos: dict[str, FrameFolder]) -> dict:
+    """(video, place, size) by the image's id; those of other videos must not be annotated."""
+    used = {annotation.get('image_id') for annotation in data['annotations']}
+    entries = (
+        (image['id'], (*_find(path, image, videos), _size(image)))
+        for image in data['images']
+        if image['id'] in used or _video_of(path, image, videos) is not None
+    )
+    return _unique(entries, f'{path}: images')
+
+
+def _coco_regions(path: Path, annotations: list[dict], frames: dict):
     """(frame, annotation, where, segmentation) of each."""
-    for annotation in data['annotations']:
-        source = f'{path}: annotation {_checked(annotation, path).get("id")}'
+    for annotation in annotations:
+        source = f'{path}: annotation {annotation.get("id")}'
         if annotation.get('image_id') not in frames:
             raise ValueError(
                 f"{source}: image_id {annotation.get('image_id')}, expected the id of one of 'images'"
@@ -91,22 +108,23 @@ def _coco_regions(path: Path, data: dict, frames: dict):
         yield annotation['image_id'], annotation, source, annotation.get('segmentation')
 
 
-def _vis_frames(path: Path, data: dict, videos: dict[str, FrameFolder]):
-    """(video, place, size) by (video_id, number of the frame)."""
+def _vis_frames(path: Path, data: dict, videos: dict[str, FrameFolder]) -> dict:
+    """(video, place, size) by (video_id, number of the frame), of the videos that are annotated."""
+    used = {annotation.get('video_id') for annotation in data['annotations']}
     frames = []
-    for video in data['videos']:
+    for video in (video for video in data['videos'] if video['id'] in used):
         for index, name in enumerate(video['file_names']):
             entry = (*_find(path, dict(file_name=name), videos), _size(video))
             frames.append(((video['id'], index), entry))
     return _unique(frames, f'{path}: videos')
 
 
-def _vis_regions(path: Path, data: dict, frames: dict):
+def _vis_regions(path: Path, annotations: list[dict], frames: dict):
     """(frame, annotation, where, segmentation) of each frame in which an annotation shows its object."""
-    for annotation in data['annotations']:
-        source = f'{path}: annotation {_checked(annotation, path).get("id")}'
+    for annotation in annotations:
+        source = f'{path}: annotation {annotation.get("id")}'
         annotation = annotation | _vis_track(annotation)
-        for index, segmentation in enumerate(annotation.get('segmentations', [])):
+        for index, segmentation in enumerate(annotation.get('segmentations') or []):
             if segmentation:
                 if (annotation['video_id'], index) not in frames:
                     raise ValueError(
@@ -141,23 +159,32 @@ def _unique(entries: Iterable[tuple], source: str) -> dict:
 
 def _find(path: Path, entry: dict, videos: dict[str, FrameFolder]) -> tuple[str, int]:
     """The video and the place of a frame."""
+    video, source = _video_of(path, entry, videos), f"{path}: file_name '{entry['file_name']}'"
+    if video is None:
+        raise FileNotFoundError(
+            f'{source} is of another video, expected <video>/<frame> of one of '
+            f'{", ".join(other.path.resolve().name for other in videos.values())}'
+        )
+    return video.name, video.place(_name_of(path, entry).stem, source)
+
+
+def _video_of(path: Path, entry: dict, videos: dict[str, FrameFolder]) -> FrameFolder | None:
+    """The video of a frame: the folder in its name, or the only video where it has none."""
+    folder = _name_of(path, entry).parent.name
+    if not folder and len(videos) == 1:
+        return next(iter(videos.values()))
+    return {composed(video.path.resolve().name): video for video in videos.values()}.get(composed(folder))
+
+
+def _name_of(path: Path, entry: dict) -> PurePath:
     file_name = entry['file_name']
     if not isinstance(file_name, str):
         raise ValueError(f'{path}: expected a text as file_name, found {file_name!r:.60}')
-    name = PurePath(file_name.replace('\\', '/'))
-    folders = {video.path.resolve().name: video for video in videos.values()}
-    is_bare = len(videos) == 1 and not name.parent.name
-    video = next(iter(videos.values())) if is_bare else folders.get(name.parent.name)
-    if video is None:
-        raise FileNotFoundError(
-            f"{path}: file_name '{file_name}' is of another video, expected <video>/<frame> of one of "
-            f'{", ".join(folders)}'
-        )
-    return video.name, video.place(name.stem, f"{path}: file_name '{file_name}'")
+    return PurePath(file_name.replace('\\', '/'))
 
 
 def _size(entry: dict) -> tuple[int, int] | None:
-    height, width = entry.get('height'), entry.get('width')
+    height, width = whole(entry.get('height')), whole(entry.get('width'))
     if height is None or width is None:
         return None
     if not (type(height) is int and type(width) is int):
@@ -169,12 +196,10 @@ def _region(
     annotation: Any, segmentation: Any, categories: dict, source: str, labels: Sequence[str] | None
 ) -> Region:
     if annotation.get('category_id') not in categories:
-        known = ', '.join(map(str, categories))
         raise ValueError(
-            f'{source}: unknown category_id {annotation.get("category_id")}, expected one of {known}'
+            f"{source}: category_id {annotation.get('category_id')}, expected the id of one of 'categories'"
         )
-    category = categories[annotation['category_id']]
-    check_label(category, labels, source)
+    category = read_label(categories[annotation['category_id']], labels, source)
     track = _track(annotation, source)
     is_void = annotation.get('iscrowd') and track is None and not annotation.get('attributes')
     return Region(None if is_void else category, _drawing(segmentation, source), None if is_void else track)
@@ -204,10 +229,7 @@ def _pairs(values: list) -> list[tuple]:
 def _track(annotation: dict, source: str) -> str | None:
     found = [annotation.get(key) for key in ('track_id', 'instance_id')]
     found.append((annotation.get('attributes') or {}).get('track_id'))
-    track = next((value for value in found if value is not None), None)
-    if not (track is None or type(track) in (int, str)):
-        raise ValueError(f'{source}: expected a number or a text as track_id, found {track!r}')
-    return None if track is None else str(track)
+    return read_group(next((value for value in found if value is not None), None), 'track_id', source)
 
 
 def _check_single(region: Region, frame: AnnotatedFrame, source: str) -> None:

@@ -5,10 +5,12 @@ The elements are those of CVAT's own description of the format (docs.cvat.ai, XM
 frames.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +19,9 @@ from mmstremn.datasets.conversion.annotation import (
     FrameFolder,
     Region,
     as_points,
-    check_label,
     place_mask,
     polygon_region,
+    read_label,
     reading,
 )
 from mmstremn.datasets.conversion.run_lengths import decode_run_lengths
@@ -29,13 +31,29 @@ SHAPES = ('polygon', 'mask', 'box', 'ellipse')
 MOST_PIXELS = 1 << 28  # of a mask
 
 
+class Task(NamedTuple):
+    """What CVAT says of the frames of a video.
+
+    Attributes:
+        name: Of the task, which is that of the video.
+        size: (H, W).
+        numbers: Of the frames in the video: a task may begin later, and leave frames out.
+    """
+
+    name: str | None = None
+    size: tuple[int, int] | None = None
+    numbers: range = range(0)
+
+
 def read_cvat(
     path: Path, videos: dict[str, FrameFolder], labels: Sequence[str] | None = None
 ) -> dict[str, dict[int, AnnotatedFrame]]:
     """The annotated frames of each video, by their places.
 
     Every track is an object: ``label_id``. Frames in which a track has a shape are annotated; one that is
-    ``outside`` is not drawn. Shapes with a higher ``z_order`` lie over others.
+    ``outside`` is not drawn. Shapes with a higher ``z_order`` lie over others. CVAT counts the frames of the
+    whole video: of a task that begins later, or leaves frames out, the pictures may be those of the task or
+    all of the video.
 
     Args:
         path: The XML file; in the export of a project, tasks are called like the folders of the videos.
@@ -44,19 +62,23 @@ def read_cvat(
 
     Raises:
         FileNotFoundError: There is no such file, or a track names a frame that is not there.
-        ValueError: The file is of another tool or form, or a shape cannot be used.
+        ValueError: The file is of another tool or form, a shape cannot be used, or which pictures are those
+            of the task cannot be told.
     """
     root = _parse(path)
     with reading(path, FORM):
-        sizes, names = _tasks(root)
-        shapes, seen = {}, set()
+        tasks = _tasks(root)
+        shapes, task_of, seen = {}, {}, set()
         for track in root.iterfind('track'):
             source = f'{path}: track {track.get("id")}'
-            video = _video(names.get(track.get('task_id')), videos, source)
+            number = track.get('task_id')
+            task = tasks.get(number, Task())
+            video = _video(None if number is None else task.name, videos, source)
+            task_of[video.name] = task
             if (video.name, track.get('id')) in seen:
                 raise ValueError(f'{source}: a second track of this id, expected an id of its own for each')
             seen.add((video.name, track.get('id')))
-            check_label(track.get('label'), labels, source)
+            label = read_label(track.get('label'), labels, source)
             for shape in track:
                 if shape.tag not in SHAPES:
                     raise ValueError(f'{source}: a {shape.tag} has no area, expected {", ".join(SHAPES)}')
@@ -64,18 +86,16 @@ def read_cvat(
                 entry = shapes.setdefault(video.name, {}).setdefault(index, [])
                 if shape.get('outside') != '1':
                     order, where = int(shape.get('z_order') or 0), f'{source}, frame {index}'
-                    entry.append((order, _region(shape, track, where)))
-        return {
-            name: _frames(path, videos[name], frames, sizes.get(name, sizes.get(None)))
-            for name, frames in shapes.items()
-        }
+                    entry.append((order, _region(shape, label, track.get('id'), where)))
+        return {name: _frames(path, videos[name], frames, task_of[name]) for name, frames in shapes.items()}
 
 
 def _parse(path: Path) -> ElementTree.Element:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file, expected {FORM}')
     text = path.read_bytes()
-    if b'<!DOCTYPE' in text or b'<!ENTITY' in text:
+    plain = text.replace(b'\0', b'')  # UTF-16 too
+    if b'<!DOCTYPE' in plain or b'<!ENTITY' in plain:
         raise ValueError(
             f'{path}: expected {FORM}, found a document type with entities, which CVAT never writes'
         )
@@ -91,16 +111,25 @@ def _parse(path: Path) -> ElementTree.Element:
     return root
 
 
-def _tasks(root: ElementTree.Element) -> tuple[dict, dict]:
-    """(H, W) by the name of a task (None: of the only one), and the names of tasks by their ids."""
-    sizes, names = {}, {}
-    for task in root.iterfind('meta//task'):
-        size = task.find('original_size')
-        name = task.findtext('name')
-        names[task.findtext('id')] = name
-        if size is not None:
-            sizes[name] = int(size.findtext('height')), int(size.findtext('width'))
-    return sizes | ({None: next(iter(sizes.values()))} if len(sizes) == 1 else {}), names
+def _tasks(root: ElementTree.Element) -> dict[str | None, Task]:
+    """The tasks, or the job, by their ids; None: the only one."""
+    found = {
+        task.findtext('id'): _task(task)
+        for kind in ('task', 'job')
+        for task in root.iterfind(f'meta//{kind}')
+    }
+    return found | ({None: next(iter(found.values()))} if len(found) == 1 else {})
+
+
+def _task(task: ElementTree.Element) -> Task:
+    first, last = int(task.findtext('start_frame') or 0), int(task.findtext('stop_frame') or 0)
+    step = re.fullmatch(r'step=([1-9]\d*)', (task.findtext('frame_filter') or '').replace(' ', ''))
+    size = task.find('original_size')
+    return Task(
+        task.findtext('name'),
+        None if size is None else (int(size.findtext('height')), int(size.findtext('width'))),
+        range(first, last + 1, int(step[1]) if step else 1),
+    )
 
 
 def _video(task: str | None, videos: dict[str, FrameFolder], source: str) -> FrameFolder:
@@ -113,27 +142,45 @@ def _video(task: str | None, videos: dict[str, FrameFolder], source: str) -> Fra
     raise FileNotFoundError(f"{source}: task '{task}', expected one of the videos {', '.join(videos)}")
 
 
-def _frames(
-    path: Path, video: FrameFolder, shapes: dict[int, list], size: tuple[int, int] | None
-) -> dict[int, AnnotatedFrame]:
-    last = max(shapes)
-    if min(shapes) < 0 or last >= len(video.frames):
-        raise FileNotFoundError(
-            f'{path}: frame {last if last >= len(video.frames) else min(shapes)}, expected one of '
-            f'0..{len(video.frames) - 1} in {video.path}'
-        )
+def _frames(path: Path, video: FrameFolder, shapes: dict[int, list], task: Task) -> dict[int, AnnotatedFrame]:
+    numbers = _numbers(path, video, task)
+    for number in shapes:
+        if number not in numbers:
+            raise FileNotFoundError(
+                f'{path}: frame {number}, expected one of {_told(numbers)} in {video.path}'
+            )
     return {
-        index: AnnotatedFrame(f'{path}, frame {index}', size, [region for _, region in _by_order(entries)])
-        for index, entries in shapes.items()
+        numbers.index(number): AnnotatedFrame(
+            f'{path}, frame {number}', task.size, [region for _, region in _by_order(entries)]
+        )
+        for number, entries in shapes.items()
     }
+
+
+def _numbers(path: Path, video: FrameFolder, task: Task) -> range:
+    """The number of each picture in the video of which the task was made."""
+    pictures = len(video.frames)
+    is_whole = task.numbers.start == 0 and task.numbers.step == 1
+    if is_whole or pictures >= task.numbers.stop:
+        return range(pictures)
+    if pictures == len(task.numbers):
+        return task.numbers
+    raise ValueError(
+        f'{path}: the task has the frames {_told(task.numbers)} of its video, {video.path} has {pictures} '
+        f'pictures: expected those {len(task.numbers)} of the task, or all of the video'
+    )
+
+
+def _told(numbers: range) -> str:
+    step = '' if numbers.step == 1 else f' in steps of {numbers.step}'
+    return f'{numbers.start}..{numbers[-1]}{step}'
 
 
 def _by_order(entries: list[tuple[int, Region]]) -> list[tuple[int, Region]]:
     return sorted(entries, key=lambda entry: entry[0])
 
 
-def _region(shape: ElementTree.Element, track: ElementTree.Element, source: str) -> Region:
-    label, group = track.get('label'), track.get('id')
+def _region(shape: ElementTree.Element, label: str, group: str | None, source: str) -> Region:
     if shape.tag == 'mask':
         left, top, width, height = (int(shape.get(key)) for key in ('left', 'top', 'width', 'height'))
         if not (width > 0 and height > 0 and width * height <= MOST_PIXELS):

@@ -19,12 +19,14 @@ from mmstremn.datasets.conversion.annotation import (
     Region,
     annotation_folders,
     as_points,
-    check_label,
     keys_of,
     place_mask,
     polygon_region,
+    read_group,
     read_json,
+    read_label,
     reading,
+    whole,
 )
 from mmstremn.datasets.io.folders import list_files
 
@@ -60,7 +62,7 @@ def _read(path: Path, labels: Sequence[str] | None) -> AnnotatedFrame:
     data = read_json(path, FORM)
     if not (isinstance(data, dict) and isinstance(data.get('shapes'), list)):
         raise ValueError(f'{path}: expected {FORM}, found {keys_of(data)}: a file of another tool?')
-    height, width = data.get('imageHeight'), data.get('imageWidth')
+    height, width = whole(data.get('imageHeight')), whole(data.get('imageWidth'))
     if not (type(height) is int and type(width) is int):
         raise ValueError(
             f'{path}: expected imageHeight and imageWidth in pixels, found {height!r} and {width!r}'
@@ -75,16 +77,12 @@ def _region(shape: dict, source: str, labels: Sequence[str] | None) -> Region:
     if not isinstance(shape, dict):
         raise ValueError(f'{source}: expected a dict with label and points, found a {type(shape).__name__}')
     label, kind, points = shape.get('label'), shape.get('shape_type', 'polygon'), shape.get('points') or []
-    check_label(label, None, source)
-    source = f"{source} ('{label}')"
-    check_label(label, labels, source)
+    source = f"{source} ('{read_label(label, None, source)}')"
+    label = read_label(label, labels, source)
     if kind not in LEAST_POINTS:
         raise ValueError(f'{source}: a {kind} has no area, expected one of {", ".join(LEAST_POINTS)}')
     points = as_points(points, f'{source}: a {kind}', LEAST_POINTS[kind])
-    group = shape.get('group_id')
-    if not (group is None or type(group) in (int, str)):
-        raise ValueError(f'{source}: expected a number or a text as group_id, found {group!r}')
-    group = None if group is None else str(group)
+    group = read_group(shape.get('group_id'), 'group_id', source)
     if kind == 'mask':
         return Region(label, partial(place_mask, _decode_mask(shape.get('mask'), source), points[0]), group)
     return Region(label, partial(polygon_region, _outline(kind, points)), group)

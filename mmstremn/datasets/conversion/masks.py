@@ -11,7 +11,7 @@ from mmstremn.datasets.conversion.annotation import (
     FrameFolder,
     Region,
     annotation_folders,
-    check_label,
+    read_label,
 )
 from mmstremn.datasets.io.folders import list_files
 from mmstremn.datasets.io.masks import MaskFiles
@@ -49,9 +49,7 @@ def _read(masks: MaskFiles, path: Path, labels: Sequence[str] | None) -> Annotat
     ids = masks.read(path)
     regions = []
     for k in sorted(mask_ids(ids) - {0}):
-        label = None if k == VOID else masks.labels.get(k, str(k))
-        if label is not None:
-            check_label(label, labels, str(path))
+        label = None if k == VOID else read_label(masks.labels.get(k, str(k)), labels, str(path))
         regions.append(Region(label, partial(_draw, masks, path, k)))
     return AnnotatedFrame(str(path), ids.shape, regions)
 

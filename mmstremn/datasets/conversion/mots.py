@@ -16,7 +16,7 @@ from mmstremn.datasets.conversion.annotation import (
     FrameFolder,
     Region,
     annotation_folders,
-    check_label,
+    read_label,
 )
 from mmstremn.datasets.conversion.run_lengths import decode_run_lengths
 from mmstremn.datasets.io.folders import list_files
@@ -127,6 +127,5 @@ def _region(
 ) -> Region:
     if identity == IGNORED:
         return Region(None, draw)
-    label = CLASSES.get(kind, f'class{kind}')
-    check_label(label, labels, source)
+    label = read_label(CLASSES.get(kind, f'class{kind}'), labels, source)
     return Region(label, draw, str(identity))

@@ -3,6 +3,7 @@ videos are read and checked here too."""
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,12 @@ def natural_key(name: str) -> tuple:
     """The sort key of natural order: numbers count as numbers (2 before 10), upper and lower case alike."""
     parts = re.split(r'(\d+)', name)
     return tuple(int(part) if part.isdecimal() else part.casefold() for part in parts), name
+
+
+def composed(name: str) -> str:
+    """A name as it is compared with others: macOS may write 'é' as two characters (Unicode's NFD), other
+    systems write one (NFC)."""
+    return unicodedata.normalize('NFC', name)
 
 
 def is_hidden(path: Path) -> bool:

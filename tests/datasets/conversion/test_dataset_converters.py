@@ -292,7 +292,7 @@ COCO_ERRORS = {
     'unknown image': (coco([annotation(50, 1)]), ['annotation 501: image_id 150']),
     'unknown category': (
         coco([annotation(0, 1, category_id=9)]),
-        ['annotation 1: unknown category_id 9, expected one of 1, 2'],
+        ["annotation 1: category_id 9, expected the id of one of 'categories'"],
     ),
     'a box alone': (
         coco([annotation(0, 1, bbox=[1, 2, 3, 4]) | dict(segmentation=[])]),

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import runpy
+import unicodedata
 
 import numpy as np
 import pytest
@@ -93,10 +94,10 @@ def test_wrong_run_lengths_name_their_source(counts):
 # CVAT
 
 
-def cvat(tracks, **size):
+def cvat(tracks, about='', **size):
     size = dict(height=HEIGHT, width=WIDTH) | size
     meta = ''.join(f'<{key}>{value}</{key}>' for key, value in size.items())
-    task = f'<task><id>3</id><name>a.mp4</name><original_size>{meta}</original_size></task>'
+    task = f'<task><id>3</id><name>a.mp4</name>{about}<original_size>{meta}</original_size></task>'
     return f'<?xml version="1.0" encoding="utf-8"?><annotations><meta>{task}</meta>{tracks}</annotations>'
 
 
@@ -158,6 +159,54 @@ def test_cvats_ellipses_turned_boxes_and_order(tmp_path, convert):
     number = objects(tmp_path)['e_5']
     assert ((mask == number) != inside).sum() <= 0.05 * inside.sum()
     assert (mask[:44] > 0).all() and not mask[44:].any()
+
+
+TASK = '<start_frame>{}</start_frame><stop_frame>{}</stop_frame><frame_filter>{}</frame_filter>'
+
+
+@pytest.mark.parametrize('kind', ['task', 'job'])
+@pytest.mark.parametrize(
+    ('about', 'pictures', 'places'),
+    [
+        (TASK.format(4, 11, ''), 8, {6: 2, 11: 7}),
+        (TASK.format(4, 11, ''), 12, {6: 6, 11: 11}),
+        (TASK.format(2, 9, 'step=2'), 4, {2: 0, 6: 2}),
+        (TASK.format(2, 9, 'step = 2'), 10, {2: 2, 6: 6}),
+        (TASK.format(0, 3, ''), 9, {8: 8}),
+    ],
+)
+def test_a_task_of_a_part_of_a_video(tmp_path, convert, kind, about, pictures, places):
+    boxes = ''.join(cvat_polygon(number, 1) for number in places)
+    text = cvat(track(0, 'dog', boxes), about)
+    (tmp_path / 'a.xml').write_text(text.replace('<task>', f'<{kind}>').replace('</task>', f'</{kind}>'))
+    code, output = convert('cvat', add_frames(tmp_path / 'a', pictures), tmp_path / 'a.xml')
+    assert code == 0, output
+    names = json.loads((tmp_path / 'out/frames.json').read_text())['a']
+    first = min(places.values())
+    assert names['00000'] == f'{first}.jpg'
+    for number, place in places.items():
+        assert np.array_equal(written(tmp_path, place - first) == 1, draw_ids(number, (1, 2)) == 1)
+
+
+@pytest.mark.parametrize(
+    ('about', 'pictures', 'message'),
+    [
+        (TASK.format(4, 11, ''), 9, 'frames 4..11 of its video'),
+        (TASK.format(2, 9, 'step=2'), 9, 'frames 2..8 in steps of 2 of its video'),
+        (TASK.format(4, 11, ''), 8, 'frame 3, expected one of 4..11'),
+    ],
+)
+def test_pictures_that_are_not_those_of_the_task(tmp_path, convert, about, pictures, message):
+    (tmp_path / 'a.xml').write_text(cvat(track(0, 'dog', cvat_box(3, 1)), about))
+    code, output = convert('cvat', add_frames(tmp_path / 'a', pictures), tmp_path / 'a.xml')
+    assert code == 1 and f'{tmp_path}/a.xml' in output and message in output, output
+
+
+def test_entities_in_utf_16(tmp_path, convert):
+    text = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]>' + cvat(track(0, '&b;', cvat_box(0, 1)))[38:]
+    (tmp_path / 'a.xml').write_bytes(text.encode('utf-16'))
+    code, output = convert('cvat', add_frames(tmp_path / 'a', 1), tmp_path / 'a.xml')
+    assert code == 1 and 'a document type with entities' in output, output
 
 
 CVAT_ERRORS = {
@@ -302,6 +351,50 @@ def test_a_label_and_a_group_do_not_meet(tmp_path, convert):
     (tmp_path / 'out').rename(tmp_path / 'other')
     assert convert('coco', frames, save_json(tmp_path / 'c.json', data))[0] == 0
     assert objects(tmp_path) == {'m_1_1': 1, 'm_1': 2}
+
+
+def test_what_no_annotation_names_is_left_out(tmp_path, convert):
+    data = coco([annotation(0, 1)], 2)
+    data['categories'].append(dict(id=0, name='dog', supercategory='none'))  # as Roboflow writes them
+    data['images'].append(dict(id=5, file_name='another/0.jpg', height=9, width=9))
+    frames, path = add_frames(tmp_path / 'a', 2), save_json(tmp_path / 'c.json', data)
+    code, output = convert('coco', frames, path)
+    assert code == 0 and objects(tmp_path) == dict(dog=1), output
+    (tmp_path / 'out').rename(tmp_path / 'out1')
+    videos = [dict(id=k, file_names=[f'{name}/0.jpg'], height=48, width=64) for k, name in enumerate('ab')]
+    tracks = [
+        dict(id=1, video_id=0, category_id=1, segmentations=[polygon(0, 1)]),
+        dict(id=2, video_id=0, category_id=1, segmentations=None),
+    ]
+    path = save_json(
+        tmp_path / 'c.json', dict(videos=videos, annotations=tracks, categories=data['categories'])
+    )
+    code, output = convert('coco', frames, path)
+    assert code == 0 and objects(tmp_path) == dict(dog_1=1), output
+
+
+def test_numbers_that_a_table_has_written(tmp_path, convert):
+    """3.0 for 3, as pandas writes a column with gaps."""
+    frames = add_frames(tmp_path / 'a', 2)
+    data = coco([annotation(0, 1, track_id=3.0), annotation(1, 1, track_id=3)], 2)
+    data['images'][0]['height'] = float(HEIGHT)
+    code, output = convert('coco', frames, save_json(tmp_path / 'c.json', data))
+    assert code == 0 and objects(tmp_path) == dict(dog_3=1), output
+    (tmp_path / 'out').rename(tmp_path / 'out1')
+    add_labelme(frames, 0, [shape(0, 1, group_id=3.0)], imageHeight=float(HEIGHT))
+    add_labelme(frames, 1, [shape(1, 1, group_id=3)])
+    code, output = convert('labelme', frames)
+    assert code == 0 and objects(tmp_path) == dict(dog_3=1), output
+
+
+def test_names_in_both_forms_of_unicode(tmp_path, convert):
+    frames = add_frames(tmp_path / 'a', 2, names=unicodedata.normalize('NFD', 'é{}.jpg'))
+    for index, (form, label) in enumerate((('NFC', 'käfer'), ('NFD', 'käfer '))):
+        label = unicodedata.normalize(form, label)
+        path = add_labelme(frames, index, [shape(index, 1, label=label)])
+        path.rename(frames / f'é{index}.json')
+    code, output = convert('labelme', frames)
+    assert code == 0 and objects(tmp_path) == {'käfer': 1}, output
 
 
 def test_coco_of_another_video_is_not_drawn_onto_this_one(tmp_path, convert):
