@@ -187,10 +187,9 @@ class KernelizedReader(TopKReader):
         Raises:
             ValueError: The query does not say its grid.
         """
-        place = _places(_grid_of(query, type(self).__name__), q.device).to(q.dtype)  # (P, 2)
+        place = places(_grid_of(query, type(self).__name__), q.device) / self.sigma  # (P, 2)
         lacking = self.affinity.constant(Query(query.key.float(), query.selection))
         best, query.found['nearest'] = _best_matches(q, k, lacking)
-        place = place / self.sigma
         centre = place[best]  # (B, G, N, 2)
         half, one = -0.5 * place.square().sum(-1, keepdim=True), torch.ones_like(place[:, :1])
         half_centre = -0.5 * centre.square().sum(-1, keepdim=True)
@@ -285,19 +284,18 @@ class LocalWindowReader(DenseReader):
     def logits(self, query: Query, key: Tensor, shrinkage: Tensor | None) -> Tensor:
         """As in :class:`DenseReader`; -inf outside of the window."""
         window = near(query.extras['grid'], self.radius, key.device)[:, None]
-        return super().logits(query, key, shrinkage).masked_fill(~window, float('-inf'))
+        return super().logits(query, key, shrinkage).masked_fill(~window, -math.inf)
 
 
 def near(grid: tuple[int, int], radius: int, device: torch.device) -> Tensor:
     """(P, P) bool: two positions of a grid (h, w) are at most ``radius`` rows and columns apart."""
-    place = _places(grid, device)
+    place = places(grid, device)
     return (place[:, None] - place).abs().amax(-1) <= radius
 
 
-def _places(grid: tuple[int, int], device: torch.device) -> Tensor:
+def places(grid: tuple[int, int], device: torch.device) -> Tensor:
     """(P, 2): row and column of each position of a grid (h, w)."""
-    ys, xs = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing='ij')
-    return torch.stack([ys, xs], -1).flatten(0, 1)
+    return torch.cartesian_prod(*(torch.arange(side, device=device) for side in grid))
 
 
 def _grid_of(query: Query, reader: str) -> tuple[int, int]:

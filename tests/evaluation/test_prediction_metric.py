@@ -317,7 +317,7 @@ class FakeNetwork(torch.nn.Module):
 
     def __init__(self, net, verbose):
         super().__init__()
-        assert net == 'alex'
+        assert net == 'alex' and verbose is False, 'the log stays quiet'
         self.given = []
 
     def forward(self, pred, true):

@@ -113,9 +113,7 @@ class MergingMemory(Memory[BankState]):
             readouts, usage = [], state.usage
             for birth, members in birth_groups(state.births):
                 values = state.value[:, members].float()
-                weight = affinity.masked_fill((state.changed_at < birth)[:, :, None], float('-inf')).softmax(
-                    -1
-                )
+                weight = affinity.masked_fill((state.changed_at < birth)[:, :, None], -math.inf).softmax(-1)
                 readouts.append(by_object(weight[:, 0] @ side_by_side(values), values.shape[1]))
                 if birth == state.births[0]:
                     users = (weight.detach() > USED).sum(2)
@@ -133,7 +131,7 @@ class MergingMemory(Memory[BankState]):
             close = torch.zeros_like(similarity, dtype=torch.bool)
             share = 1.0 if entry.prompted or state.step == 0 else self.novel_share or 1.0
             number = math.ceil(share * similarity.shape[1])
-        similarity = similarity.masked_fill(close, float('inf'))
+        similarity = similarity.masked_fill(close, math.inf)
         novel = similarity.argsort(stable=True, dim=-1)[:, :number]  # the most novel first, those merged last
         state = _append(state, entry, novel, ~close.gather(1, novel))
         return dataclasses.replace(state, step=state.step + 1)

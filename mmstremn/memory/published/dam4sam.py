@@ -1,5 +1,6 @@
 """DAM4SAM's memory: recent frames in which the object is seen, and frames in which a distractor was."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ class StridedSelector(FIFOSelector):
         """Logits (B, O, S + 1); the last is that of skipping."""
         logits = super().forward(state, entry)
         unseen = (entry.extras['pixels'] < 1)[..., None]
-        skip = torch.full_like(logits, float('-inf'))
+        skip = torch.full_like(logits, -math.inf)
         skip[..., -1] = 0
         return torch.where(unseen, skip, logits)
 
@@ -174,7 +175,7 @@ class DAM4SAM(TrackerMemory):
             shifted = torch.cat([old[..., 1:], new[..., None].to(old.dtype)], -1)
             setattr(state, name, torch.where(counted[..., None], shifted, old))
         recent = (state.sizes_at >= 0) & (state.sizes_at > state.step - SIZES_WITHIN)
-        median = state.sizes.masked_fill(~recent, float('nan')).nanquantile(0.5, -1)
+        median = state.sizes.masked_fill(~recent, math.nan).nanquantile(0.5, -1)
         births = torch.tensor(state.births, device=pixels.device)
         known = counted & (state.step - births > 1)
         return torch.where(known, pixels / median, -1.0)

@@ -68,5 +68,4 @@ def overlap(box: Tensor, others: Tensor) -> Tensor:
     across = torch.minimum(high, others[..., 2:]) - torch.maximum(low, others[..., :2])
     shared = across.clamp(min=0).prod(-1)
     union = (high - low).prod(-1) + (others[..., 2:] - others[..., :2]).prod(-1) - shared
-    known = (others != 0).any(-1) & (union != 0)
-    return torch.where(known, shared / torch.where(union == 0, 1, union), 0)
+    return torch.where(shared > 0, shared / union, 0)

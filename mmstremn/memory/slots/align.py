@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmstremn.memory.readers import places
 from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Query
 
@@ -35,14 +36,12 @@ class DeformableAlign(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, state: SlotState, query: Query) -> SlotState:
-        """The state with key, value and shrinkage sampled; tokens of a grid (1, 1) stay as they are.
+        """The state with key, value and shrinkage sampled.
 
         Args:
             state: Key (B, G, S, P, Ck), value (B, O, S, P, Cv).
             query: Key (B, P, Ck).
         """
-        if tuple(state.grid) == (1, 1):
-            return state
         with torch.autocast(state.key.device.type, enabled=False):
             offset = self.offsets(state, query)
             key, value = (sample(content, offset, state.grid) for content in (state.key, state.value))
@@ -72,8 +71,7 @@ def sample(content: Tensor, offset: Tensor, grid: tuple[int, int]) -> Tensor:
         (B, N, S, P, C) in the content's type.
     """
     (batch, groups, slots), (height, width) = offset.shape[:3], grid
-    ys, xs = torch.meshgrid(*(torch.arange(side, device=offset.device) for side in grid), indexing='ij')
-    x, y = (offset + torch.stack([xs, ys], -1).flatten(0, 1)).unbind(-1)
+    x, y = (offset + places(grid, offset.device).flip(-1)).unbind(-1)
     place = torch.stack([(2 * x + 3) / (width + 2), (2 * y + 3) / (height + 2)], -1) - 1  # edges: -1, 1
     maps = content.float().unflatten(1, (groups, -1)).permute(0, 1, 3, 2, 5, 4)  # (B, G, S, N / G, C, P)
     maps = maps.reshape(batch * groups * slots, -1, height, width)

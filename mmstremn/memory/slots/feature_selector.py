@@ -1,5 +1,6 @@
 """A learned selector that scores slots by what can be said of any memory in a few numbers."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -112,7 +113,7 @@ class FeatureSelector(Selector):
         number = shown.sum(-1, keepdim=True).clamp(min=1)
         sure = notes.confidence.masked_fill(~shown, 0)
         best = sure.amax(-1, keepdim=True)
-        first = stamps == stamps.masked_fill(~shown, float('inf')).amin(-1, keepdim=True)
+        first = stamps == stamps.masked_fill(~shown, math.inf).amin(-1, keepdim=True)
         last = stamps == stamps.masked_fill(~shown, -1).amax(-1, keepdim=True)
         count, seen_at = sightings.unbind(-1)  # (B, O)
         popularity = count / count.sum(1, keepdim=True).clamp(min=1)

@@ -4,6 +4,8 @@ Gates that decide whether a frame is stored let every prompted one through; thos
 it too.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from mmstremn.memory.slots.selectors import key_similarity
 from mmstremn.memory.slots.slot_state import SlotState
 from mmstremn.memory.state import Entry
 
-BARRED = float('-inf')
+BARRED = -math.inf
 EPSILON = 1e-6
 
 

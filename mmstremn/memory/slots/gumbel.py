@@ -4,6 +4,8 @@ The abstract and introduction state the principle (a fixed number of slots, the 
 Gumbel-Softmax); the network that compares the frame with the slots is this library's own.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -141,7 +143,7 @@ class GumbelSelector(Selector):
 
     def _count(self, logits: Tensor, choice: Tensor, state: SlotState) -> None:
         """Add to the running sums over real choices: rows with more than one candidate left by the gates."""
-        real = ((logits > float('-inf')).sum(-1) > 1).float()
+        real = ((logits > -math.inf).sum(-1) > 1).float()
         entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
         age = (choice[..., :-1] * (state.step - state.written_at)).sum(-1)
         sums = dict(choices=real, entropy=entropy * real, skips=choice[..., -1] * real, age=age * real)

@@ -12,6 +12,7 @@ choice would do without. In training, and only there, a read holds O(B O T P Cv)
 and a clip all its T frames.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +83,7 @@ class History:
             shrinkage=shrinkage,
             kept=kept,
             steps=F.pad(self.steps, (0, 1), value=step),
-            choices=self.choices + ((logits > float('-inf')).sum(-1) > 1),
+            choices=self.choices + ((logits > -math.inf).sum(-1) > 1),
         )
 
     def gradient(self, reader: DenseReader, query: Query) -> Tensor:
@@ -109,11 +110,11 @@ class History:
         with torch.autocast(self.key.device.type, enabled=False):
             logits = reader.logits(query, self.key, self.shrinkage)  # (B, G, P, T, P)
             mass = logits.logsumexp(-1).transpose(-1, -2)  # (B, G, T, P)
-            total = mass.masked_fill(~held, float('-inf')).logsumexp(2, keepdim=True)
+            total = mass.masked_fill(~held, -math.inf).logsumexp(2, keepdim=True)
             share = (mass - total)[..., None]  # the logarithm
             alone = logits.softmax(-1).transpose(2, 3) @ self.value.float()  # (B, O, T, P, Cv); G is 1 or O
             held = held[..., None]
-            own = share.masked_fill(~held, float('-inf')).exp()
+            own = share.masked_fill(~held, -math.inf).exp()
             readout = (own * alone).sum(2, keepdim=True)
             difference = torch.where(held, own / (1 - own).clamp(min=LEAST), share.sigmoid())
             return difference * (alone - readout)

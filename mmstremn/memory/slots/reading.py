@@ -1,6 +1,7 @@
 """How slots are read: all objects of a state, the usage that a read leaves, the distance to what is held."""
 
 import dataclasses
+import math
 from typing import TypeVar
 
 import torch
@@ -64,7 +65,7 @@ def nearest_distance(reader: DenseReader, state: SlotState, query: Query) -> Ten
             augmented, k = L2Affinity()(q, k)
             products = augmented @ k.transpose(-1, -2)
         empty = empty.repeat_interleave(state.key.shape[3], -1).unsqueeze(2)
-        affinity = products.masked_fill_(empty, float('-inf')).amax(-1)
+        affinity = products.masked_fill_(empty, -math.inf).amax(-1)
     return (-L2Affinity().constant(q) - affinity).clamp(min=0)
 
 

@@ -1,6 +1,7 @@
 """A fixed number of slots, of which a selector says which one a frame overwrites: STReMN's memory."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -161,7 +162,7 @@ class SlotMemory(Memory[SlotState]):
             logits = gate(logits, state, entry)
         if entry.prompted:
             raw, logits = _bar_skip(raw), _bar_skip(logits)
-        stuck = (logits == float('-inf')).all(-1, keepdim=True)
+        stuck = (logits == -math.inf).all(-1, keepdim=True)
         return torch.where(stuck, raw, logits)
 
     def untrained_parts(self, state: SlotState) -> dict[str, str]:
@@ -188,7 +189,7 @@ def _fuse(fusion: SlotFusion, state: SlotState, choice: Tensor) -> SlotState:
 
 
 def _bar_skip(logits: Tensor) -> Tensor:
-    return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], float('-inf'))], -1)
+    return torch.cat([logits[..., :-1], torch.full_like(logits[..., -1:], -math.inf)], -1)
 
 
 def _write_into_copies(

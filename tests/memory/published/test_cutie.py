@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import re
 
 import pytest
 import torch
@@ -118,6 +119,26 @@ def test_places():
     assert encode_places((1, 1), 4).tolist() == [[0, 1, 0, 1]]
 
 
+def check_it_hands_on_what_the_pixel_memory_says(memory, alone, state, query):
+    for name in ('needs_selection', 'per_object_key', 'bounded'):
+        assert getattr(memory, name) == getattr(alone, name)
+    for name, arguments in (
+        ('object_tokens', ()),
+        ('distance', (query,)),
+        ('timeline', ()),
+        ('wants', ()),
+        ('penalty', ()),
+        ('untrained_parts', ()),
+    ):
+        try:
+            expected = getattr(alone, name)(state, *arguments)
+        except TypeError as error:
+            with pytest.raises(TypeError, match=re.escape(str(error))):
+                getattr(memory, name)(state, *arguments)
+        else:
+            torch.testing.assert_close(getattr(memory, name)(state, *arguments), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize('memory_class', OTHERS)
 @torch.no_grad()
 def test_any_memory_of_pixels_will_do(memory_class):
@@ -134,6 +155,7 @@ def test_any_memory_of_pixels_will_do(memory_class):
     readout, _ = memory.read(state, queries[5])
     expected, _ = alone.read(other, queries[5])
     assert torch.equal(readout[..., :width], expected)
+    check_it_hands_on_what_the_pixel_memory_says(CutieMemory(alone).eval(), alone, other, queries[5])
     grown = memory.add_objects(state.clone(), 1)
     assert memory.object_tokens(grown).shape == (1, 4, SUMMARIES, CHANNELS)
     assert not grown.summary_sums[:, 3].any()

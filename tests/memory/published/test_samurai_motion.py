@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmstremn.memory import Entry, Query
-from mmstremn.memory.published.motion import boxes_of
+from mmstremn.memory.published.motion import boxes_of, overlap
 from mmstremn.memory.published.samurai import SAMURAI
 
 
@@ -140,6 +140,17 @@ def test_boxes():
     masks = torch.zeros(2, 5, 7, dtype=torch.bool)
     masks[0, 1:4, 2:6] = True
     assert boxes_of(masks).tolist() == [[2, 1, 5, 3], [0, 0, 0, 0]]
+
+
+def test_overlap():
+    """Of a box and others, and 0 where either has no area, also at the origin."""
+    box = torch.tensor([[2.0, 1, 2, 2]])  # centre, ratio and height: x 0..4, y 0..2
+    others = torch.tensor([[[0.0, 0, 4, 2], [2, 1, 6, 3], [4, 0, 8, 2], [1, 1, 1, 2], [0, 0, 0, 0]]])
+    torch.testing.assert_close(overlap(box, others), torch.tensor([[1, 1 / 7, 0, 0, 0]]))
+    small = torch.tensor([[0.5, 0.5, 0.5, 1]])  # with a union of 1 that it has a half of
+    assert overlap(small, torch.tensor([[[0.0, 0, 1, 1]]])).tolist() == [[0.5]]
+    for nothing in (torch.zeros(1, 4), torch.tensor([[2.0, 1, -2, 2]])):
+        assert overlap(nothing, others).tolist() == [[0, 0, 0, 0, 0]]
 
 
 def test_options():

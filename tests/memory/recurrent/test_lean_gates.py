@@ -132,7 +132,7 @@ def test_a_step_keeps_few_numbers_for_backward(memory_class, tensors):
             state = memory.write(state, entry)
             states.append(state)
     one = 4 * B * W * SIDE**2
-    inputs, beginning = steps, (2 * layers + 1) * (1 if tensors == 6 else 2)  # of the first layer; zeros
-    assert sum(kept.values()) <= one * (steps * layers * tensors + inputs + beginning)
+    inputs, beginning = steps, layers + (tensors == 11)  # of the first layer; zeros of each c, and of m
+    assert sum(kept.values()) == one * (steps * layers * tensors + inputs + beginning)
     sum(state.hidden.sum() for state in states).backward()
     assert all(weight.grad.isfinite().all() for weight in memory.cells.parameters())
