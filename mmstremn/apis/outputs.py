@@ -16,7 +16,7 @@ from PIL import Image
 from mmstremn.apis.results import FrameResult
 from mmstremn.datasets.conversion.coco_writer import CocoWriter, YouTubeVISWriter, box_of
 from mmstremn.datasets.conversion.labelme_writer import labelme_file
-from mmstremn.datasets.io.frame_sources import LiveVideo, frame_names, source_rate
+from mmstremn.datasets.io.frame_sources import LiveVideo, frame_folders, frame_names, source_rate
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import folder_written_aside, written_aside
 from mmstremn.utils.palette import encode_palette_png
@@ -35,12 +35,14 @@ class OutputInfo:
         names: Of the frames, without suffix.
         fps: Frames a second.
         labels: Names of objects by id.
+        folders: Of the frames, which no output replaces.
     """
 
     video: str
     names: Sequence[str]
     fps: Fraction = Fraction(15)
     labels: Mapping[int, str] = field(default_factory=dict)
+    folders: Iterable[Path] = ()
 
     @classmethod
     def of(
@@ -48,7 +50,7 @@ class OutputInfo:
     ) -> 'OutputInfo':
         """Those of a video."""
         names = _Numbers() if isinstance(video, LiveVideo) else frame_names(video)
-        return cls(video.name, names, fps or source_rate(video), labels or {})
+        return cls(video.name, names, fps or source_rate(video), labels or {}, frame_folders(video))
 
 
 class _Numbers(Sequence):
@@ -321,15 +323,31 @@ def open_outputs(folder: str | Path, names: Iterable[str], info: OutputInfo) -> 
         info: Of the video.
 
     Raises:
-        ValueError: An unknown name.
+        ValueError: An unknown name; an output would replace the frames of the video, or a folder stands where
+            a file is to be written, or the other way round.
         ImportError: A package is missing that an output needs.
     """
     names = list(dict.fromkeys(names))
     for name in names:
         if name not in OUTPUTS:
             raise ValueError(f"output '{name}': expected one of {', '.join(OUTPUTS)}")
+        _check_place(Path(folder) / FILES[name], info)
     with ExitStack() as stack:
         yield Outputs({name: stack.enter_context(OUTPUTS[name](Path(folder), info)) for name in names})
+
+
+def _check_place(path: Path, info: OutputInfo) -> None:
+    if path.suffix and path.is_dir():
+        raise ValueError(
+            f'{path} is a folder, expected a file or nothing: take another folder for the results'
+        )
+    if not path.suffix and path.exists() and not path.is_dir():
+        raise ValueError(f'{path} is no folder: take another folder for the results')
+    if path.resolve() in info.folders:
+        raise ValueError(
+            f'{path} holds the frames of {info.video}, and would be replaced: take another folder for the '
+            'results'
+        )
 
 
 class Outputs:

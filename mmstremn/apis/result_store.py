@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,11 +29,20 @@ class StoredResult(NamedTuple):
     slots: list[int] | None
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What a damaged file leads to becomes a ValueError that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError, zlib.error) as error:
+        raise ValueError(f'{path}: damaged ({error}); remove it, it is computed anew') from error
+
+
 class ResultStore:
     """Masks of frames, probabilities that wait to be merged, and states of streams, in a folder.
 
-    A line is added to ``frames.jsonl`` once the mask of a frame is written: a mask without a line does not
-    count, and half a line is left out.
+    A line is added to ``frames.jsonl`` once the mask of a frame is written: a mask without a line and a line
+    without a mask do not count, and a line that is not whole is left out.
 
     Args:
         folder: Made if it does not exist.
@@ -58,7 +68,7 @@ class ResultStore:
             return
         try:
             found = dict(json.loads(path.read_text('utf-8')))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(
                 f'{path}: expected the record of a run, it is damaged ({error}); remove {self.folder}, or '
                 'write to another folder'
@@ -72,13 +82,14 @@ class ResultStore:
 
     def _read(self) -> Iterator[tuple[int, StoredResult]]:
         path = self.folder / 'frames.jsonl'
-        for line in path.read_text(encoding='utf-8').splitlines() if path.exists() else []:
+        for line in path.read_bytes().splitlines() if path.exists() else []:
             try:
                 frame, recipe, confidence, slots = json.loads(line)
                 result = StoredResult(recipe, {int(k): float(v) for k, v in confidence.items()}, slots)
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue
-            yield frame, result
+            if type(frame) is int and self._mask(frame).exists():
+                yield frame, result
 
     def close(self) -> None:
         """Close the journal."""
@@ -89,7 +100,7 @@ class ResultStore:
     def put(self, frame: int, ids: np.ndarray, result: StoredResult) -> None:
         """Keep the result of a frame, in the place of an earlier one."""
         self._results.pop(frame, None)
-        (self.folder / f'masks/{frame}.png').write_bytes(encode_palette_png(ids))
+        self._mask(frame).write_bytes(encode_palette_png(ids))
         self._journal.write(json.dumps([frame, *result]) + '\n')
         self._journal.flush()
         self._results[frame] = result
@@ -99,8 +110,17 @@ class ResultStore:
         return self._results.get(frame)
 
     def ids(self, frame: int) -> np.ndarray:
-        """The mask (H, W) of a frame that has a result."""
-        return decode_palette_png((self.folder / f'masks/{frame}.png').read_bytes())
+        """The mask (H, W) of a frame that has a result.
+
+        Raises:
+            ValueError: Its file is damaged; the message names it.
+        """
+        path = self._mask(frame)
+        with _whole(path):
+            return decode_palette_png(path.read_bytes())
+
+    def _mask(self, frame: int) -> Path:
+        return self.folder / f'masks/{frame}.png'
 
     # Probabilities of single spans, where a frame's masks come from several.
 
@@ -114,14 +134,15 @@ class ResultStore:
         partial.replace(path)
 
     def get_part(self, key: str, frame: int) -> dict[int, np.ndarray] | None:
-        """The planes by object, float32; None where they are not kept."""
+        """The planes by object, float32; None where they are not kept. Raises as :meth:`ids` does."""
         path = self.folder / f'parts/{frame}-{key}'
         if not path.exists():
             return None
-        head, _, body = path.read_bytes().partition(b'\n')
-        objects, shape = json.loads(head)
-        stack = np.frombuffer(zlib.decompress(body), np.uint8).reshape(shape)
-        return {k: plane.astype(np.float32) / 255 for k, plane in zip(objects, stack, strict=True)}
+        with _whole(path):
+            head, _, body = path.read_bytes().partition(b'\n')
+            objects, shape = json.loads(head)
+            stack = np.frombuffer(zlib.decompress(body), np.uint8).reshape(shape)
+            return {k: plane.astype(np.float32) / 255 for k, plane in zip(objects, stack, strict=True)}
 
     def has_part(self, key: str, frame: int) -> bool:
         """Whether the planes are kept."""
@@ -146,7 +167,8 @@ class ResultStore:
     def state_places(self, key: str) -> list[int]:
         """The places at which streams with this key are kept, ascending."""
         found = (self.folder / 'states').glob(f'{key}-*.safetensors')
-        return sorted(int(path.stem.rpartition('-')[2]) for path in found)
+        places = [path.stem.rpartition('-')[2] for path in found]
+        return sorted(int(place) for place in places if place.isdecimal())
 
     def state_path(self, key: str, place: int) -> str:
         """The file of a stream that is kept."""

@@ -185,6 +185,11 @@ class VOSSession:
             return FrameResult(self.video.name, index, frame, np.zeros(self.video.size, np.uint8))
         slots = None if found.slots is None else np.array(found.slots)
         ids = self._store.ids(index)
+        if ids.shape != self.video.size:
+            raise ValueError(
+                f'{self._store.folder}: the mask of frame {index} is {ids.shape}, expected '
+                f'{self.video.size}: remove the folder'
+            )
         return FrameResult(self.video.name, index, frame, ids, dict(found.confidence), slots)
 
     def run(self) -> Iterator[FrameResult]:

@@ -14,7 +14,8 @@ from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.side_by_side import side_by_side
-from mmstremn.datasets.io.frame_sources import LiveVideo, open_source
+from mmstremn.datasets.io.folders import check_name
+from mmstremn.datasets.io.frame_sources import LiveVideo, frame_folders, open_source
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
@@ -117,7 +118,8 @@ class VOSInferencer:
             merge: Where masks of two frames meet: the ``'nearer'`` wins, or ``'blend'``.
             return_vis: Fill in ``visualization``, the frame with its masks.
             out_dir: Folder that gets ``<video>/<frame>.png``, palette PNGs of the ids, each once its result
-                is given.
+                is given. At the end those of frames that a video does not have, left by an earlier run, are
+                removed.
             seed: For memories that draw at random.
             batch_size: How many of several videos are segmented at a time, on one model, by as many threads
                 as torch has (``torch.get_num_threads()``); their results come in turns.
@@ -128,7 +130,8 @@ class VOSInferencer:
 
         Raises:
             FileNotFoundError: There is no such video or mask.
-            ValueError: A video cannot be read, or its masks do not fit.
+            ValueError: A video cannot be read, or its masks do not fit; two videos have one name, or a name
+                leads out of ``out_dir`` or to the frames themselves.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size: expected at least 1, got {batch_size}')
@@ -136,6 +139,8 @@ class VOSInferencer:
         given: list = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
         if len(given) != len(videos):
             raise ValueError(f'masks: expected one for each of the {len(videos)} inputs, got {len(given)}')
+        if out_dir is not None:
+            _check_folders(videos, Path(out_dir))
         runs = [
             self._live(video, own, seed)
             if isinstance(video, LiveVideo)
@@ -205,13 +210,17 @@ class VOSInferencer:
     def _finished(
         self, results: Iterator[FrameResult], return_vis: bool, out_dir: str | Path | None
     ) -> Iterator[FrameResult]:
+        last: dict[Path, int] = {}
         for result in results:
             if return_vis:
                 result.visualization = overlay(result.frame, result.ids)
             if out_dir is not None:
-                path = Path(out_dir) / result.video / f'{result.index:05d}.png'
-                write_atomically(path, encode_palette_png(result.ids))
+                folder = Path(out_dir) / result.video
+                write_atomically(folder / f'{result.index:05d}.png', encode_palette_png(result.ids))
+                last[folder] = result.index
             yield result
+        for folder, index in last.items():
+            _remove_behind(folder, index)
 
 
 def _fastest(model: VOSegmentor) -> str:
@@ -219,6 +228,25 @@ def _fastest(model: VOSegmentor) -> str:
         return 'float32'
     print_log("bfloat16, as this CPU has units for it; precision='float32' is slower and exact", 'current')
     return 'bfloat16'
+
+
+def _check_folders(videos: list, out_dir: Path) -> None:
+    """Raises a ValueError where masks would leave ``out_dir``, or be mixed with frames or other masks."""
+    names = [check_name(video.name, out_dir) for video in videos]
+    for video, name in zip(videos, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{out_dir}: several videos are called '{name}': give each an out_dir of its own"
+            )
+        if (out_dir / name).resolve() in frame_folders(video):
+            raise ValueError(f'{out_dir / name} holds the frames of the video: take another out_dir')
+
+
+def _remove_behind(folder: Path, last: int) -> None:
+    """Remove masks of frames behind the last one, which a run on a longer video has left."""
+    for path in folder.glob('*.png'):
+        if path.stem.isdecimal() and int(path.stem) > last:
+            path.unlink()
 
 
 def _set_precision(model: VOSegmentor, precision: str) -> None:

@@ -1,5 +1,6 @@
 """What options of several commands mean."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ class StoredVideo(click.ParamType):
                 ctx,
             )
         return Path(value)
+
+
+def default_out(command: str, video: Path) -> Path:
+    """The folder for the results of a video where none is given."""
+    return Path('work_dirs', command, os.path.basename(os.path.abspath(video)))
 
 
 class FrameAndFile(click.ParamType):

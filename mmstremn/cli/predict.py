@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from mmstremn.apis import PredictionInferencer
-from mmstremn.cli.options import ConfigCommand, FrameRate, StoredVideo, parse_cfg_options
+from mmstremn.cli.options import ConfigCommand, FrameRate, StoredVideo, default_out, parse_cfg_options
 from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.launch import latest_checkpoint
 from mmstremn.engine.progress import StagedProgress
@@ -42,7 +42,7 @@ def command(
     The folder gets prediction.png, true frames above the predicted ones, and prediction.mp4, the input and
     then the prediction beside the video. PSNR is printed where the video goes on.
     """
-    out = out or Path('work_dirs/predict') / (video.name or video.absolute().name)
+    out = out or default_out('predict', video)
     source = open_source(video)
     cfg = read_config(config)
     cfg.merge_from_dict(parse_cfg_options(cfg_options))

@@ -30,6 +30,7 @@ from mmstremn.cli.options import (
     PlaceInFrame,
     StoredVideo,
     choose_model,
+    default_out,
 )
 from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
@@ -135,7 +136,7 @@ def command(
     given = [(0, mask)] * (mask is not None) + list(mask_at)
     if not given and not points and not boxes:
         raise click.UsageError('expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box')
-    out = out or Path('work_dirs/segment') / (video.name or video.absolute().name)
+    out = out or default_out('segment', video)
     names = list(outputs or DEFAULT_OUTPUTS)
     check_out(out, names, [video, *(path for _, path in given)])
     source = open_source(video)

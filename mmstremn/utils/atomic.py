@@ -62,9 +62,10 @@ def folder_written_aside(path: str | Path) -> Iterator[Path]:
 
     Of what ``path`` held, files with a suffix of the new ones go; all else is kept. Where the block raises,
     ``path`` stays as it was. What a run that was killed left beside ``path`` is removed, and the log says so;
-    where it was killed between the two renames, ``path`` is what it was before that run.
+    where it was killed between the two renames, ``path`` is what it was before that run. A symbolic link
+    stays, and what it leads to is replaced.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (path.with_name(f'{path.name}{suffix}') for suffix in (PARTIAL, f'.old{PARTIAL}'))
     if old.exists() and not path.exists():

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmstremn.apis import OUTPUTS, FrameResult, OutputInfo, write_outputs
 from mmstremn.apis.outputs import FILES, Review
+from mmstremn.datasets import open_video
 from mmstremn.datasets.conversion import find_videos, read_coco, read_labelme
 from mmstremn.datasets.conversion.annotation import polygon_region
 from mmstremn.datasets.conversion.labelme_writer import polygons
@@ -167,3 +168,19 @@ def test_where_a_frame_fails_nothing_appears(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="output 'mask': expected one of masks, overlay"):
         write_outputs(results(), tmp_path, OutputInfo('squares', 'abcde'), ['mask'])
+
+
+def test_results_take_no_place_of_something_else(tmp_path):
+    shown = tmp_path / 'frames/masks'
+    shown.mkdir(parents=True)
+    for t in range(T):
+        Image.fromarray(VIDEO.frame(t)).save(shown / f'{t}.png')
+    info, before = OutputInfo.of(open_video(shown)), (shown / '0.png').read_bytes()
+    with pytest.raises(ValueError, match='masks holds the frames of masks'):
+        write_outputs(results(), shown.parent, info, ['masks'])
+    assert (shown / '0.png').read_bytes() == before
+    (tmp_path / 'masks').write_text('a file')
+    (tmp_path / 'coco.json').mkdir()
+    for name, message in (('masks', 'masks is no folder'), ('coco', 'coco.json is a folder')):
+        with pytest.raises(ValueError, match=message):
+            write_outputs(iter([None]), tmp_path, info, [name])

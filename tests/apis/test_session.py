@@ -7,6 +7,7 @@ from helpers.vos_cases import SquaresVideo, tiny_model
 
 from mmstremn.apis import VOSSession, session as module
 from mmstremn.models.segmentation.stream import VOSStream
+from mmstremn.utils.palette import encode_palette_png
 
 T = 12
 
@@ -129,6 +130,51 @@ def test_a_session_goes_on_where_it_stopped(model, video, steps, tmp_path, monke
     assert equal(masks_of(again.results()), whole)
     with pytest.raises(ValueError, match=r'holds results of another run \(frames: 12, now 8\)'):
         VOSSession(model, SquaresVideo(8), masks={}, folder=tmp_path)
+
+
+def test_damaged_results_are_computed_anew_or_named(model, video, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'STATE_INTERVAL', 3)
+    masks = {0: video.mask(0)}
+    with VOSSession(model, video, masks, folder=tmp_path) as session:
+        whole = masks_of(session.run_in_order())
+    (tmp_path / 'masks/7.png').unlink()
+    with open(tmp_path / 'frames.jsonl', 'ab') as journal:
+        journal.write(
+            b'[[3], "a list", {}, null]\n["3", "text", {}, null]\n\xff\xfe no text\n' + b'[' * 10**5
+        )
+    for state in (tmp_path / 'states').iterdir():
+        state.with_stem(f'{state.stem} (copy)').touch()
+    with VOSSession(model, video, masks, folder=tmp_path) as session:
+        assert session.pending() == [7] and equal(masks_of(session.run_in_order()), whole)
+    mask = tmp_path / 'masks/4.png'
+    for content, message in (
+        (mask.read_bytes()[:50], r'4\.png: damaged .* computed anew'),
+        (encode_palette_png(np.zeros((2, 3), np.uint8)), r'frame 4 is \(2, 3\), expected'),
+    ):
+        mask.write_bytes(content)
+        with (
+            VOSSession(model, video, masks, folder=tmp_path) as session,
+            pytest.raises(ValueError, match=message),
+        ):
+            session.result(4)
+
+
+def test_damaged_parts_are_named(model, video, tmp_path):
+    masks = {0: video.mask(0), T - 1: video.mask(T - 1)}
+    session = VOSSession(model, video, masks, merge='blend', folder=tmp_path)
+    run = session.run()
+    next(run)  # the first frames; others wait for the second span
+    while not (parts := sorted((tmp_path / 'parts').iterdir())):
+        next(run)
+    run.close()
+    for part in parts:
+        part.write_bytes(part.read_bytes()[:30])
+    with VOSSession(model, video, masks, merge='blend', folder=tmp_path) as session:
+        with pytest.raises(ValueError, match=r'parts/\d+-\w+: damaged'):
+            list(session.run())
+        for part in parts:
+            part.unlink()
+        assert len(list(session.run_in_order())) == T
 
 
 def test_confidence_and_slots_are_those_of_the_frame(model, video):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmstremn.apis import VOSInferencer, init_segmentor, named_models
 from mmstremn.apis.model_names import resolve_model, terms_of
-from mmstremn.datasets.io.frame_sources import LiveVideo, iterate_run, open_source
+from mmstremn.datasets.io.frame_sources import ArrayVideo, LiveVideo, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.models import VOSStream
 from mmstremn.utils.palette import encode_palette_png
@@ -68,6 +68,25 @@ def test_several_videos_one_after_the_other(inferencer, expected, folder, tmp_pa
     assert np.array_equal(read_mask(tmp_path / 'shots/00003.png'), expected[3])
     with pytest.raises(ValueError, match='expected one for each of the 2 inputs, got 1'):
         inferencer([folder / 'shots', VIDEO], [VIDEO.mask(0)])
+
+
+def test_masks_are_mixed_with_nothing(inferencer, folder, tmp_path):
+    """Other videos of the same name, the frames themselves, an earlier run on a longer video."""
+    first, video = VIDEO.mask(0), ArrayVideo(FRAMES[:2], 'shots')
+    with pytest.raises(ValueError, match="several videos are called 'shots'"):
+        inferencer([folder / 'shots', video], [first, first], out_dir=tmp_path)
+    with pytest.raises(ValueError, match='holds the frames of the video'):
+        inferencer(folder / 'shots', first, out_dir=folder)
+    with pytest.raises(ValueError, match=r"the name '\.\./shots' leads out of its folder"):
+        inferencer(ArrayVideo(FRAMES, '../shots'), first, out_dir=tmp_path / 'out')
+    list(inferencer(folder / 'shots', first, out_dir=tmp_path))
+    (tmp_path / 'shots/notes.png').touch()
+    list(inferencer(video, first, out_dir=tmp_path))
+    assert sorted(path.name for path in (tmp_path / 'shots').iterdir()) == [
+        '00000.png',
+        '00001.png',
+        'notes.png',
+    ]
 
 
 def test_a_camera_is_asked_for_masks_as_it_goes(inferencer, expected):

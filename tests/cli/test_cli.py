@@ -90,6 +90,20 @@ def test_files_of_one_name_get_folders_of_their_own(segment, folder, tmp_path):
         assert container.streams.video[0].average_rate == 25
 
 
+def test_the_folder_above_has_a_name(segment, folder, tmp_path, monkeypatch):
+    (tmp_path / 'shots').symlink_to(folder / 'shots')
+    (tmp_path / 'take').mkdir()
+    for t in range(2):
+        Image.fromarray(VIDEO.frame(t)).save(tmp_path / f'take/{t}.png')
+    (tmp_path / 'take/below').mkdir()
+    monkeypatch.chdir(tmp_path / 'take/below')
+    assert segment('..', '--mask', folder / 'mask0.png', '--output', 'masks') == 0
+    assert (tmp_path / 'take/below/work_dirs/segment/take/masks/1.png').exists()
+    monkeypatch.chdir(tmp_path)
+    assert segment('shots', '--mask', folder / 'mask0.png', '--output', 'masks') == 0
+    assert (tmp_path / 'work_dirs/segment/shots/masks').exists()
+
+
 def test_a_killed_run_leaves_nothing_that_looks_whole_and_goes_on(segment, folder, tmp_path, capsys):
     mask = ['--mask-at', f'5:{folder / "mask5.png"}']
     assert segment(folder / 'shots', *mask, '--out', tmp_path / 'whole') == 0

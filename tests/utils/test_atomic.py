@@ -42,6 +42,20 @@ def test_what_a_killed_run_left_aside_does_not_get_in(tmp_path):
     assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['a.png']
 
 
+def test_a_link_to_a_folder_stays_and_its_content_is_replaced(tmp_path):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'masks').symlink_to(tmp_path / 'disk')
+    for name in 'ab':
+        with folder_written_aside(tmp_path / 'masks') as partial:
+            (partial / f'{name}.png').write_text(name)
+        assert (tmp_path / 'masks').is_symlink()
+        assert sorted(tmp_path.rglob('*')) == [
+            tmp_path / 'disk',
+            tmp_path / f'disk/{name}.png',
+            tmp_path / 'masks',
+        ]
+
+
 def test_a_folder_is_no_path_of_a_file(tmp_path):
     with pytest.raises(IsADirectoryError, match='is a folder'), written_aside(tmp_path):
         pytest.fail('nothing is written')

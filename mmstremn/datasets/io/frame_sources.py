@@ -211,6 +211,12 @@ def source_rate(video: Video | LiveVideo, default: int = 15) -> Fraction:
     return Fraction(getattr(video, 'rate', None) or default)
 
 
+def frame_folders(video: object) -> set[Path]:
+    """The folders in which the frames of a video lie as pictures, without symbolic links."""
+    files = getattr(video, 'files', None) or getattr(video, 'frame_files', None) or []
+    return {Path(file).resolve().parent for file in files}
+
+
 def frame_names(video: Video) -> list[str]:
     """Names of the frames: of their files, else their numbers."""
     files = getattr(video, 'files', None)
