@@ -195,7 +195,10 @@ def test_videos_that_cannot_be_scored_cost_no_masks_and_no_other_figures(tmp_pat
     assert [video['name'] for video in written['videos']] == ['good']
     assert set(written['unscored']) == {'short', 'first_only', 'broken', 'other_size'}
     assert '00004.png: broken' in written['unscored']['broken']
-    assert '4 of 5 videos are not scored' in said[0] and '00004.png: broken' in said[0]
+    assert said == [
+        'DAVISMetric: 4 of 5 videos are not scored and count in no figure: '
+        + '; '.join(written['unscored'][name] for name in ('short', 'first_only', 'broken', 'other_size'))
+    ]
 
 
 def test_a_damaged_mask_prompts_nothing_and_a_damaged_first_one_is_an_error():

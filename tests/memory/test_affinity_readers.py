@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.memory_cases import GRID, make_entry, make_query, run
+from torch.overrides import TorchFunctionMode
 
 from mmstremn.memory import (
     READERS,
@@ -327,3 +328,29 @@ def test_an_entry_without_the_shrinkage_that_others_have_is_refused(memory_class
         with pytest.raises(ValueError, match=r'Entry\.shrinkage: expected \(B, G, P\)'):
             memory.write(state, make_entry(1))
     assert torch.equal(before.key, state.key)
+
+
+def test_products_are_made_in_blocks_that_are_as_large_as_they_may_be(monkeypatch):
+    """Of 2 samples, 3 key groups, 10 positions of the query and 14 stored ones."""
+    monkeypatch.setattr(readers, 'BLOCK', 2 * 3 * 14 * 4)
+    query, stored = torch.randn(2, 3, 10, 5), torch.randn(2, 3, 14, 5)
+    products, sizes = query @ stored.transpose(-1, -2), []
+
+    class Sizes(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if function in (torch.Tensor.matmul, torch.Tensor.__matmul__):
+                sizes.append(tuple(result.shape))
+            return result
+
+    with Sizes():
+        top, index = readers._most_similar(query, stored, 3)
+    assert sizes == [(2, 3, 4, 14), (2, 3, 4, 14), (2, 3, 2, 14)]
+    torch.testing.assert_close(top, products.topk(3, -1).values, **TOLERANCE)
+    assert torch.equal(index, products.topk(3, -1).indices)
+    sizes.clear()
+    with Sizes():
+        best, largest = readers._best_matches(query, stored, torch.zeros(2, 1, 10))
+    assert sizes == [(2, 3, 5, 10), (2, 3, 5, 10), (2, 3, 4, 10)]
+    assert torch.equal(best, products.argmax(2))
+    torch.testing.assert_close(largest, products.amax(-1), **TOLERANCE)

@@ -31,7 +31,7 @@ DEFAULTS = {
         buffer=0,
         permanent=1,
     ),
-    memory.CutieMemory: dict(value_channels=256, decoder_channels=256),
+    memory.CutieMemory: dict(pixel_memory=memory.TwoLevelMemory(sensory_channels=0)),
     memory.RecentPromptedMemory: dict(
         KEY_AND_VALUE, num_recent=6, num_prompted=2, num_pointers=16, decoder_channels=256
     ),

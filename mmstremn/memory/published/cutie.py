@@ -138,8 +138,6 @@ class CutieMemory(Memory[Any]):
         pixel_memory: Any memory; :class:`TwoLevelMemory` without a sensory state by default.
         sensory_memory: :class:`SensoryMemory`, or None.
         object_memory: :class:`ObjectMemory`, or None.
-        value_channels: Cv.
-        decoder_channels: Of ``extras['decoded']``.
     """
 
     state_class: type[Any] = MemoryState
@@ -149,13 +147,9 @@ class CutieMemory(Memory[Any]):
         pixel_memory: Memory[Any] | None = None,
         sensory_memory: SensoryMemory | None = None,
         object_memory: ObjectMemory | None = None,
-        value_channels: int = 256,
-        decoder_channels: int = 256,
     ):
         super().__init__()
-        self.pixel_memory: Memory[Any] = pixel_memory or TwoLevelMemory(
-            sensory_channels=0, value_channels=value_channels, decoder_channels=decoder_channels
-        )
+        self.pixel_memory: Memory[Any] = pixel_memory or TwoLevelMemory(sensory_channels=0)
         self.sensory_memory, self.object_memory = sensory_memory, object_memory
         self.per_object_key, self.bounded = self.pixel_memory.per_object_key, self.pixel_memory.bounded
         pixel_states: Any = self.pixel_memory.state_class  # mypy: a class of unhashable objects is hashable

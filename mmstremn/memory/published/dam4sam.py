@@ -84,9 +84,6 @@ class DAM4SAM(TrackerMemory):
         key: As in :class:`TrackerMemory`.
         num_places: Likewise.
         num_pointers: Likewise.
-        max_prompted: Not used; ``num_resolving`` says it.
-        key_channels: Of no effect.
-        value_channels: Of no effect.
 
     Raises:
         ValueError: A number is below 1, or ``num_resolving`` leaves no place for recent frames.
@@ -106,9 +103,6 @@ class DAM4SAM(TrackerMemory):
         key: str = 'none',
         num_places: int = 6,
         num_pointers: int = 16,
-        max_prompted: int = -1,
-        key_channels: int = 64,
-        value_channels: int = 64,
     ):
         if stride < 1:
             raise ValueError(f'DAM4SAM.stride must be at least 1, got {stride}')

@@ -50,8 +50,6 @@ class SAM2Long(TrackerMemory):
         num_places: Likewise.
         num_pointers: Likewise.
         max_prompted: Likewise.
-        key_channels: Of no effect.
-        value_channels: Of no effect.
 
     Raises:
         ValueError: A number is below 1.
@@ -71,8 +69,6 @@ class SAM2Long(TrackerMemory):
         num_places: int = 6,
         num_pointers: int = 16,
         max_prompted: int = -1,
-        key_channels: int = 64,
-        value_channels: int = 64,
     ):
         num_read = num_places if num_read is None else num_read
         for name, number in dict(num_pathways=num_pathways, num_read=num_read).items():

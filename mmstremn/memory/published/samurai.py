@@ -92,8 +92,6 @@ class SAMURAI(TrackerMemory):
         num_places: Likewise.
         num_pointers: Likewise.
         max_prompted: Likewise.
-        key_channels: Of no effect.
-        value_channels: Of no effect.
 
     Raises:
         ValueError: A number is out of range.
@@ -115,8 +113,6 @@ class SAMURAI(TrackerMemory):
         num_places: int = 6,
         num_pointers: int = 16,
         max_prompted: int = -1,
-        key_channels: int = 64,
-        value_channels: int = 64,
     ):
         num_read = num_places if num_read is None else num_read
         if not 0 <= weight <= 1:

@@ -102,8 +102,6 @@ class TrackerMemory(Memory[TrackerState]):
         num_pointers: R (``max_object_pointers_in_encoder``).
         max_prompted: Prompted frames that are read, the latest, -1: all (``max_cond_frame_num``). Others are
             read as tracked ones.
-        key_channels: Of the default selector.
-        value_channels: Of the default selector.
 
     Raises:
         ValueError: A number is below 1 (``num_pointers``: below 2), or ``key`` is none of these.
@@ -130,8 +128,6 @@ class TrackerMemory(Memory[TrackerState]):
         num_places: int = 6,
         num_pointers: int = 16,
         max_prompted: int = -1,
-        key_channels: int = 64,
-        value_channels: int = 64,
     ):
         super().__init__()
         num_slots = num_places if num_slots is None else num_slots
