@@ -24,6 +24,7 @@ MODES = (*INDEX_MODES, *GREY_MODES, *COLOUR_MODES, *DEEP_MODES)
 LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
 WANTED = 'expected a palette or grey PNG of object ids (0 background, 1, 2, ...), without smoothing'
 HALF = 128
+DEEP_VOID = 0xFFFF
 STANDARD = 22  # colours by which the palette of DAVIS is known; further ones differ between versions
 SAID: set[Path] = set()
 FEW = 8  # levels that are too few for smooth edges
@@ -69,12 +70,13 @@ class MaskFiles:
     """The mask files of one video (or of one run), all read by the same rule.
 
     - Palette PNGs hold ids: 0 background, 255 void. Where every file has a palette of its own, in another
-      order, they hold colours.
+      order, or where index 0 is a colour and another one black or transparent, they hold colours.
     - Grey pictures hold ids too, unless they are black and white, with or without smooth edges or the noise
       of JPEG: then they show one object, id 1, where they are at least 128. Which of the two it is, is
       decided by the first mask that is not empty.
     - 16-bit pictures hold ids, 8-bit levels times 257, or, where numbers exceed 255, objects that get the
-      ids 1, 2, ... in ascending order of their numbers.
+      ids 1, 2, ... in ascending order of their numbers, and 65535 where void. Grey PNGs of 2 and 4 bits hold
+      ids too.
     - Pictures in colour hold one object per colour, the same in all files. Its id is its place in CVAT's
       ``labelmap.txt`` (beside the files, or up to two folders above), or in the palette of DAVIS, or else
       its number in the order in which the colours appear; black and transparent pixels are background. If all
@@ -105,8 +107,9 @@ class MaskFiles:
         if self.single_object:
             return _one_object(stored, path)
         if stored.kind == 'index':
-            is_shuffled = self._has_other_palette(stored) and self._palettes_are_shuffled
-            return self._from_colours(stored, path) if is_shuffled else stored.values
+            if self._has_other_palette(stored) and self._palettes_are_shuffled:
+                return self._from_colours(stored, path)
+            return _checked_indices(stored, path)
         if stored.kind == 'deep':
             return self._from_deep(stored, path)
         if stored.kind == 'colour' and self._ids_of_colours is not None:
@@ -140,17 +143,19 @@ class MaskFiles:
         rule = self._rule_of_deep
         if isinstance(rule, int):
             return self._from_grey(Stored((stored.values // rule).astype(np.uint8), 'grey'), path)
-        return np.searchsorted(rule, stored.values).astype(np.uint8)
+        ids = np.searchsorted(rule, stored.values)
+        return np.where(stored.values == DEEP_VOID, VOID, ids).astype(np.uint8)
 
     @cached_property
     def _rule_of_deep(self) -> int | np.ndarray:
-        """By what the values of the video are divided, or all of them in ascending order, 0 first."""
+        """By what the values of the video are divided, or the numbers of all objects, ascending, 0 first."""
         numbers = [np.unique(stored.values) for _, stored in self._loaded() if stored.kind == 'deep']
         numbers = np.unique(np.concatenate([[0], *numbers]))
         if numbers[-1] <= VOID:
             return 1
-        if numbers[-1] <= 0xFFFF and (not (numbers % 257).any() or len(numbers) > MAX_ID + 1):
+        if numbers[-1] <= DEEP_VOID and (not (numbers % 257).any() or len(numbers) > MAX_ID + 1):
             return 257  # 8 bits that were widened, or a black and white picture with smooth edges
+        numbers = numbers[numbers != DEEP_VOID]
         if len(numbers) > MAX_ID + 1:
             raise ValueError(
                 f'{self.paths[0]}: {len(numbers) - 1} ids in the video, expected at most {MAX_ID}'
@@ -272,7 +277,9 @@ def _check_mode(mode: str, path: str | Path) -> None:
 def _stored(image: Image.Image, path: str | Path) -> Stored:
     _check_mode(image.mode, path)
     if image.mode == 'P':
-        return _indexed(np.array(image), np.array(image.getpalette() or [], np.uint8).reshape(-1, 3))
+        indices = np.array(image)
+        palette = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+        return _indexed(indices, palette, _transparent(image.info.get('transparency')))
     if image.mode == '1':
         return Stored(np.array(image, np.uint8), 'index')
     if image.mode in DEEP_MODES:
@@ -282,8 +289,27 @@ def _stored(image: Image.Image, path: str | Path) -> Stored:
         return Stored(values, 'deep')
     is_lossy = _is_lossy(image)
     if image.mode == 'L':
-        return Stored(np.array(image), 'grey', is_lossy=is_lossy)
+        values = np.array(image)
+        step = _step_of_levels(image)
+        if step and black_and_white(values) is None:
+            values //= step
+        return Stored(values, 'grey', is_lossy=is_lossy)
     return _coloured(image, is_lossy, path)
+
+
+def _transparent(stored: int | bytes | None) -> list[int]:
+    """The indices of a palette that cannot be seen."""
+    if isinstance(stored, bytes):
+        return [index for index, alpha in enumerate(stored) if not alpha]
+    return [] if stored is None else [stored]
+
+
+def _step_of_levels(image: Image.Image) -> int | None:
+    """What PIL multiplies the values of a grey PNG of 2 or 4 bits by."""
+    if image.format != 'PNG':
+        return None
+    with open(image.filename, 'rb') as file:
+        return {2: 85, 4: 17}.get(file.read(25)[24])
 
 
 def _is_lossy(image: Image.Image) -> bool:
@@ -293,17 +319,27 @@ def _is_lossy(image: Image.Image) -> bool:
     return image.format in LOSSY or image.info.get('compression') in ('jpeg', 'tiff_jpeg', 'webp')
 
 
-def _indexed(indices: np.ndarray, palette: np.ndarray) -> Stored:
-    """A picture with a palette; one all of whose palette is grey may be black and white."""
+def _indexed(indices: np.ndarray, palette: np.ndarray, hidden: list[int]) -> Stored:
+    """A picture with a palette, of which the indices ``hidden`` are transparent; one all of whose palette is
+    grey may be black and white."""
     if len(palette) and (palette == palette[:, :1]).all() and indices.max() < len(palette):
         levels = palette[:, 0][indices]
         if black_and_white(levels) is not None:
             return Stored(levels, 'grey')
-    if len(palette) and palette[0].any():
-        picture = Stored(indices, 'index', palette).colours()
-        if (picture == 0).any():  # quantised, the background is somewhere among the indices
+    if len(palette) and palette[0].any() and 0 not in hidden:
+        picture = np.where(np.isin(indices, hidden), -1, Stored(indices, 'index', palette).colours())
+        if (picture <= 0).any():  # quantised, the background is somewhere among the indices
             return Stored(picture, 'colour', palette)
     return Stored(indices, 'index', palette)
+
+
+def _checked_indices(stored: Stored, path: str | Path) -> np.ndarray:
+    """The indices, unless they are those of a picture with smooth edges or of a photograph."""
+    levels = len(mask_ids(stored.values))
+    is_own = stored.palette is not None and not _begin_alike(stored.palette, DAVIS_PALETTE[:STANDARD])
+    if is_own and levels > FEW and _is_smooth(stored.values):
+        raise ValueError(f'{path}: {levels} colours in a palette, most of them along edges: {WANTED}')
+    return stored.values
 
 
 def _coloured(image: Image.Image, is_lossy: bool, path: str | Path) -> Stored:

@@ -1,6 +1,8 @@
 """What mask files mean: ids, one object, colours, or an error that names the file."""
 
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -36,10 +38,10 @@ def save(path, array, mode=None, **options):
     return path
 
 
-def with_palette(path, ids, palette=DAVIS_PALETTE):
+def with_palette(path, ids, palette=DAVIS_PALETTE, **options):
     image = Image.fromarray(ids)
     image.putpalette(np.asarray(palette, np.uint8).tobytes())
-    image.save(path)
+    image.save(path, **options)
     return path
 
 
@@ -87,6 +89,36 @@ def test_16_bit_numbers_are_the_same_objects_in_all_frames(tmp_path):
     read = [masks.read(path) for path in files]
     assert np.array_equal(read[0], squares(2)) and np.array_equal(read[2], squares(1))
     assert np.array_equal(read[1], squares(1, 2))
+
+
+def test_void_of_16_bits(tmp_path):
+    files = []
+    for i, numbers in enumerate([(300, 65535), (1, 300)]):
+        files.append(save(tmp_path / f'{i}.png', squares(*numbers, dtype=np.uint16)))
+    masks = MaskFiles(files)
+    assert np.array_equal(masks.read(files[0]), squares(2, 255))
+    assert np.array_equal(masks.read(files[1]), squares(1, 2))
+    path = save(tmp_path / 'small.png', squares(1, 2, 65535, dtype=np.uint16))
+    assert np.array_equal(read_mask(path), squares(1, 2, 255))
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_grey_pngs_of_few_bits(tmp_path, bits):
+    def few_bits(name, ids):
+        packed = np.packbits(
+            np.unpackbits(ids[..., None], axis=-1)[..., -bits:].reshape(len(ids), -1), axis=1
+        )
+        rows = b''.join(b'\0' + row.tobytes() for row in packed)
+        head = struct.pack('>IIBBBBB', *SIZE[::-1], bits, 0, 0, 0, 0)
+        chunks = [(b'IHDR', head), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')]
+        data = [struct.pack('>I', len(d)) + n + d + struct.pack('>I', zlib.crc32(n + d)) for n, d in chunks]
+        (tmp_path / name).write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(data))
+        return tmp_path / name
+
+    largest = 2**bits - 1
+    for numbers in ((1, 2), (1, 2, largest), (2,)):
+        assert np.array_equal(read_mask(few_bits('ids.png', squares(*numbers))), squares(*numbers))
+    assert np.array_equal(read_mask(few_bits('white.png', squares(largest))), squares(1))
 
 
 def test_16_bit_levels_that_are_widened_8_bit_ones(tmp_path):
@@ -237,6 +269,21 @@ def test_a_quantised_file_may_have_black_anywhere(tmp_path):
     assert np.array_equal(masks.read(files[1]), squares(2, 1))
 
 
+@pytest.mark.parametrize('transparency', [2, b'\xff\xff\x00'])
+def test_a_transparent_index_is_the_background(tmp_path, transparency):
+    ids = squares(1, 2)
+    indices = np.array([2, 0, 1], np.uint8)[ids]
+    path = with_palette(tmp_path / 'a.png', indices, [RED, GREEN, WHITE], transparency=transparency)
+    read = read_mask(path)
+    assert np.array_equal(read > 0, ids > 0) and len(set(read[ids == 1])) == len(set(read[ids == 2])) == 1
+    path = with_palette(tmp_path / 'b.png', ids, [WHITE, RED, GREEN], transparency=b'\x00\x80\x80')
+    assert np.array_equal(read_mask(path), ids)
+    path = with_palette(tmp_path / 'c.png', ids, [WHITE, (0, 0, 0), GREEN], transparency=0)
+    assert np.array_equal(read_mask(path), ids)
+    void = with_palette(tmp_path / 'd.png', squares(1, 255), transparency=255)
+    assert np.array_equal(read_mask(void), squares(1, 255))
+
+
 def test_palettes_that_differ_in_colours_alone_hold_ids(tmp_path):
     other = DAVIS_PALETTE[::-1].copy()
     other[0] = 0
@@ -269,6 +316,18 @@ def test_what_cannot_be_told_is_refused(tmp_path):
         path = save(tmp_path / name, array, mode)
         with pytest.raises(ValueError, match=f'{path}.*{message}'):
             read_mask(path)
+
+
+def test_palettes_of_smooth_pictures_are_refused(tmp_path):
+    """What PNG-8 and GIF make of smooth edges in colour; small objects of the palette of DAVIS are none."""
+    soft = Image.fromarray(smooth(painted(squares(1), RED))).quantize(32)
+    for name in ('soft.png', 'soft.gif'):
+        soft.save(tmp_path / name)
+        with pytest.raises(ValueError, match=f'{name}: \\d+ colours'):
+            read_mask(tmp_path / name)
+    dots = np.zeros(SIZE, np.uint8)
+    dots[::4, ::4] = np.arange(1, 141).reshape(10, 14)
+    assert np.array_equal(read_mask(with_palette(tmp_path / 'dots.png', dots)), dots)
 
 
 def test_a_mask_that_claims_too_many_pixels(tmp_path):
