@@ -36,6 +36,7 @@ class OutputInfo:
         fps: Frames a second.
         labels: Names of objects by id.
         folders: Of the frames, which no output replaces.
+        seconds: The time of each frame; None: by ``fps``.
     """
 
     video: str
@@ -43,6 +44,7 @@ class OutputInfo:
     fps: Fraction = Fraction(15)
     labels: Mapping[int, str] = field(default_factory=dict)
     folders: Iterable[Path] = ()
+    seconds: Sequence[float] | None = None
 
     @classmethod
     def of(
@@ -50,7 +52,8 @@ class OutputInfo:
     ) -> 'OutputInfo':
         """Those of a video."""
         names = _Numbers() if isinstance(video, LiveVideo) else frame_names(video)
-        return cls(video.name, names, fps or source_rate(video), labels or {}, frame_folders(video))
+        seconds = getattr(video, 'seconds', None) if fps is None else None
+        return cls(video.name, names, fps or source_rate(video), labels or {}, frame_folders(video), seconds)
 
 
 class _Numbers(Sequence):
@@ -217,7 +220,8 @@ class _Table:
     info: OutputInfo
 
     def add(self, result: FrameResult) -> None:
-        seconds = round(float(result.index / self.info.fps), 3)
+        times = self.info.seconds
+        seconds = round(float(result.index / self.info.fps) if times is None else times[result.index], 3)
         name = self.info.names[result.index]
         for k, confidence in result.confidence.items():
             mask = result.ids == k

@@ -1,6 +1,7 @@
 """Masks of videos in a few lines."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -274,7 +275,12 @@ def _is_path(masks: object) -> bool:
 
 
 def _by_frame(masks: object) -> Mapping:
-    return masks if isinstance(masks, Mapping) and not _is_prompts(masks) else {0: masks}
+    if not isinstance(masks, Mapping) or _is_prompts(masks):
+        return {0: masks}
+    for frame in masks:
+        if not isinstance(frame, Integral):
+            raise TypeError(f'masks: expected them by the numbers of their frames, got the key {frame!r}')
+    return masks
 
 
 def _is_prompts(masks: object) -> bool:

@@ -148,6 +148,14 @@ def test_the_table_has_areas_boxes_and_confidence(folder):
     assert float(row['seconds']) == round(4 * 1001 / 30000, 3)
 
 
+def test_the_table_has_the_times_of_a_variable_rate(tmp_path):
+    info = OutputInfo('squares', [f'p{t}' for t in range(T)], RATE, seconds=[0.0, 0.04, 0.08, 5.0, 5.04])
+    write_outputs(results(), tmp_path, info, ['csv'])
+    with open(tmp_path / 'objects.csv', encoding='utf-8') as file:
+        times = {int(row['frame']): float(row['seconds']) for row in csv.DictReader(file)}
+    assert times == dict(enumerate(info.seconds))
+
+
 def test_the_frames_to_look_at_first_are_apart(folder):
     rows = list(csv.DictReader((folder / 'review.csv').open()))
     assert [(row['frame'], row['object'], row['confidence']) for row in rows] == [('2', '6', '0.5')]

@@ -126,6 +126,13 @@ def test_frames_backwards_are_decoded_in_windows(monkeypatch):
     assert asked == [6, 7, 8, 9, 2, 3, 4, 5, 1]
 
 
+def test_masks_are_given_by_numbers_of_frames(inferencer, expected):
+    assert same(inferencer(FRAMES, {np.int64(0): VIDEO.mask(0)}), expected)
+    for key in ('0', 0.0, None):
+        with pytest.raises(TypeError, match='by the numbers of their frames, got the key'):
+            inferencer(FRAMES, {key: VIDEO.mask(0), 1: VIDEO.mask(1)})
+
+
 def test_live_frames_are_checked():
     with pytest.raises(
         ValueError, match=r'live: frame 0: expected \(H, W, 3\) uint8 RGB, got \(3, 3\) float64'

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from skimage.draw import polygon2mask
 
-from mmstremn.datasets.io.folders import PICTURES, composed, list_files, list_folders
+from mmstremn.datasets.io.folders import PICTURES, composed, existing, list_files, list_folders
 
 
 class Region(NamedTuple):
@@ -106,7 +106,7 @@ def annotation_folders(root: Path, videos: dict[str, FrameFolder]) -> dict[str, 
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder, expected annotation files')
-    folders = {name: root / video.path.name for name, video in videos.items()}
+    folders = {name: existing(root / video.path.name) for name, video in videos.items()}
     if len(videos) == 1:
         folders = {name: folder if folder.is_dir() else root for name, folder in folders.items()}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}

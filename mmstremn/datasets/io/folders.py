@@ -27,6 +27,25 @@ def composed(name: str) -> str:
     return unicodedata.normalize('NFC', name)
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or in its place that whose name differs in Unicode's form alone, see :func:`composed`."""
+    if folder.exists() or not folder.parent.is_dir():
+        return folder
+    alike = (other for other in folder.parent.iterdir() if composed(other.name) == composed(folder.name))
+    return next(alike, folder)
+
+
+def check_text(path: Path) -> None:
+    """Raises a ValueError where the name of a file is no text: results could not be called like it."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f'{str(path)!a}: the name is no UTF-8, rename it (convmv -f latin1 -t utf8 --notest DIR); where '
+            'every name with an accent is refused the system uses ASCII: set LC_ALL=C.UTF-8'
+        ) from error
+
+
 def is_hidden(path: Path) -> bool:
     """Whether systems and tools leave such a file or folder behind: ``.*`` (``._a.png``,
     ``.ipynb_checkpoints``), ``Thumbs.db``, ``__MACOSX``, ..."""
@@ -49,8 +68,9 @@ def list_files(folder: str | Path, suffixes: Sequence[str] = PICTURES) -> list[P
 
     Raises:
         FileNotFoundError: There is no such folder, or a link leads nowhere.
-        ValueError: Two files differ in their suffix alone; the message names both.
+        ValueError: Two files differ in their suffix alone; the message names both. A name is no text.
     """
+    check_text(Path(folder))
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'{folder}: no such folder, expected {" or ".join(suffixes)} files in it')
     with os.scandir(folder) as entries:
@@ -62,13 +82,17 @@ def list_files(folder: str | Path, suffixes: Sequence[str] = PICTURES) -> list[P
 
 def _is_wanted(entry: os.DirEntry, suffixes: Sequence[str]) -> bool:
     path = Path(entry.name)
-    return path.suffix.lower() in suffixes and not is_hidden(path) and not entry.is_dir()
+    if path.suffix.lower() not in suffixes or is_hidden(path):
+        return False
+    return entry.is_file() or not os.path.exists(entry.path)  # no folder, no pipe
 
 
 def _existing(entry: os.DirEntry) -> Path:
     if entry.is_symlink() and not os.path.exists(entry.path):
         raise FileNotFoundError(f'{entry.path}: a link to {os.readlink(entry.path)}, which does not exist')
-    return Path(entry.path)
+    path = Path(entry.path)
+    check_text(path)
+    return path
 
 
 def list_folders(folder: str | Path) -> list[Path]:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmstremn.datasets.io.folders import PICTURES, is_picture, list_files
+from mmstremn.datasets.io.folders import PICTURES, check_text, is_picture, list_files
 from mmstremn.datasets.io.images import check_frames, read_header, read_rgb
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.io.video_index import FrameIndex, decode, index_video, open_container, upright
@@ -89,6 +89,7 @@ class VideoFile(_UnlabelledVideo):
 
     Attributes:
         rate: Frames a second, or None where the file does not tell.
+        seconds: The time of each frame after the first, or None likewise.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -96,6 +97,7 @@ class VideoFile(_UnlabelledVideo):
     """
 
     rate: Fraction | None
+    seconds: list[float] | None
 
     def __init__(
         self, path: str | Path, first_mask: np.ndarray | str | Path | None = None, check: bool = False
@@ -106,8 +108,9 @@ class VideoFile(_UnlabelledVideo):
     def _probe(self) -> tuple[tuple[int, int], int]:
         if not self.path.is_file():
             raise FileNotFoundError(f'{self.path}: no such file, expected a video')
+        check_text(self.path)
         self._index: FrameIndex = index_video(self.path, self._check)
-        self.rate = self._index.rate
+        self.rate, self.seconds = self._index.rate, self._index.seconds
         self._restart()
         if is_picture(self.path) and len(self._index.frames) == 1:
             read_header(self.path)  # says where a picture holds several, of which FFmpeg reads the first

@@ -38,6 +38,7 @@ class FrameIndex:
         by_content: The times of the container are not to be relied on.
         is_whole: No frame is damaged. The decoder fills a damaged one from those before and from what is left
             in its memory, so it is the same only if one thread decodes all from the start of the file.
+        time_base: Seconds in which times are counted.
     """
 
     size: tuple[int, int]
@@ -46,6 +47,14 @@ class FrameIndex:
     keys: list[tuple[int, int]]
     by_content: bool
     is_whole: bool = True
+    time_base: Fraction | None = None
+
+    @property
+    def seconds(self) -> list[float] | None:
+        """The time of each frame after the first; None where the container is not to be relied on."""
+        if self.by_content or self.time_base is None:
+            return None
+        return [float((time - self.frames[0]) * self.time_base) for time in self.frames]
 
     def starts(self, index: int) -> list[tuple[int, int]]:
         """The key frames from which a frame can be decoded, the nearest first; none in a damaged file."""
@@ -184,7 +193,7 @@ def _from_packets(path: Path) -> FrameIndex | None:
         is_reliable = set(RELIABLE) & set(container.format.name.split(','))
         if not is_reliable or stream.codec_context.name in HIDDEN:
             return None
-        rate = stream.average_rate
+        rate, time_base = stream.average_rate, stream.time_base
         packets = [packet for packet in _packets(container, stream) if packet is not None and packet.size]
         shown = [packet.pts for packet in packets if not packet.is_discard]
         if None in shown or len(set(shown)) < len(shown) or any(packet.is_corrupt for packet in packets):
@@ -198,7 +207,7 @@ def _from_packets(path: Path) -> FrameIndex | None:
             if packet.is_keyframe and packet.pts is not None
         )
     size = _check_ends(path, times, keys[-1][1])
-    return size and FrameIndex(size, rate, times, keys, by_content=False)
+    return size and FrameIndex(size, rate, times, keys, by_content=False, time_base=time_base)
 
 
 def _check_ends(path: Path, times: list[int], last_key: int) -> tuple[int, int] | None:

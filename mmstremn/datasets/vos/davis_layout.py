@@ -9,7 +9,15 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-from mmstremn.datasets.io.folders import PICTURES, check_name, list_files, list_folders, read_list
+from mmstremn.datasets.io.folders import (
+    PICTURES,
+    check_name,
+    composed,
+    existing,
+    list_files,
+    list_folders,
+    read_list,
+)
 from mmstremn.datasets.io.images import check_frames, describe_size, read_header
 from mmstremn.datasets.io.masks import read_mask_header
 
@@ -74,7 +82,7 @@ def read_sequence(
         FileNotFoundError: A folder or a frame is missing.
         ValueError: A mask has no frame; a file has another size or mode than expected.
     """
-    frames, masks = _list_images(frame_dir), _list_images(mask_dir)
+    frames, masks = _list_images(existing(frame_dir)), _list_images(existing(mask_dir))
     if consecutive:
         _check_numbers(frame_dir, frames)
     place = {stem: index for index, stem in enumerate(frames)}
@@ -92,7 +100,7 @@ def _list_images(folder: Path) -> dict[str, str]:
     paths = list_files(folder)
     if not paths:
         raise FileNotFoundError(f'{folder}: no files, expected {" or ".join(PICTURES)} files')
-    return {path.stem: str(path) for path in paths}
+    return {composed(path.stem): str(path) for path in paths}
 
 
 def _check_numbers(folder: Path, frames: dict[str, str]) -> None:

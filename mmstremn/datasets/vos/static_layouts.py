@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmstremn.datasets.io.each import raise_all
-from mmstremn.datasets.io.folders import PICTURES, list_files, read_list, walk
+from mmstremn.datasets.io.folders import PICTURES, composed, list_files, read_list, walk
 
 
 class ImagePair(NamedTuple):
@@ -65,10 +65,10 @@ def _in_folders(root: Path, layout: str) -> Iterator[ImagePair]:
         expected = ', or '.join(f'{images} and {masks}' for images, masks in choices)
         raise FileNotFoundError(f"{root}: layout '{layout}': expected the folders {expected}")
     image_dir, mask_dir = present[0]
-    images, masks = ({path.stem: path for path in list_files(folder)} for folder in (image_dir, mask_dir))
+    images, masks = (_by_name(folder) for folder in (image_dir, mask_dir))
     names = {**images, **masks}
     missing = []
-    for name in read_list(root / 'list.txt', LIST) if layout == 'list' else names:
+    for name in map(composed, read_list(root / 'list.txt', LIST)) if layout == 'list' else names:
         image, mask = image_dir / f'{name}.jpg', mask_dir / f'{name}.png'
         if name not in images:
             missing.append(f'{image}: no such file, expected the image of {mask}')
@@ -77,6 +77,10 @@ def _in_folders(root: Path, layout: str) -> Iterator[ImagePair]:
         else:
             yield ImagePair(name, images[name], masks[name])
     raise_all([FileNotFoundError(line) for line in missing])
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    return {composed(path.stem): path for path in list_files(folder)}
 
 
 def _beside(root: Path) -> Iterator[ImagePair]:

@@ -1,6 +1,8 @@
 """One scanner for everything that reads folders: order, clutter, links, names, lists."""
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,42 @@ def test_a_link_to_nothing_is_named(tmp_path):
 
 
 # Covers
+
+
+def test_what_is_no_file_is_left_out(tmp_path):
+    (tmp_path / '0.png').touch()
+    (tmp_path / '1.png').mkdir()
+    os.mkfifo(tmp_path / '2.png')  # nobody waits for it
+    assert [path.name for path in list_files(tmp_path)] == ['0.png']
+
+
+def test_names_that_are_no_text_are_refused_before_any_work(tmp_path):
+    name = os.fsdecode(b'caf\xe9')
+    frames = add_pictures(tmp_path / 'a', [f'{name}.png'])
+    folder = add_pictures(tmp_path / name, ['0.png'])
+    (tmp_path / f'{name}.mp4').touch()
+    for read, path in (
+        (open_video, frames),
+        (open_video, folder),
+        (list_files, frames),
+        (open_video, tmp_path / f'{name}.mp4'),
+    ):
+        with pytest.raises(ValueError, match=r'caf\\udce9.* the name is no UTF-8, rename it'):
+            read(path)
+
+
+def test_names_in_both_forms_of_unicode_are_one(tmp_path):
+    """A data set from macOS, of which lists or masks were made elsewhere."""
+    nfd, nfc = (unicodedata.normalize(form, 'épée') for form in ('NFD', 'NFC'))
+    add_sequence(tmp_path, nfc, [draw_ids(k) for k in range(3)])
+    frames = tmp_path / 'JPEGImages/480p' / nfc
+    for k in range(3):
+        (frames / f'{k:05d}.jpg').rename(frames / f'{nfd}_{k}.jpg')
+        mask = tmp_path / f'Annotations/480p/{nfc}/{k:05d}.png'
+        mask.rename(mask.with_stem(f'{nfc}_{k}'))
+    frames.rename(frames.with_name(nfd))
+    video = DAVISDataset(str(tmp_path), split='val', test_mode=True)[0]['inputs']
+    assert video.num_frames == 3 and len(video.annotated) == 3
 
 
 def test_covers_beside_videos_are_left_out(tmp_path):

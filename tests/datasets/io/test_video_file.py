@@ -68,6 +68,11 @@ def test_variable_rate(tmp_path, name):
         tmp_path / name, 'libx264' if name != 'a.avi' else 'mpeg4', frames=24, times=times, b_frames=2
     )
     check_access(path, decoded(path))
+    seconds = open_video(path).seconds
+    if name in ('a.ts', 'a.avi'):
+        assert seconds is None
+    else:
+        assert np.allclose(seconds, np.array(times) / 25, atol=1e-3)
 
 
 @pytest.mark.parametrize(
