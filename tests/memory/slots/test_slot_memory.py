@@ -291,6 +291,27 @@ def test_training_may_use_fewer_slots():
     assert memory.eval().init(make_entry()).num_slots == 5
 
 
+@pytest.mark.parametrize(
+    ('options', 'length', 'number'),
+    [
+        (dict(), 4, 2),  # the learned selector must choose in a clip
+        (dict(), 2, 1),
+        (dict(), 9, 5),
+        (dict(), None, 5),
+        (dict(train_slots=3), 4, 3),
+        (dict(selector=FIFOSelector()), 4, 5),
+    ],
+    ids=str,
+)
+def test_slots_of_a_training_clip(options, length, number):
+    memory, entry = SlotMemory(5, **options), make_entry()
+    entry.extras.update({} if length is None else dict(clip_length=length))
+    assert memory.train().init(entry).num_slots == number
+    with torch.no_grad():
+        assert memory.init(entry).num_slots == options.get('train_slots', 5)
+    assert memory.eval().init(entry).num_slots == 5
+
+
 def test_a_memory_builds_from_nothing():
     memory = SlotMemory()
     assert memory.num_slots == 5
