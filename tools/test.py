@@ -1,6 +1,7 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
+from pathlib import Path
 
 import torch
 from mmengine.dist import is_main_process
@@ -13,7 +14,7 @@ from mmstremn.engine.launch import (
     build_runner,
     load_config,
 )
-from mmstremn.utils.atomic import write_json
+from mmstremn.utils.atomic import check_place, write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,6 +34,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
+    if args.out is not None:
+        check_place(args.out)
+    if args.show_dir is not None:
+        check_place(Path(args.show_dir) / 'metrics.json')
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
     cfg.load_from, cfg.resume = None, False
     if has_own_weights(cfg.model):

@@ -1,13 +1,15 @@
 """The DAVIS metric of mmengine's test and validation loops."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.console import Console
 from rich.table import Table
 
+from mmstremn.datasets.io.folders import without_suffix
+from mmstremn.datasets.io.frame_sources import frame_folders
 from mmstremn.evaluation.absence import absence_measures
 from mmstremn.evaluation.video_scores import (
     MEASURES,
@@ -117,15 +119,22 @@ def write_pngs(folder: Path, video: Video, pred_masks: Sequence[bytes]) -> None:
     """Writes palette PNGs as ``folder/<video>/<frame>.png``, named like the frames of the source (else
     ``%05d``), in the place of all that an earlier run left there.
 
+    Raises:
+        ValueError: The video's own frames or masks lie there.
+
     Args:
         folder: Holds one folder per video.
         video: Gives the name of the folder and, where it has ``frame_names``, of the files.
         pred_masks: One palette PNG per frame.
     """
     names = getattr(video, 'frame_names', None) or [f'{index:05d}' for index in range(len(pred_masks))]
+    if (folder / video.name).resolve() in frame_folders(video):
+        raise ValueError(
+            f'{folder / video.name} holds the frames or true masks of the video: take another folder'
+        )
     with folder_written_aside(folder / video.name) as target:
         for name, png in zip(names, pred_masks, strict=True):
-            (target / f'{PurePath(name).stem}.png').write_bytes(png)
+            (target / f'{without_suffix(Path(name))}.png').write_bytes(png)
 
 
 def score_table(videos: Sequence[dict], metrics: dict[str, float]) -> str:

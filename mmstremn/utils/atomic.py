@@ -30,6 +30,20 @@ def write_json(path: str | Path, content) -> None:
     write_atomically(path, (json.dumps(content, indent=2, default=float) + '\n').encode())
 
 
+def check_place(path: str | Path) -> None:
+    """Raise before the work what a file written to ``path`` would meet after it.
+
+    Raises:
+        OSError: ``path`` is a folder, or lies below a file or in a folder that cannot be written to.
+    """
+    path = Path(path).absolute()
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder, expected the path of a file in it")
+    there = next(folder for folder in path.parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise NotADirectoryError(f"'{there}' is no folder that can be written to, expected one for '{path}'")
+
+
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
     """A path beside ``path`` to write a file to, which is flushed and renamed when the block ends.

@@ -241,6 +241,28 @@ def test_no_results_are_an_error():
         DAVISMetric().compute_metrics([])
 
 
+def test_frames_with_dots_in_their_names_keep_masks_of_their_own(tmp_path):
+    gt = moving_squares(frames=3)
+    video = ArrayVideo(gt, 'clip')
+    video.frame_names = [f'take.{index:04d}' for index in range(3)]
+    write_pngs(tmp_path, video, encode(gt))
+    assert sorted(path.name for path in (tmp_path / 'clip').iterdir()) == [
+        f'take.{index:04d}.png' for index in range(3)
+    ]
+
+
+@pytest.mark.parametrize('kind', ['frame_files', 'mask_files'])
+def test_frames_and_true_masks_are_not_replaced(tmp_path, kind):
+    gt = moving_squares(frames=3)
+    video, path = ArrayVideo(gt, 'clip'), tmp_path / 'clip/00001.png'
+    path.parent.mkdir()
+    path.write_text('true')
+    setattr(video, kind, [str(path)] if kind == 'frame_files' else {1: str(path)})
+    with pytest.raises(ValueError, match='clip holds the frames or true masks'):
+        write_pngs(tmp_path, video, encode(gt))
+    assert path.read_text() == 'true'
+
+
 def test_png_dir_has_the_layout_of_davis(tmp_path):
     gt = moving_squares()
     numbered, named = ArrayVideo(gt, 'numbered'), ArrayVideo(gt, 'named')

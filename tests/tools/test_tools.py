@@ -52,6 +52,16 @@ def test_test_tool_writes_metrics_masks_overlays_and_slot_timelines_from_any_fol
     assert len(list(tmp_path.glob('*/vis_data/vis_image/slot_timeline_video*.png'))) == 3
 
 
+@pytest.mark.parametrize('flag', ['--out', '--show-dir'])
+def test_results_that_cannot_be_written_are_refused_before_the_test(trained, failure, tmp_path, flag):
+    (tmp_path / 'file').touch()
+    place, message = (
+        (tmp_path, 'is a folder') if flag == '--out' else (tmp_path / 'file', 'is no folder that')
+    )
+    output = failure('test', trained, flag, place)
+    assert message in output and 'System environment' not in output
+
+
 def test_checkpoint_of_another_model_is_refused_in_testing(trained, failure):
     message = (
         'the checkpoint does not fit TinySegmentor: 3 keys of another shape: conv.bias (4,) instead of (6,)'

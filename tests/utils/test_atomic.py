@@ -7,7 +7,7 @@ import sys
 import pytest
 from helpers.runs import ROOT
 
-from mmstremn.utils.atomic import folder_written_aside, write_json, written_aside
+from mmstremn.utils.atomic import check_place, folder_written_aside, write_json, written_aside
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -40,6 +40,18 @@ def test_what_a_killed_run_left_aside_does_not_get_in(tmp_path):
     with folder_written_aside(tmp_path / 'masks') as partial:
         (partial / 'a.png').write_text('new')
     assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['a.png']
+
+
+def test_a_place_is_checked_before_the_work(tmp_path):
+    (tmp_path / 'file').touch()
+    for path in (tmp_path / 'new/deep.json', tmp_path / 'file'):
+        check_place(path)
+    for path, message in (
+        (tmp_path, 'is a folder'),
+        (tmp_path / 'file/a.json', 'file. is no folder that can be'),
+    ):
+        with pytest.raises(OSError, match=message):
+            check_place(path)
 
 
 def test_a_link_to_a_folder_stays_and_its_content_is_replaced(tmp_path):

@@ -212,9 +212,9 @@ def source_rate(video: Video | LiveVideo, default: int = 15) -> Fraction:
 
 
 def frame_folders(video: object) -> set[Path]:
-    """The folders in which the frames of a video lie as pictures, without symbolic links."""
-    files = getattr(video, 'files', None) or getattr(video, 'frame_files', None) or []
-    return {Path(file).resolve().parent for file in files}
+    """The folders in which the frames and masks of a video lie as pictures, without symbolic links."""
+    frames = getattr(video, 'files', None) or getattr(video, 'frame_files', None) or []
+    return {Path(file).resolve().parent for file in (*frames, *getattr(video, 'mask_files', {}).values())}
 
 
 def frame_names(video: Video) -> list[str]:
