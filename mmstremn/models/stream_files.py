@@ -22,6 +22,7 @@ from mmstremn.utils.atomic import write_atomically
 
 TRAINING_ONLY = {'training', 'train_slots', 'temperature', 'decoupling'}
 LARGEST = 2**53  # integers that JSON readers of every language hold exactly
+MOST_PIXELS = 178_956_970  # of a picture that Pillow decodes
 
 
 @dataclass
@@ -192,6 +193,12 @@ def numbers(about: dict, name: str, lowest: int, highest: int = LARGEST) -> list
     if not isinstance(values, list) or any(type(v) is not int or not lowest <= v <= highest for v in values):
         raise ValueError(f'{name}: expected a list of integers of at least {lowest}, got {values!r}')
     return values
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Raise a ValueError where frames of a header are larger than any picture: a blank one is computed."""
+    if height * width > MOST_PIXELS:
+        raise ValueError(f'size: {height} x {width} pixels are too many, expected at most {MOST_PIXELS}')
 
 
 def restore_state(

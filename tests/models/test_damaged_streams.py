@@ -98,6 +98,7 @@ def test_damaged_streams_of_prediction(memory, tmp_path):
         (lambda about, tensors: about.update(object_ids=[3, 3]), 'different object_ids'),
         (lambda about, tensors: about.update(object_ids=[3]), 'births: expected .* for each of 1 objects'),
         (lambda about, tensors: about.update(size=[64, 48]), r'grid: expected \(4, 3\), got \(2, 3\)'),
+        (lambda about, tensors: about.update(size=[30000, 30000]), '30000 x 30000 pixels are too many'),
         (lambda about, tensors: about['state'].update(grid=[3, 2]), r'grid: expected \(2, 3\), got \(3, 2\)'),
         (lambda about, tensors: about['state'].update(step='3'), 'step: expected an integer'),
         (

@@ -11,6 +11,7 @@ from mmstremn.models.prediction.given_frames import GivenFrames
 from mmstremn.models.rollout import advance
 from mmstremn.models.stream_files import (
     SavedStream,
+    check_pixels,
     check_that_it_goes_on,
     describe_memory,
     naming,
@@ -101,6 +102,7 @@ class PredictionStream:
         size = numbers(saved.about, 'size', 1, 2**20)
         if len(size) != 3:
             raise ValueError(f'size: expected (C, H, W), got {size}')
+        check_pixels(*size[1:])
         parts: dict[str, dict[str, Tensor]] = dict(window={}, state={})
         for name, tensor in saved.tensors.items():
             part, _, field = name.partition('.')

@@ -16,6 +16,7 @@ from mmstremn.models.rollout import advance
 from mmstremn.models.segmentation.given_masks import GivenMasks, impose
 from mmstremn.models.stream_files import (
     SavedStream,
+    check_pixels,
     check_that_it_goes_on,
     describe_memory,
     naming,
@@ -255,6 +256,7 @@ class VOSStream:
         object_ids = numbers(about, 'object_ids', 1, MAX_ID)
         if len(size) != 2 or len(set(object_ids)) < len(object_ids):
             raise ValueError(f'expected a size (H, W) and different object_ids, got {size} and {object_ids}')
+        check_pixels(*size)
         stream.size, stream.object_ids = (size[0], size[1]), object_ids
         stream.index, stream.began = number(about, 'index', 1), number({'began': 0} | about, 'began')
         if object_ids:
