@@ -101,12 +101,16 @@ def read_whole_size(path: str | Path) -> tuple[int, int]:
         ValueError: The file is empty, truncated or no picture.
     """
     size = read_header(path).size
+    _check_end(path)
+    return size
+
+
+def _check_end(path: str | Path) -> None:
     with open(path, 'rb') as file:
         file.seek(-12, 2)
         end = file.read()
     if not (end.endswith(b'\xff\xd9') or b'IEND' in end):
         decode_picture(path, lambda image: None)
-    return size
 
 
 def scaled_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
@@ -145,12 +149,12 @@ def decode_picture(path: str | Path, convert: Callable[[Image.Image], Any]) -> A
 
 
 def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
-    """The common size (H, W) of the frames of a video, from their headers.
+    """The common size (H, W) of the frames of a video, from their headers and the end marks of JPEG and PNG.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is no picture or has another size than the first, or a mask lies among frames: a
-            picture of few levels whose format or mode is not that of most. The message names it.
+        ValueError: A file is no picture, is cut off or has another size than the first, or a mask lies among
+            frames: a picture of few levels whose format or mode is not that of most. The message names it.
     """
     headers = [read_header(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
@@ -159,6 +163,8 @@ def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
                 f'{path}: {describe_size(header)}, expected {describe_size(headers[0])} like the first frame '
                 f'{paths[0]}'
             )
+        if header.format in ('JPEG', 'PNG'):
+            _check_end(path)
     kinds = [(header.mode, header.format) for header in headers]
     usual = Counter(kinds).most_common(1)[0][0]
     for path, kind in zip(paths, kinds, strict=True):

@@ -134,6 +134,17 @@ def test_frames_of_two_sizes_are_refused_before_any_is_decoded(tmp_path):
 # Symbolic links
 
 
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+def test_a_frame_that_is_cut_off_is_named_before_any_work(tmp_path, suffix):
+    frames = add_pictures(tmp_path / 'a', [f'{k}.{suffix}' for k in range(3)])
+    path = frames / f'1.{suffix}'
+    path.write_bytes(path.read_bytes() + b'what a camera adds')
+    assert open_video(frames).num_frames == 3
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(ValueError, match=f'1.{suffix}: expected a whole picture'):
+        open_video(frames)
+
+
 def test_links_are_followed_and_loops_are_caught(tmp_path):
     add_pictures(tmp_path / 'disk/b', ['0.png', '1.png'])
     root = add_pictures(tmp_path / 'data/a', ['0.png', '1.png']).parent
