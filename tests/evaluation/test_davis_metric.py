@@ -274,6 +274,14 @@ def test_png_dir_has_the_layout_of_davis(tmp_path):
     assert (tmp_path / 'numbered' / '00003.png').read_bytes() == predictions[3]
 
 
+def test_a_mask_too_few_is_no_folder_of_masks(tmp_path):
+    video = ArrayVideo(moving_squares(), 'clip')
+    video.frame_names = [f'{index}.jpg' for index in range(9)]
+    with pytest.raises(ValueError, match='zip'):
+        write_pngs(tmp_path, video, encode(video.ids)[:-1])
+    assert not [*tmp_path.iterdir()]
+
+
 def test_copy_first_mask_copies_every_prompt_forward():
     gt = moving_squares(starts=(0, 4))
     gt[4:, 18:24, 0:20] = 2  # drawn over a part of the first frame's background

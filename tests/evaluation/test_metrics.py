@@ -147,6 +147,30 @@ def test_the_report_of_videos(tmp_path):
     )
 
 
+def test_a_video_that_is_timed_and_not_scored_counts_for_the_speed():
+    class Unlabelled(Squares):
+        name = 'unlabelled'
+
+        def mask(self, index):
+            return None if index else super().mask(0)
+
+    videos, metric = [Squares(), Unlabelled()], DAVISMetric()
+    masks = [encode_palette_png(videos[0].mask(index)) for index in range(9)]
+    for video, seconds in zip(videos, (0.1, 0.3), strict=True):
+        metric.process(dict(inputs=[video]), [dict(pred_masks=masks, frame_seconds=seconds)])
+    assert metric.evaluate(2)['DAVIS/fps'] == pytest.approx(1 / 0.2)
+
+
+def test_predictions_may_be_tensors_with_a_gradient_or_arrays():
+    frames, metric = torch.zeros(3, 1, 11, 11, dtype=torch.uint8), VideoPredictionMetric(measures=('MAE',))
+    pred = torch.full((1, 1, 11, 11), 0.25, requires_grad=True)
+    sample = dict(clip_name='grey', input_frames=2, true_frames=frames[2:], pred_frames=pred)
+    metric.process(dict(inputs=[frames]), [sample])
+    arrays = dict(sample, true_frames=frames[2:].numpy(), pred_frames=pred.detach().numpy())
+    metric.process(dict(inputs=[frames.numpy()]), [arrays])
+    assert [result['frames']['MAE'] for result in metric.results] == [[0.25], [0.25]]
+
+
 def test_the_report_of_clips(tmp_path, monkeypatch):
     """Of two frames that are seen and two that are predicted, of which the first is black as it should be."""
     logged = []

@@ -94,7 +94,7 @@ class MergingMemory(Memory[BankState]):
     def init(self, entry: Entry, seeds: tuple[int, ...] | None = None) -> BankState:
         """An empty bank; ``seeds`` are not used."""
         places = self.capacity * entry.key.shape[2]
-        stamps = torch.full((entry.key.shape[0], 1, places), -1, dtype=torch.long, device=entry.key.device)
+        stamps = torch.full((entry.key.shape[0], 1, places), -1, device=entry.key.device)
         return BankState.for_objects_of(
             entry,
             seeds,

@@ -5,6 +5,7 @@ too. The noise is that of SORT's filter, relative to the height (Wojke et al., 2
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 POSITION, VELOCITY = 1 / 20, 1 / 160
@@ -20,7 +21,7 @@ def begin(box: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (n, 8) and covariance (n, 8, 8) of boxes (n, 4) seen for the first time."""
     place, speed = (2 * POSITION, True), (10 * VELOCITY, True)
     scales = [place, place, (1e-2, False), place, speed, speed, (1e-5, False), speed]
-    return torch.cat([box, torch.zeros_like(box)], -1), _diagonal(box[:, 3], scales)
+    return F.pad(box, (0, 4)), _diagonal(box[:, 3], scales)
 
 
 def predict(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:

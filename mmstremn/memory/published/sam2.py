@@ -115,7 +115,7 @@ class RecentPromptedMemory(Memory[RecentPromptedState]):
             seeds,
             key=entry.key.new_zeros(batch, 1, slots, positions, entry.key.shape[-1]),
             value=entry.value.new_zeros(batch, objects, slots, positions, width),
-            written_at=torch.full((batch, 1, slots), -1, dtype=torch.long, device=entry.key.device),
+            written_at=torch.full((batch, 1, slots), -1, device=entry.key.device),
             pointers=entry.value.new_zeros(batch, objects, self.num_pointers, width),
         )
 

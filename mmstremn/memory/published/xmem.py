@@ -191,7 +191,7 @@ class TwoLevelMemory(Memory[TwoLevelState]):
             return tensor.new_zeros(*tensor.shape[:2], *size, *tensor.shape[3:])
 
         def stamps(number: int) -> Tensor:
-            return torch.full((batch, 1, number), -1, dtype=torch.long, device=entry.key.device)
+            return torch.full((batch, 1, number), -1, device=entry.key.device)
 
         like = entry.value if self.from_value is None else self.from_value.gates.weight
         sensory = like.new_zeros(batch, objects, positions, self.sensory_channels)

@@ -63,7 +63,7 @@ class SlotState(MemoryState):
     def empty(cls, entry: Entry, num_slots: int, seeds: tuple[int, ...] | None = None) -> Self:
         """``num_slots`` empty slots that entries like ``entry`` fit into."""
         batch, groups = entry.key.shape[:2]
-        stamps = torch.full((batch, groups, num_slots), -1, dtype=torch.long, device=entry.key.device)
+        stamps = torch.full((batch, groups, num_slots), -1, device=entry.key.device)
         return cls.with_slots(
             entry,
             num_slots,

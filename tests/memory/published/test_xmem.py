@@ -188,6 +188,16 @@ def test_the_sensory_state_follows_the_decoder_and_the_stored_values(training):
             torch.testing.assert_close(state.sensory, expected, rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_the_sensory_state_follows_the_decoder_on_frames_that_are_passed_over():
+    memory, (entries, queries) = build(), stream(4)
+    state, _ = run(memory, entries[:3], queries)
+    decoded = entries[3].extras['decoded']
+    after = memory.pass_over(state, decoded)
+    assert torch.equal(after.sensory, memory.from_decoded(decoded, state.sensory, state.grid))
+    assert torch.equal(memory.pass_over(state).sensory, state.sensory) and after.step == 4
+
+
 def test_without_decoder_features_the_sensory_state_follows_the_value():
     memory, (entries, _) = build(every=3), stream(3, decoded=False)
     with torch.no_grad():

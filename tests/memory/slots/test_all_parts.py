@@ -12,6 +12,7 @@ from helpers.memory_cases import (
     build_memory,
     crop,
     full_clip,
+    on_tensors,
     rows_of,
     run,
     widths_of,
@@ -161,3 +162,17 @@ def test_scores_of_a_sample_follow_from_its_own_slots(part, own_keys):
             rows = slice(row, row + 1)
             own = dataclasses.replace(state.map(lambda t, rows=rows: t[rows]), seeds=(seed,))
             assert_close(together[rows], memory.logits(own, crop([entry], rows)[0]))
+
+
+@of_all_parts
+@of_both_keys
+def test_entries_of_another_type_are_stored_in_that_of_the_state(part, own_keys):
+    memory = build(part, own_keys)
+    entries, queries = stream(own_keys)
+    for gradients in (False, True):
+        with torch.set_grad_enabled(gradients):
+            expected, readouts = run(memory, entries, queries, SEEDS)
+            others = [on_tensors(e, lambda t: t.double()) for e in entries[1:]]
+            state, found = run(memory, [entries[0], *others], queries, SEEDS)
+        assert_equal_states(state.map(torch.Tensor.detach), expected.map(torch.Tensor.detach), 1e-5)
+        assert_close(torch.stack(found), torch.stack(readouts))

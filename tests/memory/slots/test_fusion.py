@@ -170,6 +170,17 @@ def test_frame_0_takes_nothing(mode):
     assert not torch.equal(fused[:, :, 1], state.value[:, :, 1])
 
 
+def test_a_fusion_that_no_frame_reaches_is_named():
+    memory, (entries, _) = make_memory(make_fusion('learned')).train(), stream(4)
+    state = memory.init(entries[0])
+    for number, entry in enumerate(entries[:3], start=1):
+        state = memory.write(state, entry)
+        expected = f'{number} frames written, 3 slots, none overwritten'
+        assert memory.untrained_parts(state) == dict(fusion=expected)
+    assert memory.untrained_parts(memory.write(state, entries[3])) == {}
+    assert make_memory(make_fusion('average')).untrained_parts(state) == {}
+
+
 def test_none_is_no_fusion():
     entries, queries = stream()
     with torch.no_grad():

@@ -16,7 +16,7 @@ from mmstremn.memory import (
     SlotState,
     gumbel_softmax,
 )
-from mmstremn.memory.slots.noise import uniform
+from mmstremn.memory.slots.noise import _mixed, uniform
 
 LOGITS = torch.tensor([0.5, -1.0, 2.0, -math.inf, 0.0])
 
@@ -136,6 +136,17 @@ def test_noise_is_a_function_of_seed_and_step_in_any_batch():
     assert (together[0] - together[1]).abs().min() > 1e-6
 
 
+def test_the_hash_behind_the_noise_is_lowbias32():
+    numbers = [0, 1, 2, 12345, 2**31, 2**32 - 1, 2**40 + 7, -1]
+    expected = []
+    for x in numbers:
+        x %= 2**32
+        x = (x ^ x >> 16) * 0x7FEB352D % 2**32
+        x = (x ^ x >> 15) * 0x846CA68B % 2**32
+        expected.append(x ^ x >> 16)
+    assert _mixed(torch.tensor(numbers)).tolist() == expected
+
+
 def test_noise_of_an_object_is_the_same_however_many_pad_the_batch():
     state = SlotState.empty(make_entry(), 9, (3,))
     torch.testing.assert_close(uniform(state, (8, 10))[:, :2], uniform(state, (2, 10)), rtol=0, atol=0)
@@ -212,7 +223,7 @@ def test_the_order_of_the_slots_does_not_matter():
 # What the network sees, against its definition written out in loops.
 
 STEP = 8
-WRITTEN, READ, HITS = [2, -1, 5, 6], [7, -1, -1, 6], [3.0, 0.0, 0.25, 1.5]
+WRITTEN, READ, HITS = [0, -1, 5, 6], [7, -1, -1, 6], [3.0, 0.0, 0.25, 1.5]
 
 
 def seen_by_the_network(selector, copied=False):
@@ -271,7 +282,7 @@ def test_what_the_network_sees(copied):
             expected[0] = sum(cosine(*pair) for pair in pairs) / len(entry.key[0, 0])
             age, unused = STEP - WRITTEN[index], STEP - max(WRITTEN[index], READ[index])
             usage = HITS[index] * len(filled) / age  # of the frames since, in even shares
-            expected[2:] = [age / 6, unused / 6, math.log1p(usage), math.log1p(shown), 0]
+            expected[2:] = [age / 8, unused / 8, math.log1p(usage), math.log1p(shown), 0]
         torch.testing.assert_close(seen[index, -7:], torch.tensor(expected), rtol=1e-4, atol=1e-5)
     if copied:
         assert seen[4, -6] > 1 - 1e-5  # the new frame's nearest other is the copy of it

@@ -106,6 +106,18 @@ def test_ages_are_exact_in_a_stream_of_days(selector, expected):
     assert chosen(selector(), slots([first + 1, first, first + 2])) == expected
 
 
+def test_lru_is_exact_in_a_stream_of_years():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        written = torch.randint(2**31, (4,), generator=g)
+        read = written + torch.randint(2**31, (4,), generator=g)
+        state = slots([0, 1, 2, 3])
+        state.written_at[:], state.read_at[:], state.step = written, read, 2**32
+        assert chosen(LRUSelector(), state) == read.argmin()
+        state.read_at[:] = read.max()
+        assert chosen(LRUSelector(), state) == written.argmin()
+
+
 def test_lru_drops_what_was_read_longest_ago():
     assert chosen(LRUSelector(), slots([0, 1, 2], read_at=[9, 7, 8], step=10)) == 1
 
