@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from mmstremn.structures.masks import MAX_ID
+
 FILE = 'labelmap.txt'
 BACKGROUND = 'background'
 
@@ -31,7 +33,7 @@ def read_labelmap(path: Path) -> LabelMap:
     """Read lines of ``label:R,G,B:parts:actions``; those that begin with # are comments.
 
     Raises:
-        ValueError: A line has another form.
+        ValueError: A line has another form, or a colour of another line; there are more than 254 labels.
     """
     ids, labels = {}, {}
     for number, line in enumerate(path.read_text(encoding='utf-8-sig', errors='replace').splitlines(), 1):
@@ -39,10 +41,13 @@ def read_labelmap(path: Path) -> LabelMap:
             continue
         label, _, rest = line.partition(':')
         try:
-            red, green, blue = (int(part) for part in rest.split(':')[0].split(','))
+            red, green, blue = bytes(int(part) for part in rest.split(':')[0].split(','))
         except ValueError as error:
             raise ValueError(f'{path}: line {number}: expected label:R,G,B::, found {line!r}') from error
         colour = red << 16 | green << 8 | blue
+        if colour in ids or len(labels) == MAX_ID:
+            reason = f'at most {MAX_ID} labels' if colour not in ids else 'a colour of its own for each label'
+            raise ValueError(f'{path}: line {number}: expected {reason}, found {line!r}')
         if label == BACKGROUND:
             ids[colour] = 0
         else:

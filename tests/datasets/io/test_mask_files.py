@@ -247,6 +247,22 @@ def test_colours_of_cvats_label_map(tmp_path):
         read_mask(path)
 
 
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        (['dog:250,50'], 'line 2: expected label:R,G,B::'),
+        (['dog:300,50,83::'], 'line 2: expected label:R,G,B::'),
+        (['dog:-1,50,83::'], 'line 2: expected label:R,G,B::'),
+        (['dog:250,50,83::', 'cat:250,50,83::'], 'line 3: expected a colour of its own for each label'),
+        ([f'{k}:1,{k // 250},{k % 250}::' for k in range(255)], 'line 256: expected at most 254 labels'),
+    ],
+)
+def test_label_maps_that_are_wrong(tmp_path, lines, message):
+    (tmp_path / 'labelmap.txt').write_text('\n'.join(['background:0,0,0::', *lines]))
+    with pytest.raises(ValueError, match=rf'labelmap\.txt: {message}'):
+        read_mask(save(tmp_path / 'a.png', painted(squares(1), RED)))
+
+
 def test_palettes_in_another_order_in_every_file(tmp_path):
     files = [
         with_palette(tmp_path / '0.png', squares(1, 2), [(0, 0, 0), RED, GREEN]),
