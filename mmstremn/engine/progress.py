@@ -69,7 +69,8 @@ class StagedProgress:
     """
 
     def __init__(self, console: Console, unit: str | None = None):
-        columns = [TextColumn('{task.description:<26}'), BarColumn(), TextColumn('{task.percentage:>3.0f} %')]
+        stage = TextColumn('{task.description:<26}', markup=False)
+        columns = [stage, BarColumn(), TextColumn('{task.percentage:>3.0f} %')]
         columns += [TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()]
         columns += [] if unit is None else [RateColumn(unit)]
         self._bar = Progress(
@@ -93,7 +94,7 @@ class StagedProgress:
         self.name = name
         self._bar.update(self._task, description=name)
         if not self._bar.console.is_terminal:
-            self._bar.console.print(f'{name} ...', highlight=False)
+            self._bar.console.print(f'{name} ...', markup=False, emoji=False, highlight=False)
         begin = time.perf_counter()
         yield lambda steps: self._bar.advance(self._task, steps * cost)
         self.seconds[name] = round(time.perf_counter() - begin, 1)

@@ -153,7 +153,7 @@ def score_table(videos: Sequence[dict], metrics: dict[str, float]) -> str:
     table.add_section()
     table.add_row('all objects', '', '', *_percent(metrics))
     table.caption = _caption(metrics)
-    console = Console(width=160, no_color=True)
+    console = Console(width=160, no_color=True, markup=False, emoji=False)  # names are printed as they are
     with console.capture() as capture:
         console.print(table)
     return capture.get()

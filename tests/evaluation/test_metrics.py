@@ -95,6 +95,12 @@ def test_the_table_of_objects():
     assert score_table(videos, scores(0.4, 1)).endswith('┘\n')
 
 
+def test_names_are_printed_as_they_are():
+    scores = dict.fromkeys(MEASURES, 0.5)
+    table = score_table([dict(name='take [final] :car:', objects={1: scores | dict(num_scored=2)})], scores)
+    assert 'take [final] :car: ' in table
+
+
 def test_the_table_of_the_horizon():
     per_frame = dict(MSE=np.array([0.012345678, 1234567]), PSNR=np.array([7, 25.123456]))
     assert stripped(horizon_table(per_frame, dict(MSE=617283.5, PSNR=16), '2 clips, standard')) == HORIZON
