@@ -15,6 +15,8 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import ExifTags, Image, ImageOps
 
+from mmstremn.datasets.io.each import read_each
+
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F')
 DEEP_MODES = ('I;16', 'I;16B', 'I;16L')
 QUARTER_TURNS = (5, 6, 7, 8)  # the EXIF orientations that exchange height and width
@@ -153,8 +155,9 @@ def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is no picture, is cut off or has another size than the first, or a mask lies among
-            frames: a picture of few levels whose format or mode is not that of most. The message names it.
+        ValueError: A file is no picture or has another size than the first, files are cut off (all of them
+            are named), or a mask lies among frames: a picture of few levels whose format or mode is not that
+            of most. The message names it.
     """
     headers = [read_header(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
@@ -163,8 +166,8 @@ def check_frames(paths: Sequence[str | Path]) -> tuple[int, int]:
                 f'{path}: {describe_size(header)}, expected {describe_size(headers[0])} like the first frame '
                 f'{paths[0]}'
             )
-        if header.format in ('JPEG', 'PNG'):
-            _check_end(path)
+    marked = [path for path, header in zip(paths, headers, strict=True) if header.format in ('JPEG', 'PNG')]
+    read_each(_check_end, marked, workers=1)
     kinds = [(header.mode, header.format) for header in headers]
     usual = Counter(kinds).most_common(1)[0][0]
     for path, kind in zip(paths, kinds, strict=True):

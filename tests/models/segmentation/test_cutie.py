@@ -26,7 +26,7 @@ def small_cutie(**memory):
     cfg.memory.object_memory.update(num_summaries=4, channels=16)
     cfg.object_transformer.update(channels=16, num_queries=4, blocks=2, heads=2, hidden_channels=8)
     cfg.decoder.update(channels=(16, 8, 8), decoder_channels=8)
-    cfg.memory.update(decoder_channels=8, **memory)
+    cfg.memory.update(memory)
     cfg.memory.sensory_memory.decoder_channels = 8
     torch.manual_seed(0)
     return MODELS.build(cfg).eval()
