@@ -62,6 +62,11 @@ class FrameFolder:
         """The place of each frame by its name without suffix, as :func:`composed` writes it."""
         return {composed(frame.stem): index for index, frame in enumerate(self.frames)}
 
+    @cached_property
+    def folder(self) -> str:
+        """The name of its folder, without symbolic links, as :func:`composed` writes it."""
+        return composed(self.path.resolve().name)
+
     def place(self, stem: str, source: str) -> int:
         """The place of a frame that ``source`` names.
 

@@ -173,7 +173,7 @@ def _video_of(path: Path, entry: dict, videos: dict[str, FrameFolder]) -> FrameF
     folder = _name_of(path, entry).parent.name
     if not folder and len(videos) == 1:
         return next(iter(videos.values()))
-    return {composed(video.path.resolve().name): video for video in videos.values()}.get(composed(folder))
+    return {video.folder: video for video in videos.values()}.get(composed(folder))
 
 
 def _name_of(path: Path, entry: dict) -> PurePath:

@@ -335,9 +335,10 @@ def _indexed(indices: np.ndarray, palette: np.ndarray, hidden: list[int]) -> Sto
 
 def _checked_indices(stored: Stored, path: str | Path) -> np.ndarray:
     """The indices, unless they are those of a picture with smooth edges or of a photograph."""
+    if stored.palette is None or _begin_alike(stored.palette, DAVIS_PALETTE[:STANDARD]):
+        return stored.values
     levels = len(mask_ids(stored.values))
-    is_own = stored.palette is not None and not _begin_alike(stored.palette, DAVIS_PALETTE[:STANDARD])
-    if is_own and levels > FEW and _is_smooth(stored.values):
+    if levels > FEW and _is_smooth(stored.values):
         raise ValueError(f'{path}: {levels} colours in a palette, most of them along edges: {WANTED}')
     return stored.values
 

@@ -89,7 +89,6 @@ class VideoFile(_UnlabelledVideo):
 
     Attributes:
         rate: Frames a second, or None where the file does not tell.
-        seconds: The time of each frame after the first, or None likewise.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -97,7 +96,6 @@ class VideoFile(_UnlabelledVideo):
     """
 
     rate: Fraction | None
-    seconds: list[float] | None
 
     def __init__(
         self, path: str | Path, first_mask: np.ndarray | str | Path | None = None, check: bool = False
@@ -110,11 +108,16 @@ class VideoFile(_UnlabelledVideo):
             raise FileNotFoundError(f'{self.path}: no such file, expected a video')
         check_text(self.path)
         self._index: FrameIndex = index_video(self.path, self._check)
-        self.rate, self.seconds = self._index.rate, self._index.seconds
+        self.rate = self._index.rate
         self._restart()
         if is_picture(self.path) and len(self._index.frames) == 1:
             read_header(self.path)  # says where a picture holds several, of which FFmpeg reads the first
         return self._index.size, len(self._index.frames)
+
+    @property
+    def seconds(self) -> list[float] | None:
+        """The time of each frame after the first; None where the file does not tell."""
+        return self._index.seconds
 
     def frame(self, index: int) -> np.ndarray:
         if not 0 <= index < self.num_frames:
