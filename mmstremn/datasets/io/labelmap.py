@@ -45,12 +45,10 @@ def read_labelmap(path: Path) -> LabelMap:
         except ValueError as error:
             raise ValueError(f'{path}: line {number}: expected label:R,G,B::, found {line!r}') from error
         colour = red << 16 | green << 8 | blue
-        if colour in ids or len(labels) == MAX_ID:
+        if label != BACKGROUND:
+            labels[len(labels) + 1] = label
+        if colour in ids or len(labels) > MAX_ID:
             reason = f'at most {MAX_ID} labels' if colour not in ids else 'a colour of its own for each label'
             raise ValueError(f'{path}: line {number}: expected {reason}, found {line!r}')
-        if label == BACKGROUND:
-            ids[colour] = 0
-        else:
-            labels[len(labels) + 1] = label
-            ids[colour] = len(labels)
+        ids[colour] = 0 if label == BACKGROUND else len(labels)
     return LabelMap(ids, labels)

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from mmstremn.datasets.io.images import decode_picture, read_header
-from mmstremn.datasets.io.labelmap import find_labelmap
+from mmstremn.datasets.io.labelmap import LabelMap, find_labelmap
 from mmstremn.structures.masks import FIRST_SHADE, MAX_ID, WHITE, are_shades, black_and_white
 from mmstremn.structures.video import VOID, mask_ids
 from mmstremn.utils.palette import DAVIS_PALETTE
@@ -80,7 +80,7 @@ class MaskFiles:
     - Pictures in colour hold one object per colour, the same in all files. Its id is its place in CVAT's
       ``labelmap.txt`` (beside the files, or up to two folders above), or in the palette of DAVIS, or else
       its number in the order in which the colours appear; black and transparent pixels are background. If all
-      are shades of grey the pictures are read as grey ones.
+      are shades of grey that ``labelmap.txt`` does not name the pictures are read as grey ones.
 
     Args:
         paths: The files in the order of their frames.
@@ -230,19 +230,20 @@ class MaskFiles:
                 _check_not_mixed(colours, stored, path)
                 found.update(dict.fromkeys(colours.tolist()))
                 last = path
-        if _is_grey(np.array(list(found), np.int64)) and not self._palettes_are_shuffled:
+        labelmap = _labelmap_of(set(found) - {-1}, last)
+        is_grey = _is_grey(np.array(list(found), np.int64))
+        if is_grey and not self._palettes_are_shuffled and not labelmap:
             return None
-        return {-1: 0} | self._number(list(found), last)
+        return {-1: 0} | self._number(list(found), last, labelmap)
 
-    def _number(self, colours: list[int], path: str) -> dict[int, int]:
+    def _number(self, colours: list[int], path: str, labelmap: LabelMap | None) -> dict[int, int]:
         """Ids for all colours of a video."""
         if self._first.kind == 'index':
             return self._number_after_first(colours)
-        seen = set(colours) - {-1}
-        labelmap = find_labelmap(Path(path).parent)
-        if labelmap and seen <= labelmap.ids.keys():
+        if labelmap:
             self.labels = labelmap.labels
             return labelmap.ids
+        seen = set(colours) - {-1}
         if seen <= DAVIS_IDS.keys():
             return DAVIS_IDS
         if 0 not in seen and -1 not in colours:
@@ -262,6 +263,12 @@ class MaskFiles:
         table = dict(zip(_packed(self._first.palette)[used].tolist(), used, strict=True))
         free = iter(sorted(set(range(1, VOID)) - set(used)))
         return table | {colour: next(free) for colour in colours if colour not in (*table, 0, -1)} | {0: 0}
+
+
+def _labelmap_of(colours: set[int], path: str) -> LabelMap | None:
+    """The label map beside or above the masks, if it has all of the colours, and there are any."""
+    labelmap = find_labelmap(Path(path).parent) if colours else None
+    return labelmap if labelmap and colours <= labelmap.ids.keys() else None
 
 
 def load_mask(path: str | Path) -> Stored:

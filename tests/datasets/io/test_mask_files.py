@@ -247,6 +247,20 @@ def test_colours_of_cvats_label_map(tmp_path):
         read_mask(path)
 
 
+def test_shades_of_grey_of_a_label_map(tmp_path):
+    (tmp_path / 'labelmap.txt').write_text('cat:200,200,200::\ndog:255,255,255::\nbackground:0,0,0::\n')
+    path = save(tmp_path / 'a.png', painted(squares(1, 2), (200, 200, 200), (255, 255, 255)))
+    masks = MaskFiles([path])
+    assert np.array_equal(masks.read(path), squares(1, 2)) and masks.labels == {1: 'cat', 2: 'dog'}
+
+
+def test_254_labels_and_the_background_behind_them(tmp_path):
+    lines = [f'{k}:1,{k // 250},{k % 250}::' for k in range(254)]
+    (tmp_path / 'labelmap.txt').write_text('\n'.join([*lines, 'background:0,0,0::']))
+    path = save(tmp_path / 'a.png', painted(squares(1, 2), (1, 1, 3), (1, 0, 0)))
+    assert np.array_equal(read_mask(path), squares(254, 1))
+
+
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
