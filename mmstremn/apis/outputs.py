@@ -16,7 +16,13 @@ from PIL import Image
 from mmstremn.apis.results import FrameResult
 from mmstremn.datasets.conversion.coco_writer import CocoWriter, YouTubeVISWriter, box_of
 from mmstremn.datasets.conversion.labelme_writer import labelme_file
-from mmstremn.datasets.io.frame_sources import LiveVideo, frame_folders, frame_names, source_rate
+from mmstremn.datasets.io.frame_sources import (
+    LiveVideo,
+    check_no_frames,
+    frame_folders,
+    frame_names,
+    source_rate,
+)
 from mmstremn.structures.video import Video
 from mmstremn.utils.atomic import folder_written_aside, written_aside
 from mmstremn.utils.palette import encode_palette_png
@@ -347,11 +353,7 @@ def _check_place(path: Path, info: OutputInfo) -> None:
         )
     if not path.suffix and path.exists() and not path.is_dir():
         raise ValueError(f'{path} is no folder: take another folder for the results')
-    if path.resolve() in info.folders:
-        raise ValueError(
-            f'{path} holds the frames of {info.video}, and would be replaced: take another folder for the '
-            'results'
-        )
+    check_no_frames(path, info.folders)
 
 
 class Outputs:

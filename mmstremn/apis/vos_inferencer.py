@@ -16,7 +16,7 @@ from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.side_by_side import side_by_side
 from mmstremn.datasets.io.folders import check_name
-from mmstremn.datasets.io.frame_sources import LiveVideo, frame_folders, open_source
+from mmstremn.datasets.io.frame_sources import LiveVideo, check_no_frames, frame_folders, open_source
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
@@ -239,8 +239,7 @@ def _check_folders(videos: list, out_dir: Path) -> None:
             raise ValueError(
                 f"{out_dir}: several videos are called '{name}': give each an out_dir of its own"
             )
-        if (out_dir / name).resolve() in frame_folders(video):
-            raise ValueError(f'{out_dir / name} holds the frames of the video: take another out_dir')
+        check_no_frames(out_dir / name, frame_folders(video))
 
 
 def _remove_behind(folder: Path, last: int) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmstremn.datasets.io.folders import without_suffix
-from mmstremn.datasets.io.frame_sources import frame_folders
+from mmstremn.datasets.io.frame_sources import check_no_frames, frame_folders
 from mmstremn.evaluation.absence import absence_measures
 from mmstremn.evaluation.video_scores import (
     MEASURES,
@@ -128,10 +128,7 @@ def write_pngs(folder: Path, video: Video, pred_masks: Sequence[bytes]) -> None:
         pred_masks: One palette PNG per frame.
     """
     names = getattr(video, 'frame_names', None) or [f'{index:05d}' for index in range(len(pred_masks))]
-    if (folder / video.name).resolve() in frame_folders(video):
-        raise ValueError(
-            f'{folder / video.name} holds the frames or true masks of the video: take another folder'
-        )
+    check_no_frames(folder / video.name, frame_folders(video))
     with folder_written_aside(folder / video.name) as target:
         for name, png in zip(names, pred_masks, strict=True):
             (target / f'{without_suffix(Path(name))}.png').write_bytes(png)

@@ -184,7 +184,7 @@ def test_results_take_no_place_of_something_else(tmp_path):
     for t in range(T):
         Image.fromarray(VIDEO.frame(t)).save(shown / f'{t}.png')
     info, before = OutputInfo.of(open_video(shown)), (shown / '0.png').read_bytes()
-    with pytest.raises(ValueError, match='masks holds the frames of masks'):
+    with pytest.raises(ValueError, match='masks holds frames or masks of the video'):
         write_outputs(results(), shown.parent, info, ['masks'])
     assert (shown / '0.png').read_bytes() == before
     (tmp_path / 'masks').write_text('a file')

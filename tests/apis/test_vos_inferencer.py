@@ -75,7 +75,7 @@ def test_masks_are_mixed_with_nothing(inferencer, folder, tmp_path):
     first, video = VIDEO.mask(0), ArrayVideo(FRAMES[:2], 'shots')
     with pytest.raises(ValueError, match="several videos are called 'shots'"):
         inferencer([folder / 'shots', video], [first, first], out_dir=tmp_path)
-    with pytest.raises(ValueError, match='holds the frames of the video'):
+    with pytest.raises(ValueError, match='shots holds frames or masks of the video'):
         inferencer(folder / 'shots', first, out_dir=folder)
     with pytest.raises(ValueError, match=r"the name '\.\./shots' leads out of its folder"):
         inferencer(ArrayVideo(FRAMES, '../shots'), first, out_dir=tmp_path / 'out')

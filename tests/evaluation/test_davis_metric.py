@@ -258,7 +258,7 @@ def test_frames_and_true_masks_are_not_replaced(tmp_path, kind):
     path.parent.mkdir()
     path.write_text('true')
     setattr(video, kind, [str(path)] if kind == 'frame_files' else {1: str(path)})
-    with pytest.raises(ValueError, match='clip holds the frames or true masks'):
+    with pytest.raises(ValueError, match='clip holds frames or masks of the video'):
         write_pngs(tmp_path, video, encode(gt))
     assert path.read_text() == 'true'
 

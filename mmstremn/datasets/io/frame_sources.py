@@ -217,6 +217,23 @@ def frame_folders(video: object) -> set[Path]:
     return {Path(file).resolve().parent for file in (*frames, *getattr(video, 'mask_files', {}).values())}
 
 
+def check_no_frames(folder: Path, of_video: Iterable[Path]) -> None:
+    """Check that results written to a folder replace no frames or masks of their video.
+
+    Args:
+        folder: For the results.
+        of_video: The video's own folders, see :func:`frame_folders`.
+
+    Raises:
+        ValueError: It is one of them.
+    """
+    if folder.resolve() in of_video:
+        raise ValueError(
+            f'{folder} holds frames or masks of the video, which would be replaced: take another folder for '
+            'the results'
+        )
+
+
 def frame_names(video: Video) -> list[str]:
     """Names of the frames: of their files, else their numbers."""
     files = getattr(video, 'files', None)
