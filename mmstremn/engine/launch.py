@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -155,6 +156,7 @@ def check_types(cfg: Config) -> None:
 
     Raises:
         KeyError: One is not registered; the message names where it is and what is registered.
+        ValueError: A number of the optimizer is text.
     """
     scope = cfg.get('default_scope') or SCOPE
     for key in ('train', 'val', 'test'):
@@ -167,6 +169,17 @@ def check_types(cfg: Config) -> None:
     for name, hook in (cfg.get('default_hooks') or {}).items():
         _check(hook, HOOKS, f'default_hooks.{name}', scope)
     _check(cfg.get('custom_hooks'), HOOKS, 'custom_hooks', scope)
+    _check_numbers((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
+
+
+def _check_numbers(optimizer: dict) -> None:
+    """Raise a ValueError where a number is text: YAML reads ``1e-3`` so."""
+    for name, value in optimizer.items():
+        if isinstance(value, str) and re.fullmatch(r'[-+.\de]*\d[-+.\de]*', value, re.I):
+            raise ValueError(
+                f"optim_wrapper.optimizer.{name}: expected a number, got the text '{value}'; in YAML write "
+                '1.0e-3 for 1e-3'
+            )
 
 
 def _check(node, registry, where: str, scope: str) -> None:

@@ -59,6 +59,9 @@ class ClipModel(BaseModel):
             inputs: Clips (B, T, C, H, W).
             data_samples: B.
             iteration: Of the training; None counts as 0.
+
+        Raises:
+            ValueError: The clips have a single frame, after which there is nothing to read.
         """
         if iteration is None and self.scheduled and self.training:
             warnings.warn(
@@ -68,6 +71,11 @@ class ClipModel(BaseModel):
             )
         iteration = iteration or 0
         clip = self.open_clip(inputs, data_samples, iteration)
+        if clip.length < 2:
+            raise ValueError(
+                f'{type(self).__name__}.loss: expected clips of at least 2 frames, got {clip.length}: set '
+                'clip_length of the training data set'
+            )
         penalty = self.run(clip, data_samples)
         return self.clip_losses(clip, iteration) | penalty
 

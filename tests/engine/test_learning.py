@@ -49,6 +49,47 @@ def test_schedules_of_losses_hooks_and_clips_that_begin_too_late_are_named(tmp_p
         assert f'{name} would begin at iteration {begin}, the training has 1: it never does' in said
 
 
+def test_schedules_and_checkpoints_in_epochs_are_named(tmp_path):
+    """mmengine's default counts epochs, which a loop of iterations has none of."""
+    code, said = train(tmp_path, 'param_scheduler.by_epoch=True', 'default_hooks.checkpoint.by_epoch=True')
+    assert code == 0
+    assert 'param_scheduler PolyLR counts epochs, the training counts iterations: it never steps' in said
+    assert 'AtomicCheckpointHook counts epochs, the training counts iterations: nothing is saved' in said
+
+
+def test_a_learning_rate_that_a_schedule_brings_to_0_is_said_once(tmp_path):
+    code, said = train(tmp_path, 'param_scheduler.end=3', 'train_cfg.max_iters=7')
+    assert code == 0
+    line = 'the learning rate is 0 after iteration 2, the training has 7: nothing learns any more'
+    assert said.count(line) == 1
+
+
+def test_a_warm_up_behind_the_end_and_unknown_parts_are_named(tmp_path):
+    options = ['param_scheduler.type=LinearLR', 'param_scheduler.start_factor=0.1', 'param_scheduler.end=500']
+    options += ['optim_wrapper.paramwise_cfg.custom_keys.conv.lr_mult=2']
+    options += ['optim_wrapper.paramwise_cfg.custom_keys.memory.lr_mult=2', 'param_scheduler._delete_=True']
+    code, said = train(tmp_path, *options, 'param_scheduler.by_epoch=False')
+    assert code == 0
+    assert 'param_scheduler LinearLR ends after iteration 499, the training has 5: set its end' in said
+    assert "optim_wrapper.paramwise_cfg.custom_keys: 'memory' is in the name of no parameter" in said
+    assert "custom_keys: 'conv'" not in said
+
+
+def test_trainings_that_cannot_be_are_refused(tmp_path):
+    code, said = train(tmp_path, 'train_cfg.max_iters=0')
+    assert code == 1 and 'train_cfg: expected at least one iteration, got 0' in said
+    config = tmp_path / 'text.yaml'  # in YAML 1e-3 is text
+    config.write_text(f'_base_: {TINY}\noptim_wrapper:\n  optimizer:\n    lr: 1e-3\n')
+    code, said = train(tmp_path, config=config)
+    assert code == 1
+    assert "optim_wrapper.optimizer.lr: expected a number, got the text '1e-3'; in YAML write 1.0e-3" in said
+
+
+def test_clips_of_one_frame_are_refused(tmp_path):
+    code, said = train(tmp_path, 'train_dataloader.dataset.clip_length=1', config=SMALL_VOS)
+    assert code == 1 and 'expected clips of at least 2 frames, got 1: set clip_length' in said
+
+
 def test_parameters_without_a_gradient_are_named(tmp_path):
     code, said = train(tmp_path, 'model.dropout=1.0')  # nothing passes
     assert code == 0
@@ -94,7 +135,7 @@ def test_the_hook_stops_watching():
     model = nn.Linear(2, 2)
     warnings, hook = [], LearningCheckHook()
     hook._watch = learning.GradientWatch(model)
-    runner = SimpleNamespace(model=model, logger=SimpleNamespace(warning=warnings.append))
+    runner = SimpleNamespace(model=model, optim_wrapper=None, logger=SimpleNamespace(warning=warnings.append))
     for _ in range(5):
         (0 * model(torch.ones(1, 2))).sum().backward()
         hook.after_train_iter(runner, 0)

@@ -21,6 +21,10 @@ class BootstrappedCEDiceLoss(nn.Module):
         end_iter: First iteration with ``top_share``.
         top_share: Final share, 0..1.
         dice_weight: Of the dice term.
+
+    Raises:
+        ValueError: ``top_share`` is not in 0..1 or 0, ``dice_weight`` is negative, or ``end_iter`` is before
+            ``begin_iter``.
     """
 
     def __init__(
@@ -31,6 +35,12 @@ class BootstrappedCEDiceLoss(nn.Module):
         dice_weight: float = 1.0,
     ):
         super().__init__()
+        if not 0 < top_share <= 1:
+            raise ValueError(f'top_share must be above 0 and at most 1, got {top_share}')
+        if dice_weight < 0:
+            raise ValueError(f'dice_weight must be at least 0, got {dice_weight}')
+        if end_iter < begin_iter:
+            raise ValueError(f'end_iter must be at least begin_iter={begin_iter}, got {end_iter}')
         self.begin_iter, self.end_iter = begin_iter, end_iter
         self.top_share, self.dice_weight = top_share, dice_weight
 

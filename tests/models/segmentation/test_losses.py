@@ -132,3 +132,17 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples(case, iteration):
 def test_dice_has_a_weight(case):
     one, other = (BootstrappedCEDiceLoss(dice_weight=w)(*case, ALL)['loss_dice'] for w in (1.0, 0.5))
     torch.testing.assert_close(other, 0.5 * one)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(top_share=0.0), 'top_share must be above 0 and at most 1, got 0.0'),
+        (dict(top_share=15), 'top_share must be above 0 and at most 1, got 15'),
+        (dict(dice_weight=-1), 'dice_weight must be at least 0, got -1'),
+        (dict(begin_iter=30, end_iter=20), 'end_iter must be at least begin_iter=30, got 20'),
+    ],
+)
+def test_settings_with_which_nothing_is_learned_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        BootstrappedCEDiceLoss(**options)
