@@ -64,7 +64,6 @@ class LearningCheckHook(Hook):
         if line:
             runner.logger.warning(line)
 
-
     def _look_at_rates(self, runner) -> None:
         """Warns once when all learning rates are 0 for two iterations; a warm-up may begin with one."""
         groups = _groups(runner.optim_wrapper)
@@ -129,9 +128,7 @@ def _in_epochs(runner) -> Iterator[str]:
     reason = 'counts epochs, the training counts iterations'
     for scheduler in _schedulers(runner):
         if scheduler.by_epoch:
-            yield (
-                f'param_scheduler {type(scheduler).__name__} {reason}: it never steps. Set by_epoch=False'
-            )
+            yield (f'param_scheduler {type(scheduler).__name__} {reason}: it never steps. Set by_epoch=False')
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook) and hook.by_epoch:
             yield (
