@@ -1,7 +1,9 @@
 """An mmsegmentation decode head with a memory in front of it."""
 
 import warnings
+import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -26,6 +28,10 @@ IMAGES = (
     'MemoryDecodeHead: samples without video_name are images, for which the memory is left out. For the '
     'frames of '
     'a video use mmstremn.adapters.mmseg.segment_video(model, frames)'
+)
+CLIPS = (
+    'its memory is not trained. Train on clips: a data set of videos such as mmstremn.VSPWDataset, with '
+    "batch_sampler=dict(type='mmstremn.VideoClipBatchSampler', clip_length=4)"
 )
 
 
@@ -56,6 +62,7 @@ class MemoryDecodeHead(BaseModule):
         value_channels: Cv.
         pool: The memory sees the map averaged over ``pool`` x ``pool`` positions.
         init_cfg: As in mmengine.
+        **others: None; those of the inner head belong into ``head``.
 
     Attributes:
         stream: The video that is being read; None before the first frame. Who reads several in turn keeps one
@@ -64,6 +71,7 @@ class MemoryDecodeHead(BaseModule):
     Raises:
         ValueError: The head is of a kind that cannot be wrapped, does not take ``level``, or becomes one of
             several or an auxiliary head.
+        TypeError: There are other arguments, or ``head`` is no config of one head.
     """
 
     def __init__(
@@ -75,7 +83,19 @@ class MemoryDecodeHead(BaseModule):
         value_channels: int = 128,
         pool: int = 1,
         init_cfg: dict | None = None,
+        **others: Any,
     ):
+        if others:
+            names = ', '.join(f'head.{name}' for name in others)
+            raise TypeError(
+                f'MemoryDecodeHead has no {", ".join(others)}: set those of the inner head in it '
+                f'(decode_head.{names})'
+            )
+        if not isinstance(head, dict):
+            raise TypeError(
+                f'MemoryDecodeHead.head: expected the config of one head, got a {type(head).__name__}: the '
+                'heads of a cascade (OCRNet, PointRend) and of KNet cannot be wrapped'
+            )
         super().__init__(init_cfg)
         self.head = MMSEG_MODELS.build(head)
         _check_supported(self.head, head)
@@ -121,11 +141,16 @@ class MemoryDecodeHead(BaseModule):
             train_cfg: Passed on.
 
         Raises:
-            ValueError: See :func:`find_clips`.
+            ValueError: See :func:`find_clips`; the segmentor would test with sliding windows.
         """
+        _check_mode(getattr(_segmentor_of(self), 'test_cfg', None))
         metas, penalty = [sample.metainfo for sample in batch_data_samples], {}
-        if frames_of_video(metas):
+        if not frames_of_video(metas):
+            warnings.warn(f'MemoryDecodeHead: samples without video_name are images, {CLIPS}', stacklevel=2)
+        else:
             clips = find_clips(metas)
+            if clips.length == 1:
+                warnings.warn(f'MemoryDecodeHead: clips of a single frame, {CLIPS}', stacklevel=2)
             order = torch.tensor(clips.order, device=inputs[self.level].device)
             changed, penalty = self.feature_memory.clips(inputs[self.level][order], clips.length, clips.seeds)
             inputs = self._with(inputs, changed[order.argsort()])
@@ -146,12 +171,7 @@ class MemoryDecodeHead(BaseModule):
                 in a video.
         """
         if frames_of_video(batch_img_metas):
-            if (test_cfg or {}).get('mode') == 'slide':
-                raise ValueError(
-                    "test_cfg.mode='slide' cuts a frame into windows, which a memory would take for frames: "
-                    'expected '
-                    "model.test_cfg=dict(mode='whole') with MemoryDecodeHead"
-                )
+            _check_mode(test_cfg)
             maps = inputs[self.level]
             frames = [self._next(maps[i : i + 1], meta) for i, meta in enumerate(batch_img_metas)]
             inputs = self._with(inputs, torch.cat(frames))
@@ -187,9 +207,26 @@ def _refuse_stage(parent: nn.Module, name: str, child: nn.Module) -> None:
             'that calls '
             'its first stage without metainfo in testing. Use it as the decode_head of an EncoderDecoder'
         )
+    _segmentors[child] = weakref.ref(parent)
 
+
+_segmentors: weakref.WeakKeyDictionary[MemoryDecodeHead, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
 
 register_module_module_registration_hook(_refuse_stage)
+
+
+def _segmentor_of(head: MemoryDecodeHead) -> nn.Module | None:
+    """The model whose head it is; None for a head that stands alone or was copied."""
+    found = _segmentors.get(head)
+    return None if found is None else found()
+
+
+def _check_mode(test_cfg: dict | None) -> None:
+    if (test_cfg or {}).get('mode') == 'slide':
+        raise ValueError(
+            "test_cfg.mode='slide' cuts a frame into windows, which a memory would take for frames: "
+            "expected model.test_cfg=dict(mode='whole') with MemoryDecodeHead"
+        )
 
 
 def _check_supported(head, cfg: dict) -> None:

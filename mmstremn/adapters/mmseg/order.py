@@ -71,7 +71,8 @@ def find_clips(metas: Sequence[dict]) -> Clips:
         frames = [metas[place]['frame_index'] for place in places]
         if any(later <= earlier for earlier, later in pairwise(frames)):
             raise ValueError(
-                f"video '{video}': expected the frames of a clip in ascending order, got {frames}"
+                f"video '{video}': expected the frames of a clip in ascending order, got {frames}; use "
+                "batch_sampler=dict(type='mmstremn.VideoClipBatchSampler')"
             )
     lengths = sorted({len(places) for places in clips.values()})
     if len(lengths) > 1:

@@ -306,6 +306,28 @@ def test_sliding_windows_are_refused(videos):
         ValueError, match=r"test_cfg.mode='slide'.*expected model.test_cfg=dict\(mode='whole'\)"
     ):
         predict(model, videos, [0])
+    with pytest.raises(ValueError, match=r"test_cfg.mode='slide'"):  # not after the whole training
+        losses(model.train(), videos, clip(0, 3))
+
+
+def test_what_leaves_the_memory_untrained_is_said(videos):
+    model = build_model(remember(FCN)).train()
+    with pytest.warns(
+        UserWarning, match='clips of a single frame, its memory is not trained. Train on clips'
+    ):
+        losses(model, videos, clip(0, 1))
+    data = model.data_preprocessor(pseudo_collate([image_of(videos[0])] * 2), True)
+    with pytest.warns(UserWarning, match='are images, its memory is not trained. Train on clips'):
+        model(**data, mode='loss')
+
+
+def test_arguments_of_the_inner_head_and_several_heads_are_refused():
+    with pytest.raises(TypeError, match=r'has no num_classes: .* in it \(decode_head.head.num_classes\)'):
+        MODELS.build(remember(FCN, num_classes=5))
+    with pytest.raises(
+        TypeError, match='expected the config of one head, got a list: the heads of a cascade'
+    ):
+        MODELS.build(remember([FCN, FCN]))
 
 
 @pytest.mark.parametrize(
