@@ -4,6 +4,7 @@ custom_imports = dict(imports=['mmstremn.adapters.mmseg'])
 iterations, size, noise, hidden = 600, (64, 64), 100.0, 0.4
 norm_cfg = dict(type='BN')
 model = dict(
+    _scope_='mmseg',  # also where this config is inherited as 'mmstremn::...'
     type='EncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
@@ -53,12 +54,12 @@ train_dataloader = dict(
             dict(type='mmstremn.LoadVideoFrame'),
             dict(type='mmstremn.ClipConsistent', transforms=[dict(type='RandomFlip', prob=0.5)]),
             disturbance,
-            dict(type='PackSegInputs'),
+            dict(type='mmseg.PackSegInputs'),
         ],
     ),
 )
 # What mmseg.apis.inference_model and segment_video do to a picture.
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='mmseg.PackSegInputs')]
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
@@ -73,7 +74,7 @@ test_dataloader = dict(
             dict(type='LoadImageFromFile'),  # which mmseg.apis.MMSegInferencer looks for
             dict(type='mmstremn.LoadVideoFrame', image=False),
             disturbance,
-            dict(type='PackSegInputs'),
+            dict(type='mmseg.PackSegInputs'),
         ],
     ),
 )

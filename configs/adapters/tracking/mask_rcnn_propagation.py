@@ -6,6 +6,7 @@ _base_ = 'mmdet::masktrack_rcnn/masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtub
 custom_imports = dict(imports=['mmstremn.adapters.install_ops_stub', 'mmstremn.adapters.mmdet'])
 model = dict(
     _delete_=True,
+    _scope_='mmdet',  # also where this config is inherited as 'mmstremn::...'
     type='mmstremn.MemoryMaskPropagation',
     data_preprocessor={{_base_.model.data_preprocessor}},
     detector={{_base_.model.detector}},

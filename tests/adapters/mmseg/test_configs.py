@@ -69,11 +69,17 @@ def test_there_are_the_four():
     assert {path.stem.partition('_')[0] for path in CITYSCAPES} == set(INNER)
 
 
+def inherited(path):
+    """A config of another project that begins with this one; mmengine looks for its names in our scope."""
+    return Config.fromstring(f"_base_ = 'mmstremn::{path.relative_to(ROOT / 'configs')}'", '.py')
+
+
+@pytest.mark.parametrize('read', [Config.fromfile, inherited])
 @pytest.mark.parametrize('path', CITYSCAPES, ids=lambda path: path.stem)
-def test_config(path, root):
+def test_config(path, read, root):
     text = path.read_text()
     assert len(text.splitlines()) <= 25 and "'mmseg::" in text
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     assert cfg.default_scope == 'mmseg' and cfg.model.type == 'EncoderDecoder'
     inner = cfg.model.decode_head.head
     assert inner.type == INNER[path.stem.partition('_')[0]] and inner.num_classes == 19
@@ -104,6 +110,14 @@ def test_config(path, root):
     with torch.no_grad():
         for frame in range(2):
             model.test_step(pseudo_collate([videos[frame]]))
+
+
+@pytest.mark.parametrize('name', ['fcn_synthetic', 'fcn_memory_synthetic'])
+def test_the_embedded_videos_serve_other_projects(name):
+    cfg = inherited(FOLDER / f'{name}.py')
+    assert type(MODELS.build(cfg.model)) is EncoderDecoder
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        assert 'data_samples' in DATASETS.build(loader.dataset)[0]
 
 
 def test_the_study_gives_the_fcn_a_memory():

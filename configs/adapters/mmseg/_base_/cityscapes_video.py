@@ -1,13 +1,14 @@
 # Clips of Cityscapes' sequences for training, its snippets up to the labelled frame for testing. The names
-# are apart from those of mmsegmentation's configs, so that a config can inherit both.
+# are apart from those of mmsegmentation's configs, so that a config can inherit both. Names of mmsegmentation
+# say so, as everything in a config that is inherited as 'mmstremn::...' is looked for in this library first.
 custom_imports = dict(imports=['mmstremn.adapters.mmseg'])
 video_crop = (512, 1024)
 video_data = dict(type='mmstremn.CityscapesSequenceDataset', data_root='data/cityscapes', before=9)
 augmentation = [
     dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=video_crop),
+    dict(type='mmseg.RandomCrop', crop_size=video_crop),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='mmseg.PhotoMetricDistortion'),
 ]
 video_train_dataloader = dict(
     batch_size=1,  # clips
@@ -21,7 +22,7 @@ video_train_dataloader = dict(
         pipeline=[
             dict(type='mmstremn.LoadVideoFrame'),
             dict(type='mmstremn.ClipConsistent', transforms=augmentation),
-            dict(type='PackSegInputs'),
+            dict(type='mmseg.PackSegInputs'),
         ],
     ),
 )
@@ -37,7 +38,7 @@ video_val_dataloader = dict(
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
             dict(type='mmstremn.LoadVideoFrame', image=False),
-            dict(type='PackSegInputs'),
+            dict(type='mmseg.PackSegInputs'),
         ],
     ),
 )
