@@ -137,7 +137,10 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
 
     Raises:
         KeyError: There is no runner of the ``runner_type``.
+        ValueError: A ``strategy`` without effect.
     """
+    if cfg.get('strategy') and not cfg.get('runner_type'):
+        raise ValueError("strategy: has no effect without runner_type='FlexibleRunner'")
     if cfg.launcher != 'none':
         init_cpu_processes(cfg, cfg.launcher)
     if modules := cfg.pop('activation_checkpointing', None):

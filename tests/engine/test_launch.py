@@ -72,6 +72,12 @@ def test_an_unknown_runner_is_named_with_those_that_there_are():
         build_runner(cfg)
 
 
+def test_a_strategy_without_effect_is_refused():
+    cfg = load_config(str(TINY), dict(strategy=dict(type='FSDPStrategy')))
+    with pytest.raises(ValueError, match="strategy: has no effect without runner_type='FlexibleRunner'"):
+        build_runner(cfg)
+
+
 @pytest.mark.slow
 def test_weights_spread_over_two_processes_train_as_in_one(tmp_path):
     """Within 1e-6 after three steps of Adam; another training starts from what FSDP wrote."""

@@ -78,6 +78,13 @@ def test_a_warm_up_behind_the_end_and_unknown_parts_are_named(tmp_path):
 def test_trainings_that_cannot_be_are_refused(tmp_path):
     code, said = train(tmp_path, 'train_cfg.max_iters=0')
     assert code == 1 and 'train_cfg: expected at least one iteration, got 0' in said
+    config = tmp_path / 'epochs.py'
+    config.write_text(
+        f"_base_ = '{TINY}'\ntrain_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)\n"
+    )
+    output = tmp_path / 'output'
+    assert run_tool('train', [config, '--work-dir', tmp_path], output=output) == 1
+    assert 'with the endless IterationSampler none ends' in output.read_text()
     config = tmp_path / 'text.yaml'  # in YAML 1e-3 is text
     config.write_text(f'_base_: {TINY}\noptim_wrapper:\n  optimizer:\n    lr: 1e-3\n')
     code, said = train(tmp_path, config=config)

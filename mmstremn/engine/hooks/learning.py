@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from itertools import chain
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
+from mmstremn.datasets.samplers import IterationSampler
 from mmstremn.memory import Memory
 from mmstremn.models.gradient_watch import GradientWatch
 from mmstremn.registry import HOOKS
@@ -30,8 +32,8 @@ class LearningCheckHook(Hook):
     Later: a learning rate that a schedule has brought to 0.
 
     Raises:
-        ValueError: No parameter is trainable, there are no iterations, or the data set of the validation is
-            empty.
+        ValueError: No parameter is trainable, there are no iterations or epochs that never end, or the data
+            set of the validation is empty.
     """
 
     def __init__(self):
@@ -46,6 +48,7 @@ class LearningCheckHook(Hook):
             )
         if runner.max_iters < 1:
             raise ValueError(f'train_cfg: expected at least one iteration, got {runner.max_iters}')
+        _check_epochs(runner.train_loop)
         if runner.val_loop is not None and not len(runner.val_loop.dataloader.dataset):
             raise ValueError('val_dataloader: the data set is empty, expected at least one video')
         settings = _without_effect(runner.optim_wrapper)
@@ -135,6 +138,16 @@ def _in_epochs(runner) -> Iterator[str]:
                 f'{type(hook).__name__} {reason}: nothing is saved before the end. Set by_epoch=False and '
                 'an interval in iterations'
             )
+
+
+def _check_epochs(loop) -> None:
+    """Raises a ValueError where an epoch would never end."""
+    sampler = getattr(loop.dataloader.batch_sampler, 'sampler', None)
+    if isinstance(loop, EpochBasedTrainLoop) and isinstance(sampler, (InfiniteSampler, IterationSampler)):
+        raise ValueError(
+            f'train_cfg: {type(loop).__name__} counts epochs, and with the endless {type(sampler).__name__} '
+            "none ends: expected type='SeekingIterTrainLoop' and max_iters"
+        )
 
 
 def _schedulers(runner) -> list:
