@@ -26,7 +26,8 @@ class LoadVideoFrame:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file is no picture; the message names it.
+        ValueError: A file is no picture, or labels are of another size than their frame; the message names
+            it.
     """
 
     def __init__(self, image: bool = True, labels: bool = True):
@@ -50,6 +51,12 @@ class LoadVideoFrame:
             else:
                 labels = self.load_labels(results)['gt_seg_map']
                 results['seg_fields'].remove('gt_seg_map')
+            if labels.shape != tuple(results['ori_shape'][:2]):
+                raise ValueError(
+                    f'{results.get("seg_map_path")}: labels of {labels.shape} (H, W), expected '
+                    f'{tuple(results["ori_shape"][:2])} like the frame {results.get("img_path")}, as viewers '
+                    'show it'
+                )
             results['gt_seg_map'] = labels
             results['seg_fields'].append('gt_seg_map')
         return results

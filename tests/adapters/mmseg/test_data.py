@@ -16,6 +16,7 @@ from helpers.mmseg_cases import PLAIN_PIPELINE, SIZE, build_data
 from mmengine.dataset import DefaultSampler
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, TRANSFORMS
+from PIL import ExifTags, Image
 
 from mmstremn.adapters.mmseg import (
     ClipConsistent,
@@ -339,6 +340,19 @@ def test_a_damaged_frame_is_named(vspw):
     (vspw / 'data/2_def/origin/00000001.jpg').write_bytes(b'no picture')
     with pytest.raises(ValueError, match=r'2_def/origin/00000001\.jpg: expected a picture'):
         build_vspw(vspw)[3]
+
+
+def test_labels_that_are_not_turned_as_their_frame_is_shown_are_refused(vspw):
+    frame, labels = (vspw / f'data/2_def/{name}' for name in ('origin/00000001.jpg', 'mask/00000001.png'))
+    with Image.open(frame) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        picture.save(frame, exif=exif)
+    with pytest.raises(ValueError, match=r'mask/00000001\.png: labels of \(32, 48\).*expected \(48, 32\)'):
+        build_vspw(vspw)[3]
+    with Image.open(labels) as picture:
+        picture.transpose(Image.Transpose.ROTATE_270).save(labels)
+    assert build_vspw(vspw)[3]['data_samples'].gt_sem_seg.data.shape == (1, 48, 32)
 
 
 @pytest.fixture
