@@ -51,6 +51,8 @@ class MemoryTracker(BaseTracker):
     """
 
     def __init__(self, matcher: dict | None = None, memory: dict | None = None, num_frames_retain: int = 30):
+        if num_frames_retain < 1:
+            raise ValueError(f'num_frames_retain must be at least 1, got {num_frames_retain}')
         self.matcher = build(matcher)
         super().__init__(num_frames_retain=num_frames_retain)
         self._memory_config, self._memory = memory, None

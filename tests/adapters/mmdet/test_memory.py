@@ -386,3 +386,9 @@ import mmstremn.adapters.mmdet
 def test_what_is_missing_is_named(name, message):
     result = subprocess.run([sys.executable, '-c', BLOCKED.format(name=name)], capture_output=True, text=True)
     assert result.returncode == 1 and re.search(message, result.stderr), result.stderr
+
+
+@pytest.mark.parametrize('number', [0, -1])
+def test_tracks_that_would_be_forgotten_at_once_are_refused(number):
+    with pytest.raises(ValueError, match=f'num_frames_retain must be at least 1, got {number}'):
+        MemoryTracker(num_frames_retain=number)
