@@ -1,5 +1,7 @@
-"""pytest plugin of ``tests/mutate.py``: tests run in the order of the seconds they took when mutmut timed them,
-so that a mutant which a fast test notices costs no slow one."""
+"""pytest plugin of ``tests/mutate.py``: the tests that were fastest when mutmut timed them run first.
+
+So a mutant that a fast test notices costs no slow one.
+"""
 
 import json
 import math

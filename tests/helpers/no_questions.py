@@ -22,6 +22,8 @@ class NoQuestions(TorchDispatchMode):
             raise AssertionError(f'{name} makes the host wait for the device')
         if _is_awaited_copy(name, args, kwargs or {}):
             raise AssertionError(f'{name} makes the host wait for a copy between devices')
+        if name.startswith('aten.index') and _has_index_elsewhere(args):
+            raise AssertionError(f'{name} makes the host wait for a copy of its indices')
         return function(*args, **(kwargs or {}))
 
 
@@ -33,3 +35,11 @@ def _is_awaited_copy(name: str, args: tuple, kwargs: dict) -> bool:
         target, source, non_blocking = (*args, kwargs.get('non_blocking', False))[:3]
         return source.dim() > 0 and source.device.type != target.device.type and not non_blocking
     return False
+
+
+def _has_index_elsewhere(args: tuple) -> bool:
+    """Of ``index(tensor, indices)`` and ``index_put(tensor, indices, values)``."""
+    tensor, indices = args[:2]
+    if not isinstance(indices, (list, tuple)):
+        return False
+    return any(index is not None and index.device.type != tensor.device.type for index in indices)

@@ -1,6 +1,7 @@
 """What the parts of a memory make lies on the device of its entries, be that a GPU that is not there."""
 
 import pytest
+import torch
 from helpers.absent_gpu import devices_of_a_stream
 from helpers.memory_cases import KEY, VALUE, build_memory, clip, full_clip, widths_of
 
@@ -17,6 +18,7 @@ from mmstremn.memory import (
     SlotFusion,
     SlotMemory,
 )
+from mmstremn.memory.buffers import to_device
 
 PARTS = [dict(selector=part(**widths_of(part))) for part in SELECTORS]
 PARTS += [dict(gates=[part()]) for part in GATES]
@@ -49,3 +51,8 @@ def test_keys_of_objects(memory_class):
 def test_seeded_draws(selector):
     memory = build_memory(SlotMemory, num_slots=2, selector=selector())
     assert devices_of_a_stream(memory, *full_clip(6, batch=2), seeds=(3, 4)) == {'cuda'}
+
+
+def test_numbers_take_the_type_of_a_tensor():
+    third = to_device([1 / 3], torch.zeros((), dtype=torch.float64))
+    assert third.dtype == torch.float64 and third.item() == 1 / 3

@@ -42,6 +42,7 @@ DEFAULTS = {
     memory.GatedSlotMemory: dict(KEY_AND_VALUE, num_slots=4),
     memory.NTMMemory: dict(KEY_AND_VALUE, num_slots=5),
     memory.RecurrentEmbeddingMemory: dict(KEY_AND_VALUE, every=3),
+    memory.RecurrentSlotMemory: KEY_AND_VALUE,
     memory.ConvLSTMMemory: dict(RECURRENT, layers=1),
     memory.STLSTMMemory: dict(RECURRENT, layers=2, decoupling=0.0),
     memory.E3DLSTMMemory: dict(RECURRENT, layers=1, history=5),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.absent_gpu import AbsentGPU
 
 from mmstremn.memory import Entry, Query
 from mmstremn.memory.published.sam2long import SAM2Long
@@ -154,3 +155,24 @@ def test_options():
     default = SAM2Long()
     assert (default.num_pathways, default.certain, default.slots.selector.iou) == (3, 2.0, 0.1)
     assert (default.num_prompted, default.num_places, default.num_pointers) == (4, 6, 16)
+
+
+def test_pathways_of_an_object_that_joined_lie_on_the_device_of_the_others():
+    gpu, memory = AbsentGPU(), SAM2Long(num_pathways=2)
+
+    def entry(objects, **extras):
+        made = dict(
+            pointer=torch.rand(2, objects, 4), iou=torch.ones(2, objects), score=torch.ones(2, objects)
+        )
+        made = {name: gpu.take(tensor) for name, tensor in (made | extras).items()}
+        value = gpu.take(torch.rand(2, objects, 2, 4))
+        return Entry(gpu.take(torch.zeros(2, objects, 1, 1)), value, (1, 2), prompted=True, extras=made)
+
+    first = entry(1, prompted=torch.ones(2, 1, dtype=torch.bool))
+    chosen = dict(parents=torch.tensor([[1], [1]]), total=torch.tensor([[0.0], [-1.0]]))
+    second = entry(2, prompted=torch.ones(2, 2, dtype=torch.bool), **chosen)
+    with gpu, torch.no_grad():
+        state = memory.add_objects(memory.write(memory.init(first), first), 1)
+        state = memory.write(state, second)
+    assert {tensor.device.type for tensor in state.tensors().values()} == {'cuda'}
+    assert state.value.shape[:2] == (2, 2)

@@ -59,6 +59,12 @@ def test_features_of_objects():
     torch.testing.assert_close(found['age'].expm1(), torch.tensor([[3.0, 2, 1, 0]]))
 
 
+def test_at_the_first_frame_no_object_has_been_away():
+    memory, entry = SlotMemory(SLOTS, FeatureSelector(8), gates=[EmptyFirst()]).eval(), entry_of(0, (2, 3))
+    found = memory.selector.features(memory.init(entry), entry)
+    assert not found[..., FEATURES.index('away')].any()
+
+
 def test_samples_of_a_batch_are_apart():
     """Two videos that stored other frames at other times, and showed other objects."""
     memory, alone = SlotMemory(SLOTS, FeatureSelector(8), gates=[EmptyFirst()]).eval(), []

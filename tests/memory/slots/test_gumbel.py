@@ -12,6 +12,7 @@ from mmstremn.memory import (
     FIFOSelector,
     GumbelSelector,
     Query,
+    Selector,
     SlotMemory,
     SlotState,
     gumbel_softmax,
@@ -447,6 +448,35 @@ def test_both_gradients_write_the_same_and_reach_the_selector():
     assert_equal_states(*states)
     assert all(gradient.abs().max() > 0 for gradient in gradients)
     assert not torch.allclose(*gradients)
+
+
+def test_gradient_of_blending_is_the_difference_between_new_and_old():
+    class Planned(Selector):
+        """Overwrites slot 0 and keeps what it chose."""
+
+        gradient = 'blend'
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.choices = []
+
+        def score(self, state, entry):
+            return torch.zeros_like(state.hits)
+
+        def choose(self, logits, state):
+            choice = torch.nn.functional.one_hot(torch.zeros(logits.shape[:2], dtype=torch.long), 3)
+            self.choices.append((choice + 0 * self.weight).requires_grad_())
+            return self.choices[-1]
+
+    memory = SlotMemory(2, Planned(), gates=[]).train()
+    entries = [make_entry(index, shrinkage=True) for index in range(2)]
+    state, _ = run(memory, entries)
+    for name in ('key', 'value', 'shrinkage'):
+        old, new = (getattr(entry, name).flatten(2).sum(-1) for entry in entries)
+        stored = getattr(state, name)[:, :, 0].sum()
+        (slope,) = torch.autograd.grad(stored, memory.selector.choices[1], retain_graph=True)
+        torch.testing.assert_close(slope[..., 0].sum(), (new - old).sum())
 
 
 @pytest.mark.parametrize('gradient', ['history', 'blend'])
