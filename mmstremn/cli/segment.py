@@ -1,6 +1,5 @@
 """``mmstremn segment``: reads, computes and writes in parallel, and goes on where it was stopped."""
 
-import os
 import shutil
 import sys
 import threading
@@ -36,6 +35,7 @@ from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.structures.video import Video, mask_ids
+from mmstremn.utils.atomic import check_folder
 from mmstremn.utils.lock import hold_folder
 
 QUEUED = 8  # frames that wait for the writers
@@ -148,9 +148,10 @@ def command(
 def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
     """Raises a UsageError where ``out`` cannot be written or is the folder of the frames, or an input lies in
     a folder that is replaced."""
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise click.UsageError(f'{there} is no folder that can be written to: take another --out')
+    try:
+        check_folder(out)
+    except NotADirectoryError as error:
+        raise click.UsageError(f'{error}: take another --out') from None
     if out.resolve() == inputs[0].resolve():
         raise click.UsageError(f'{out} is the video itself: take another --out')
     for folder in (out / FILES[name] for name in names if '.' not in FILES[name]):

@@ -39,9 +39,19 @@ def check_place(path: str | Path) -> None:
     path = Path(path).absolute()
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder, expected the path of a file in it")
-    there = next(folder for folder in path.parents if folder.exists())
+    check_folder(path.parent)
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise before the work what files written to the folder ``path``, which may not exist yet, would meet.
+
+    Raises:
+        NotADirectoryError: ``path`` is, or lies below, a file or a folder that cannot be written to.
+    """
+    path = Path(path).absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise NotADirectoryError(f"'{there}' is no folder that can be written to, expected one for '{path}'")
+        raise NotADirectoryError(f"'{there}' is no folder that can be written to")
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def test_segment_to_a_file_is_refused_before_the_model_is_read(folder, tmp_path,
         with pytest.raises(SystemExit):
             main([*args, '--out', str(out)])
         said = ' '.join(capsys.readouterr().err.split())
-        assert f'{tmp_path / "taken"} is no folder that can be written to: take another --out' in said
+        assert f"'{tmp_path / 'taken'}' is no folder that can be written to: take another --out" in said
 
 
 def test_doctor_takes_options_of_data_with_data_alone(capsys):
