@@ -14,6 +14,7 @@ with warnings.catch_warnings():  # the tables say it too
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mmstremn.mm_packages import DISTRIBUTIONS, INSTALL, distribution_of
@@ -61,7 +62,7 @@ def parts_table() -> Table:
     """What is there, and what to install for what is not."""
     table = Table('part', 'there', 'what to do', title='Parts')
     for part, there, fix in _parts():
-        table.add_row(part, 'yes' if there else 'no', '' if there else fix)
+        table.add_row(part, 'yes' if there else 'no', '' if there else escape(fix))
     return table
 
 

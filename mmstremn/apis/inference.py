@@ -1,11 +1,13 @@
 """A model from a config and a checkpoint."""
 
 import copy
+import logging
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
@@ -13,6 +15,7 @@ from mmstremn.checkpoints.matching import (
     checkpoint_weights,
     has_own_weights,
     match,
+    shorten,
     with_own_weights,
     without_backbone_weights,
 )
@@ -35,8 +38,9 @@ def init_segmentor(
 
     Args:
         config: A config, the path of one, or the name of one of ours such as ``vos/shipped_stremn.py``.
-        checkpoint: A file, a URL or our own ``weights/stremn_r18.safetensors``, whose keys are exactly the
-            model's; None leaves the model as it is initialised. With a checkpoint
+        checkpoint: A file, a URL or our own ``weights/stremn_r18.safetensors``, whose keys are the model's;
+            what it has of another memory is left out, and the log says so. None leaves the model as it is
+            initialised, with a warning. With a checkpoint
             the backbones' own weights are not loaded first, so their files need not be there. Of a
             ``Sam2Segmentor``: a folder or a name on the Hugging Face hub, instead of its config's.
         device: The first GPU if there is one, else the CPU, by default.
@@ -109,7 +113,11 @@ def _init_model(
             f'{expected.__name__}'
         )
     if checkpoint is not None:
-        _load_strictly(model, str(checkpoint))
+        _load(model, str(checkpoint))
+    elif not has_own_weights(parts):
+        print_log(
+            f'{type(model).__name__}: no checkpoint, its weights are random', 'current', logging.WARNING
+        )
     return model.to(device).eval()
 
 
@@ -130,9 +138,20 @@ def _segments(model: torch.nn.Module, expected: type) -> bool:
     return expected is VOSegmentor and hasattr(model, 'new_stream') and hasattr(model, 'load_stream')
 
 
-def _load_strictly(model: torch.nn.Module, checkpoint: str) -> None:
+def _load(model: torch.nn.Module, checkpoint: str) -> None:
+    """Load weights that have all that the model needs; what they have of another memory is left out."""
     weights = checkpoint_weights(read_checkpoint(checkpoint), checkpoint)
-    if message := match(weights, model).message:
+    found = match(weights, model)
+    of_memory = [key for key in found.unexpected if key.startswith('memory.')]
+    if of_memory and found.unexpected == tuple(of_memory):
+        print_log(
+            f'{checkpoint}: trained with another memory, of which {len(of_memory)} weights are left out: '
+            f'{shorten(of_memory)}',
+            'current',
+        )
+        weights = {key: value for key, value in weights.items() if key not in of_memory}
+        found = match(weights, model)
+    if message := found.message:
         of_segmentor = any(key.startswith('value_encoder.') for key in weights)
         kind = (
             'it is the checkpoint of a segmentor; '

@@ -1,6 +1,7 @@
 """Weights that are shared: published small, and taken as safetensors wherever a checkpoint is taken."""
 
 import json
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -142,3 +143,17 @@ def test_the_weights_with_a_presence_head_are_the_others_and_the_head():
     )
     assert all(torch.equal(more[name], tensor) for name, tensor in plain.items())
     assert {name.partition('.')[0] for name in more.keys() - plain.keys()} == {'presence'}
+
+
+def test_weights_of_another_memory_are_said_and_left_out(tmp_path):
+    path, config = tmp_path / 'a.pth', Config.fromfile(SMALL_VOS)
+    torch.save(init_segmentor(config, device='cpu').state_dict() | {'memory.selector.a': torch.ones(1)}, path)
+    said = []
+    with patch('mmstremn.apis.inference.print_log', lambda line, *_: said.append(line)):
+        init_segmentor(config, path, 'cpu')
+        init_segmentor(config, device='cpu')
+    assert 'trained with another memory, of which 1 weights are left out: memory.selector.a' in said[0]
+    assert said[1].endswith('no checkpoint, its weights are random') and len(said) == 2
+    torch.save(torch.load(path) | {'decoder.a': torch.ones(1)}, path)
+    with pytest.raises(RuntimeError, match=r'2 keys unexpected: decoder\.a, memory\.selector\.a'):
+        init_segmentor(config, path, 'cpu')

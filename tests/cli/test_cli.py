@@ -16,12 +16,15 @@ from helpers.predictor_cases import tiny_digits
 from helpers.runs import ROOT, SMALL_VOS
 from helpers.vos_cases import SquaresVideo
 from PIL import Image
+from rich.console import Console
 
+from mmstremn.__main__ import parts_table
 from mmstremn.apis import init_predictor, init_segmentor
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.cli import COMMANDS, main
 from mmstremn.cli.predict import Comparison
 from mmstremn.datasets.io.masks import read_mask
+from mmstremn.mm_packages import INSTALL
 from mmstremn.utils.lock import NAME as LOCK
 from mmstremn.utils.palette import encode_palette_png
 from mmstremn.visualization import write_video
@@ -345,9 +348,19 @@ def test_weights_are_listed_with_hash_and_terms(capsys):
     assert '74b76eff0c65fefa3d35706b71abdee21260fc2def44213beb03b790ae36c97a' in text
 
 
-def test_doctor_prints_the_tables_and_checks_a_data_set(tmp_path, capsys):
+def test_doctor_prints_the_tables(capsys):
     assert main(['doctor']) == 0
     assert 'Components of scope mmstremn' in capsys.readouterr().out
+
+
+def test_doctor_names_extras_whole(monkeypatch):
+    monkeypatch.setattr('mmstremn.__main__.find_spec', lambda name: None)
+    console = Console(width=300, record=True)
+    console.print(parts_table())
+    assert INSTALL['transformers'] in console.export_text() and '[' in INSTALL['transformers']
+
+
+def test_doctor_checks_a_data_set(tmp_path, capsys):
     frames, _ = add_sequence(tmp_path, 'bear', [draw_ids(t) for t in range(3)])
     assert main(['doctor', '--data', 'DAVIS', str(tmp_path), '--split', 'val']) == 0
     out = capsys.readouterr().out

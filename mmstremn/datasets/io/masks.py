@@ -26,8 +26,8 @@ WANTED = 'expected a palette or grey PNG of object ids (0 background, 1, 2, ...)
 HALF = 128
 DEEP_VOID = 0xFFFF
 STANDARD = 22  # colours by which the palette of DAVIS is known; further ones differ between versions
-SAID: set[Path] = set()
-FEW = 8  # levels that are too few for smooth edges
+SAID: set[tuple[Path, str]] = set()
+FEW = 8  # levels that are too few for smooth edges, and colours that a line names
 
 
 class Stored(NamedTuple):
@@ -121,7 +121,7 @@ class MaskFiles:
         levels = mask_ids(values)
         one = _white(stored) if max(levels) >= WHITE else None
         if one is not None and self._shows_one_object:
-            _say_one_object(path)
+            _say_once(path, f'black and white, read as one object (id 1): all from {HALF} up')
             return one.astype(np.uint8)
         if levels <= {0, VOID}:
             return values
@@ -255,7 +255,10 @@ class MaskFiles:
             raise ValueError(
                 f'{path}: {len(objects)} colours in the video, expected at most {MAX_ID}; {WANTED}'
             )
-        return {0: 0} | {colour: number for number, colour in enumerate(objects, 1)}
+        ids = {colour: number for number, colour in enumerate(objects, 1)}
+        said = [f'#{colour:06x} is {number}' for colour, number in ids.items()]
+        _say_once(path, f'colours are read as ids: {", ".join(said[:FEW])}{", ..." * (len(said) > FEW)}')
+        return {0: 0} | ids
 
     def _number_after_first(self, colours: list[int]) -> dict[int, int]:
         """The indices of the first file are the ids of its colours."""
@@ -447,9 +450,9 @@ def _one_object(stored: Stored, path: str | Path) -> np.ndarray:
     return (values >= HALF if is_white else values > 0).astype(np.uint8)
 
 
-def _say_one_object(path: str | Path) -> None:
+def _say_once(path: str | Path, line: str) -> None:
     """Once for all masks of a data set, which lie two folders below it or less."""
     folder = Path(path).absolute().parent.parent
-    if folder not in SAID:
-        SAID.add(folder)
-        print_log(f'{path}: black and white, read as one object (id 1): all from {HALF} up', logger='current')
+    if (folder, line) not in SAID:
+        SAID.add((folder, line))
+        print_log(f'{path}: {line}', logger='current')

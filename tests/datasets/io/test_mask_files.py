@@ -230,6 +230,16 @@ def test_a_colour_is_the_same_object_in_every_frame(tmp_path, mode):
     assert all(np.array_equal(a, b) for a, b in zip(read, expected, strict=True))
 
 
+def test_the_ids_of_colours_are_said_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(masks_of_files, 'print_log', lambda line, **_: said.append(line))
+    picture = painted(squares(1, 2), (255, 0, 0), (0, 255, 0))
+    files = MaskFiles([save(tmp_path / f'v/{name}.png', picture) for name in '01'])
+    for path in files.paths:
+        assert np.array_equal(files.read(path), squares(2, 1))
+    assert len(said) == 1 and said[0].endswith('.png: colours are read as ids: #00ff00 is 1, #ff0000 is 2')
+
+
 def test_colours_of_the_davis_palette_are_its_ids(tmp_path):
     ids = squares(2, 5, 255)
     assert np.array_equal(read_mask(save(tmp_path / 'a.png', DAVIS_PALETTE[ids])), ids)
