@@ -1,6 +1,7 @@
 """A model from a config and a checkpoint."""
 
 import copy
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TypeVar
@@ -142,15 +143,13 @@ def _load(model: torch.nn.Module, checkpoint: str) -> None:
     """Load weights that have all that the model needs; what they have of another memory is left out."""
     weights = checkpoint_weights(read_checkpoint(checkpoint), checkpoint)
     found = match(weights, model)
-    of_memory = [key for key in found.unexpected if key.startswith('memory.')]
-    if of_memory and found.unexpected == tuple(of_memory):
+    if found.unexpected and all(key.startswith('memory.') for key in found.unexpected):
         print_log(
-            f'{checkpoint}: trained with another memory, of which {len(of_memory)} weights are left out: '
-            f'{shorten(of_memory)}',
+            f'{checkpoint}: trained with another memory, of which {len(found.unexpected)} weights are left '
+            f'out: {shorten(found.unexpected)}',
             'current',
         )
-        weights = {key: value for key, value in weights.items() if key not in of_memory}
-        found = match(weights, model)
+        found = dataclasses.replace(found, unexpected=())
     if message := found.message:
         of_segmentor = any(key.startswith('value_encoder.') for key in weights)
         kind = (
@@ -159,4 +158,4 @@ def _load(model: torch.nn.Module, checkpoint: str) -> None:
             else ''
         )
         raise RuntimeError(f'{checkpoint}: {kind}{message}')
-    model.load_state_dict(weights)
+    model.load_state_dict({key: weights[key] for key in found.fitting})
