@@ -9,6 +9,7 @@ import click
 COMMANDS = {
     'segment': 'Segment a video from masks of some of its frames.',
     'predict': 'Predict how a video goes on.',
+    'score': 'Score predicted masks against true ones: J, F, J&F.',
     'app': 'Segment videos in the browser.',
     'export': 'Export a model for runtimes without torch.',
     'doctor': 'Print what is installed and what is missing; check data sets.',

@@ -6,6 +6,7 @@ from mmstremn.evaluation.baselines import copy_first_mask
 from mmstremn.evaluation.clip_accuracy import ClipAccuracy
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
 from mmstremn.evaluation.davis_metric import DAVISMetric, score_table, write_pngs
+from mmstremn.evaluation.mask_folders import score_mask_folders
 from mmstremn.evaluation.prediction_measures import PROTOCOLS, measure_frames
 from mmstremn.evaluation.prediction_metric import VideoPredictionMetric
 from mmstremn.evaluation.video_scores import MEASURES, evaluate_video, global_measures
@@ -26,6 +27,7 @@ __all__ = [
     'global_measures',
     'measure_frames',
     'region_similarity',
+    'score_mask_folders',
     'score_table',
     'write_pngs',
 ]

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from mmstremn.datasets.io.folders import without_suffix
 from mmstremn.datasets.io.frame_sources import check_no_frames, frame_folders
-from mmstremn.evaluation.absence import absence_measures
 from mmstremn.evaluation.video_scores import (
     MEASURES,
     UnscoredVideoError,
@@ -98,12 +97,6 @@ class DAVISMetric(BaseMetric):
             raise ValueError('expected the results of at least one video, got none')
         scored, unscored = report_unscored(results, 'DAVISMetric')
         metrics = global_measures(scored) if scored else {}
-        metrics |= absence_measures(
-            scores['absence']
-            for video in scored
-            for scores in video['objects'].values()
-            if 'absence' in scores
-        )
         timed = [video for video in results if 'fps' in video]
         if timed:
             seconds = sum(video['num_frames'] / video['fps'] for video in timed)

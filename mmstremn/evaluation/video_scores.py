@@ -1,13 +1,13 @@
 """J and F of the objects of whole videos, decoded one frame at a time."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from mmengine.logging import print_log
 
-from mmstremn.evaluation.absence import Absence
+from mmstremn.evaluation.absence import Absence, absence_measures
 from mmstremn.evaluation.davis_measures import boundary_f_measure, davis_statistics, region_similarity
 from mmstremn.structures.video import VOID, Video
 from mmstremn.utils.palette import decode_palette_png
@@ -49,11 +49,30 @@ def evaluate_video(video: Video, pred_masks: Sequence[bytes], frames: Sequence[i
             f"video '{video.name}': expected one predicted mask per frame, {video.num_frames}, got "
             f'{len(pred_masks)}'
         )
+    return score_video(video, lambda index: _decode(video, index, pred_masks[index]), frames)
+
+
+def score_video(
+    video: Video, predicted: Callable[[int], np.ndarray], frames: Sequence[int] | None = None
+) -> dict:
+    """:func:`evaluate_video` of masks from anywhere.
+
+    Args:
+        video, frames: See there.
+        predicted: Gives the predicted mask (H, W) uint8 of a frame, of which it is asked once.
+
+    Returns:
+        See there.
+
+    Raises:
+        ValueError: A predicted mask has another size than the frames.
+        UnscoredVideoError: See there.
+    """
     first_frames = _first_frames(video)
     values = {object_id: [] for object_id in first_frames}
     absences = {object_id: Absence() for object_id in first_frames}
     frames = range(1, video.num_frames - 1) if frames is None else frames
-    for index, gt, pred in _scored_frames(video, pred_masks, frames):
+    for index, gt, pred in _scored_frames(video, predicted, frames):
         ids = [object_id for object_id, first in first_frames.items() if first < index]
         for object_id, j_and_f in zip(ids, _score_frame(gt, pred, ids), strict=True):
             values[object_id].append(j_and_f)
@@ -99,8 +118,13 @@ def global_measures(videos: Sequence[dict]) -> dict[str, float]:
 
     Args:
         videos: Results of :func:`evaluate_video`, at least one.
+
+    Returns:
+        The ``MEASURES``, and those of :func:`~mmstremn.evaluation.absence.absence_measures`.
     """
-    return mean_measures(scores for video in videos for scores in video['objects'].values())
+    objects = [scores for video in videos for scores in video['objects'].values()]
+    absences = (scores['absence'] for scores in objects if 'absence' in scores)
+    return mean_measures(objects) | absence_measures(absences)
 
 
 def mean_measures(objects: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -119,13 +143,20 @@ def _first_frames(video: Video) -> dict[int, int]:
 
 
 def _scored_frames(
-    video: Video, pred_masks: Sequence[bytes], frames: Iterable[int]
+    video: Video, predicted: Callable[[int], np.ndarray], frames: Iterable[int]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Index, true and predicted (H, W) ids of those of ``frames`` that are annotated."""
     for index in frames:
         gt = _true_mask(video, index)
-        if gt is not None:
-            yield index, gt, _decode(video, index, pred_masks[index], gt.shape)
+        if gt is None:
+            continue
+        pred = predicted(index)
+        if pred.shape != gt.shape:
+            raise ValueError(
+                f"video '{video.name}', frame {index}: expected a predicted mask of the size of the true "
+                f'mask (H, W), {gt.shape}, got {pred.shape}'
+            )
+        yield index, gt, pred
 
 
 def _true_mask(video: Video, index: int) -> np.ndarray | None:
@@ -141,18 +172,11 @@ def _true_mask(video: Video, index: int) -> np.ndarray | None:
     return mask
 
 
-def _decode(video: Video, index: int, png: bytes, shape: tuple[int, int]):
+def _decode(video: Video, index: int, png: bytes) -> np.ndarray:
     try:
-        pred = decode_palette_png(png)
+        return decode_palette_png(png)
     except ValueError as error:
         raise ValueError(f"video '{video.name}', frame {index}: predicted mask: {error}") from error
-    if pred.shape != shape:
-        raise ValueError(
-            f"video '{video.name}', frame {index}: expected a predicted mask of the size of the true mask "
-            '(H, W), '
-            f'{shape}, got {pred.shape}'
-        )
-    return pred
 
 
 def _score_frame(gt: np.ndarray, pred: np.ndarray, ids: Sequence[int]) -> np.ndarray:

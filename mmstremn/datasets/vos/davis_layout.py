@@ -57,8 +57,18 @@ def read_sequence_names(root: Path, year: int, split: str | None, resolution: st
         raise FileNotFoundError(
             f'{folders[0] / split}.txt: no such list; splits of {year}: {", ".join(sorted(lists)) or "none"}'
         )
-    lines = read_list(lists[split], 'the names of sequences, one a line')
-    return list(dict.fromkeys(check_name(_sequence_of(line), lists[split]) for line in lines))
+    return read_sequence_list(lists[split])
+
+
+def read_sequence_list(path: str | Path) -> list[str]:
+    """The sequences that a list names, see :func:`read_sequence_names`.
+
+    Raises:
+        FileNotFoundError: There is no such list.
+        ValueError: It is empty, or a name leads out of the data set.
+    """
+    lines = read_list(path, 'the names of sequences, one a line')
+    return list(dict.fromkeys(check_name(_sequence_of(line), path) for line in lines))
 
 
 def _sequence_of(line: str) -> str:
