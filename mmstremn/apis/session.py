@@ -1,7 +1,7 @@
 """A video with masks that may be added and corrected: what is known is kept, what changes is computed."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +39,14 @@ class VOSSession:
         about: What the results depend on beside masks and video (the model's weights, ...), see
             :class:`ResultStore`.
         seed: For memories that draw at random.
+        removals: The objects that are removed, by the first frame without them.
 
     Attributes:
         plan: Which masks each frame comes from; None while no masks are given.
 
     Raises:
         ValueError: Masks of another size than the video, of a frame that is not in it, or without an object;
-            or the folder holds results of something else.
+            removals that :class:`Plan` refuses; or the folder holds results of something else.
     """
 
     def __init__(
@@ -58,14 +59,17 @@ class VOSSession:
         folder: str | Path | None = None,
         about: dict | None = None,
         seed: int = 0,
+        removals: Mapping[int, Iterable[int]] | None = None,
     ):
         self.model, self.video, self.seed = model, video, seed
         self.direction, self.merge = direction, merge
         self.plan: Plan | None = None
         self._given: dict[int, GivenIds | GivenPrompts] = {}
+        self._removals: dict[int, set[int]] = {}
         for frame in sorted(masks or {}):
             self._take(frame, (masks or {})[frame])
-        self._replan()
+        self._removals = {frame: set(objects) for frame, objects in (removals or {}).items()}
+        self.plan = self._planned(self._removals) if self._given else None
         self._temporary = tempfile.TemporaryDirectory(prefix='mmstremn-') if folder is None else None
         about = dict(frames=video.num_frames, size=list(video.size), seed=seed) | (about or {})
         if folder is not None:
@@ -124,16 +128,25 @@ class VOSSession:
         self._given.pop(frame)
         self._replan()
 
-    def remove(self, k: int) -> None:
-        """Remove an object from all frames.
+    def remove(self, k: int, frame: int | None = None) -> None:
+        """Remove an object.
+
+        Args:
+            k: Its id.
+            frame: The first frame without it; it comes back with later masks of it. None: from all frames.
 
         Raises:
-            ValueError: There is no such object.
+            ValueError: There is no such object (before ``frame``), or it is given at this frame.
         """
         if k not in self.object_ids:
             raise ValueError(f'no object {k}: there are {self.object_ids}')
-        left = {frame: GivenPrompts.of(given).without([k]) for frame, given in self._given.items()}
-        self._given = {frame: given.plain() for frame, given in left.items() if given.objects}
+        if frame is not None:
+            removals = {**self._removals, frame: {k, *self._removals.get(frame, ())}}
+            self.plan = self._planned(removals)
+            self._removals = removals
+            return
+        left = {key: GivenPrompts.of(given).without([k]) for key, given in self._given.items()}
+        self._given = {key: given.plain() for key, given in left.items() if given.objects}
         self._replan()
 
     def _take(self, frame: int, masks=None, points=None, boxes=None) -> None:
@@ -145,14 +158,25 @@ class VOSSession:
         if given is None:
             raise ValueError(f'masks {name}: expected masks, points or boxes of at least one object')
         check_takes(self.model, given, name)
+        self._removals.get(frame, set()).difference_update(given.objects)
         if frame in self._given:
             given = GivenPrompts.of(self._given[frame]).replaced_by(given)
         self._given[frame] = given.plain()
 
     def _replan(self) -> None:
-        self.plan = (
-            Plan(self._given, self.video.num_frames, self.direction, self.merge) if self._given else None
-        )
+        """Plan anew; removals of objects without masks before them go."""
+        first: dict[int, int] = {}
+        for frame in sorted(self._given):
+            for k in self._given[frame].objects:
+                first.setdefault(k, frame)
+        left = {
+            frame: {k for k in gone if first.get(k, frame) < frame} for frame, gone in self._removals.items()
+        }
+        self._removals = {frame: gone for frame, gone in left.items() if gone}
+        self.plan = self._planned(self._removals) if self._given else None
+
+    def _planned(self, removals: Mapping[int, Iterable[int]]) -> Plan:
+        return Plan(self._given, self.video.num_frames, self.direction, self.merge, removals)
 
     # Results.
 
@@ -170,7 +194,8 @@ class VOSSession:
         return [frame for frame in frames if self.plan.sources(frame) and not self.is_done(frame)]
 
     def result(self, frame: int) -> FrameResult:
-        """The result of a frame as it is known; nothing but background where it is not known yet."""
+        """The result of a frame as it is known; nothing but background where it is not known yet, or no
+        object is left."""
         return self._result(frame, self.video.frame(frame))
 
     def results(self, frames: range | None = None) -> Iterator[FrameResult]:
@@ -181,7 +206,7 @@ class VOSSession:
 
     def _result(self, index: int, frame: np.ndarray) -> FrameResult:
         found = self._store.get(index)
-        if found is None:
+        if found is None or not (self.plan and self.plan.sources(index)):
             return FrameResult(self.video.name, index, frame, np.zeros(self.video.size, np.uint8))
         slots = None if found.slots is None else np.array(found.slots)
         ids = self._store.ids(index)
@@ -231,6 +256,8 @@ class VOSSession:
         run = span.frames[place : span.place(wanted[-1]) + 1]
         needed = set(wanted)
         for index, frame in zip(run, iterate_run(self.video, run), strict=True):
+            if gone := {*plan.removed(number).get(index, ())} & {*stream.object_ids}:
+                stream.remove(gone)
             given = plan.given[index] if index in span.keyframes else None
             probabilities = stream.probabilities(frame, given)
             if index in needed:

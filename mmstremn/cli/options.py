@@ -64,6 +64,20 @@ class FrameAndFile(click.ParamType):
         return int(frame), Path(path)
 
 
+class FrameAndObject(click.ParamType):
+    """``FRAME:ID``."""
+
+    name = 'FRAME:ID'
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        frame, _, number = str(value).partition(':')
+        if not (frame.isdecimal() and number.isdecimal()):
+            self.fail(f"expected FRAME:ID such as 120:2, got '{value}'", param, ctx)
+        return int(frame), int(number)
+
+
 class PlaceInFrame(click.ParamType):
     """``[FRAME:]ID:X,Y...``: the frame (0 where it is left out), the object and the numbers.
 

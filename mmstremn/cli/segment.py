@@ -17,13 +17,14 @@ from rich.console import Console
 
 from mmstremn.apis import OUTPUTS, OutputInfo, VOSInferencer, VOSSession, open_outputs
 from mmstremn.apis.outputs import DEFAULT_OUTPUTS, FILES, Outputs, Review
-from mmstremn.apis.plan import DIRECTIONS, MERGES
+from mmstremn.apis.plan import DIRECTIONS, MERGES, Plan
 from mmstremn.apis.results import FrameResult
 from mmstremn.apis.session import check_takes
 from mmstremn.apis.vos_inferencer import PRECISIONS, read_given
 from mmstremn.cli.options import (
     ConfigCommand,
     FrameAndFile,
+    FrameAndObject,
     FrameRate,
     Label,
     PlaceInFrame,
@@ -33,6 +34,7 @@ from mmstremn.cli.options import (
 )
 from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
+from mmstremn.structures import GivenIds
 from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.structures.video import Video, mask_ids
 from mmstremn.utils.atomic import check_folder
@@ -58,6 +60,13 @@ Place: TypeAlias = tuple[int, int, tuple[float, ...]]
     type=FrameAndFile(),
     multiple=True,
     help='A further mask: new ids add objects, known ids correct them. May be given several times.',
+)
+@click.option(
+    '--remove',
+    'removed',
+    type=FrameAndObject(),
+    multiple=True,
+    help='An object is in no frame from this one on, until a later mask shows it again. Several times.',
 )
 @click.option(
     '--point',
@@ -115,6 +124,7 @@ def command(
     video,
     mask,
     mask_at,
+    removed,
     points,
     boxes,
     out,
@@ -141,8 +151,10 @@ def command(
     check_out(out, names, [video, *(path for _, path in given)])
     source = open_source(video)
     masks = with_places(source, read_masks(source, given) if given else {}, points, boxes)
+    removals = removals_of(removed)
+    check_removals(source, masks, removals)
     cfg, weights = choose_model(model, config, checkpoint, cfg_options)
-    segment(source, masks, cfg, weights, out, names, dict(labels), **options)
+    segment(source, masks, cfg, weights, out, names, dict(labels), removals=removals, **options)
 
 
 def check_out(out: Path, names: list[str], inputs: list[Path]) -> None:
@@ -200,6 +212,25 @@ def with_places(
     return read_given(video, {**masks, **given}) if given else masks
 
 
+def removals_of(removed: tuple[tuple[int, int], ...]) -> dict[int, set[int]]:
+    """The objects that are removed, by frame."""
+    removals: dict[int, set[int]] = {}
+    for frame, number in removed:
+        removals.setdefault(frame, set()).add(number)
+    return removals
+
+
+def check_removals(
+    video: Video, masks: dict[int, np.ndarray | GivenPrompts], removals: dict[int, set[int]]
+) -> None:
+    """Raises a ValueError where an object is not there to be removed."""
+    given = {
+        frame: GivenIds(mask, sorted(mask_ids(mask) - {0})) if isinstance(mask, np.ndarray) else mask
+        for frame, mask in masks.items()
+    }
+    Plan(given, video.num_frames, removals=removals)
+
+
 def segment(
     video: Video,
     masks: dict[int, np.ndarray | GivenPrompts],
@@ -215,6 +246,7 @@ def segment(
     precision: str = 'auto',
     fps: Fraction | None = None,
     resume: bool = False,
+    removals: dict[int, set[int]] | None = None,
 ) -> None:
     """Segment ``video`` and write the outputs ``names`` to the folder ``out``, in the place of earlier
     results."""
@@ -240,7 +272,9 @@ def segment(
         direction=direction,
         precision=getattr(inferencer.model, 'precision', None),
     )
-    with VOSSession(inferencer.model, video, masks, direction, merge, folder, about) as session:
+    with VOSSession(
+        inferencer.model, video, masks, direction, merge, folder, about, removals=removals
+    ) as session:
         listed = write_results(session, out, names, OutputInfo.of(video, labels, fps))
     shutil.rmtree(folder)
     found = [FILES[name] for name in names if (out / FILES[name]).exists()]

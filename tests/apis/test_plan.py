@@ -80,6 +80,47 @@ def test_a_correction_changes_nothing_beyond_the_middle():
     assert changed == list(range(8, 20))
 
 
+@pytest.mark.parametrize('merge', ['nearer', 'blend'])
+@pytest.mark.parametrize('direction', ['both', 'forward'])
+def test_an_object_that_is_removed_is_in_no_frame_until_its_next_masks(direction, merge):
+    rng = np.random.default_rng(1)
+    for length, speaks in random_cases():
+        first = {k: min(f for f in speaks if k in speaks[f]) for k in set().union(*speaks.values())}
+        removals = {}
+        for frame in rng.choice(length, size=min(length, 3), replace=False).tolist():
+            gone = {k for k in first if first[k] < frame and k not in speaks.get(frame, ())}
+            if gone:
+                removals[frame] = gone
+        made = plan(speaks, length, merge=merge, direction=direction, removals=removals)
+        for frame, k in itertools.product(range(length), made.object_ids):
+            events = sorted([f for f in speaks if k in speaks[f]] + [f for f in removals if k in removals[f]])
+            last = max((f for f in events if f <= frame), default=None)
+            there = direction == 'both' if last is None else k not in removals.get(last, ())
+            assert (k in made.sources(frame)) == there, (speaks, removals, frame, k)
+            for source in made.sources(frame).get(k, []):
+                assert k in objects_of_stream(made, source.span, frame)
+        for number, span in enumerate(made.spans):
+            for frame in span.frames:
+                alone = {source.span for s in made.sources(frame).values() for source in s} == {number}
+                assert not alone or objects_of_stream(made, number, frame) == set(made.sources(frame))
+
+
+def objects_of_stream(made, number, frame):
+    """By hand: what the stream of a span knows at a frame."""
+    known = set()
+    for index in made.spans[number].frames:
+        known -= set(made.removed(number).get(index, ()))
+        if index in made.spans[number].keyframes:
+            known |= set(made.given[index].objects)
+        if index == frame:
+            return known
+
+
+def test_a_removal_changes_the_frames_from_there_on():
+    before, after = plan({0: {1, 2}, 15: {1}}), plan({0: {1, 2}, 15: {1}}, removals={12: {2}})
+    assert [f for f in range(20) if before.recipe(f) != after.recipe(f)] == list(range(12, 20))
+
+
 def test_points_and_the_mask_that_they_refine_both_count():
     """Also a mask without a pixel: it is another base than none."""
     ids = np.ones((2, 2), np.uint8)
@@ -106,6 +147,10 @@ def test_the_middle_is_blended():
         ({20: {1}}, {}, r'frame 20: expected a frame in 0\.\.19'),
         ({0: {1}}, dict(direction='up'), 'direction: expected one of both, forward'),
         ({0: {1}}, dict(merge='mean'), 'merge: expected one of nearer, blend'),
+        ({0: {1}}, dict(removals={20: {1}}), r'removal at frame 20: expected a frame in 0\.\.19'),
+        ({0: {1}}, dict(removals={4: {2}}), r'frame 4: no object 2 before it, expected one of \[1\]'),
+        ({0: {1}, 8: {2}}, dict(removals={4: {2}}), r'frame 4: no object 2 before it, expected one of \[1\]'),
+        ({0: {1}, 8: {1}}, dict(removals={8: {1}}), 'frame 8: object 1 is given and removed'),
     ],
 )
 def test_what_is_no_plan(speaks, options, message):

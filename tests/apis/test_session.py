@@ -196,6 +196,50 @@ def test_an_object_is_removed(model, video):
             session.remove(9)
 
 
+def only(mask, k):
+    return np.where(mask == k, k, 0).astype(np.uint8)
+
+
+def test_an_object_is_removed_from_a_frame_on(model, video):
+    masks, stream, expected = {0: video.mask(0)}, model.new_stream(), {}
+    for t in range(T):
+        if t == 4:
+            stream.remove(3)
+        expected[t] = stream.step(video.frame(t), masks.get(t)).numpy()
+    assert equal(computed(model, video, masks, removals={4: [3]}), expected)
+    with VOSSession(model, video, masks) as session:
+        list(session.run())
+        session.remove(3, frame=4)
+        assert session.pending() == list(range(4, T))
+        list(session.run())
+        assert equal(masks_of(session.results()), expected)
+        with pytest.raises(ValueError, match='frame 0: object 3 is given and removed'):
+            session.remove(3, frame=0)
+        session.correct(4, only(video.mask(4), 3))
+        list(session.run())
+        assert 3 in session.result(T - 1).ids
+        session.remove(3, frame=5)
+        session.remove(6, frame=5)
+        list(session.run())
+        assert [k for k in range(T) if session.result(k).ids.any()] == [0, 1, 2, 3, 4]
+        session.correct(2, only(video.mask(2), 6))
+        for frame in (0, 4):
+            session.forget(frame)
+        assert session.plan.removals == {5: {6}}
+
+
+def test_an_object_that_is_removed_comes_back_with_its_next_masks(model, video):
+    """Backwards it is in no frame before these."""
+    masks = {2: video.mask(2), 9: only(video.mask(9), 3)}
+    found, before = computed(model, video, masks, removals={5: [3]}), computed(model, video, masks)
+    assert all(np.array_equal(found[t], before[t]) for t in range(3))
+    stream = model.new_stream()
+    for t in range(2, T):
+        if t == 5:
+            stream.remove(3)
+        assert np.array_equal(found[t], stream.step(video.frame(t), masks.get(t)).numpy())
+
+
 def test_a_session_without_masks_waits_for_them(model, video):
     with VOSSession(model, video) as session:
         assert session.pending() == [] and list(session.run()) == [] and session.object_ids == []

@@ -85,6 +85,14 @@ def test_segment_writes_what_is_asked_for(segment, folder, tmp_path, capsys):
     assert 'frames, ' in capsys.readouterr().out
 
 
+def test_an_object_is_removed_at_a_frame(segment, folder, tmp_path):
+    argv = [folder / 'shots', '--mask', folder / 'mask0.png', '--output', 'masks', '--out', tmp_path / 'out']
+    assert segment(*argv, '--remove', '3:3', '--remove', '5:6') == 0
+    shown = [set(np.unique(ids).tolist()) for ids in ids_of(tmp_path / 'out')]
+    assert shown[0] == {0, 3, 6} and all(3 not in ids for ids in shown[3:])
+    assert shown[5:] == [{0}] * (T - 5)
+
+
 def test_files_of_one_name_get_folders_of_their_own(segment, folder, tmp_path):
     for name in ('a.mp4', 'a.avi'):
         assert segment(folder / name, '--mask', folder / 'even.png') == 0
@@ -226,6 +234,8 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
         (['shots', '--mask-at', '9:mask0.png'], 'mask0.png: frame 9, expected one of 0..7'),
         (['shots', '--mask', 'mask0.png', '--mask-at', '0:mask1.png'], 'frame 0: expected one mask'),
         (['shots', '--point', '1=57,5'], 'object 1: [57.0, 5.0] (x, y) is outside the frame of 57 x 41'),
+        (['shots', '--mask', 'mask0.png', '--remove', '4=9'], 'frame 4: no object 9 before it, expected'),
+        (['shots', '--mask', 'mask0.png', '--remove', '8=3'], 'frame 8: expected a frame in 0..7'),
         (['shots', '--box', '9=1=5,6,7,8'], 'frame 9, expected one of 0..7'),
         (['shots', '--box', '1=5,6,7,8', '--box', '1=5,6,7,9'], 'object 1: expected one box, got 2'),
         (['shots', '--box', '0=5,6,7,8'], 'object ids must be in 1..254, got 0'),
@@ -257,6 +267,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, cap
         (['shots', '--mask', 'm.png', '--output', 'movie'], "'movie' is not one of 'masks'"),
         (['shots', '--mask', 'm.png', '--label', '300=dog'], 'expected ID=NAME'),
         (['shots', '--mask-at', 'm.png'], 'expected FRAME:FILE'),
+        (['shots', '--mask', 'm.png', '--remove', '3'], "expected FRAME:ID such as 120:2, got '3'"),
         (['shots', '--point', '1:5'], 'expected [FRAME:]ID:X,Y[,LABEL] such as 1:120,80 or'),
         (['shots', '--point', '1:2:3:5,6'], "got '1:2:3:5,6'"),
         (['shots', '--point', '-1:2:5,6'], "got '-1:2:5,6'"),
