@@ -16,7 +16,7 @@ from mmstremn.models import MergedStream, VOSegmentor, VOSStream
 from mmstremn.models.layers import most_probable
 from mmstremn.models.segmentation.inference import slot_stamps
 from mmstremn.structures import GivenIds
-from mmstremn.structures.prompts import GivenPrompts, read_prompts
+from mmstremn.structures.prompts import INSTEAD, GivenPrompts, read_prompts
 from mmstremn.structures.video import Video
 
 STATE_INTERVAL = 50  # frames between states of a stream that are kept
@@ -157,7 +157,7 @@ class VOSSession:
         given = read_prompts(masks, points, boxes, self.video.size, known, name)
         if given is None:
             raise ValueError(f'masks {name}: expected masks, points or boxes of at least one object')
-        check_takes(self.model, given, name)
+        check_takes(type(self.model), given, name)
         self._removals.get(frame, set()).difference_update(given.objects)
         if frame in self._given:
             given = GivenPrompts.of(self._given[frame]).replaced_by(given)
@@ -311,13 +311,10 @@ class VOSSession:
         return None if stamps is None else [frames[k] if k >= 0 else -1 for k in stamps.tolist()]
 
 
-def check_takes(model: torch.nn.Module, given: object, name: str) -> None:
-    """Raises a ValueError where points or boxes ``name`` are given to a model that takes none."""
-    if isinstance(given, GivenPrompts) and given.points and not getattr(model, 'takes_points', False):
-        raise ValueError(
-            f'points and boxes {name}: {type(model).__name__} cannot use them: give masks, or use a '
-            'Sam2Segmentor'
-        )
+def check_takes(kind: type, given: object, name: str) -> None:
+    """Raises a ValueError where points or boxes ``name`` are given to a class of models that takes none."""
+    if isinstance(given, GivenPrompts) and given.points and not getattr(kind, 'takes_points', False):
+        raise ValueError(f'points and boxes {name}: {kind.__name__} cannot use them: {INSTEAD}')
 
 
 def _spans_of(plan: Plan, frame: int) -> set[int]:

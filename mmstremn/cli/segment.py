@@ -34,6 +34,7 @@ from mmstremn.cli.options import (
 )
 from mmstremn.datasets.io.frame_sources import open_source
 from mmstremn.engine.progress import StagedProgress
+from mmstremn.registry import find
 from mmstremn.structures import GivenIds
 from mmstremn.structures.prompts import GivenPrompts
 from mmstremn.structures.video import Video, mask_ids
@@ -252,13 +253,14 @@ def segment(
     results."""
     if short_side is not None and (cfg.model.get('test_time') or {}).get('short_sides'):
         raise ValueError('--short-side: the config has model.test_time.short_sides, expected one of the two')
-    inferencer = VOSInferencer(cfg, weights, device, short_side, precision)
+    kind = cfg.model.type if isinstance(cfg.model.type, type) else find(cfg.model.type)
     known: set[int] = set()
     for frame, given in masks.items():
-        check_takes(inferencer.model, given, f'of frame {frame} of {video.name}')
+        check_takes(kind, given, f'of frame {frame} of {video.name}')
         known |= set(given.objects) if isinstance(given, GivenPrompts) else mask_ids(given) - {0}
     if unknown := sorted(labels.keys() - known):
         raise ValueError(f'--label: no object {unknown[0]}, expected one of {sorted(known)}')
+    inferencer = VOSInferencer(cfg, weights, device, short_side, precision)
     hold_folder(out, '--out')
     folder = out / SESSION
     if folder.exists() and not resume:

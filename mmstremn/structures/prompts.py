@@ -11,6 +11,10 @@ from mmstremn.structures.masks import MAX_ID, GivenIds, read_masks
 CORNERS = (2, 3)  # labels of a box's corners, top left and bottom right, as SAM's prompt encoder has them
 POINTS = 'expected a dict of object id: rows (x, y) or (x, y, label), label 1 on the object, 0 beside it'
 BOXES = 'expected a dict of object id: (x1, y1, x2, y2)'
+INSTEAD = (
+    'give masks, or use a model that is prompted with points and boxes, such as that of the config '
+    'adapters/sam2/sam2.1_tiny.py'
+)
 
 
 @dataclass

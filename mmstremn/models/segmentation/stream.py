@@ -28,6 +28,7 @@ from mmstremn.models.stream_files import (
 )
 from mmstremn.structures import GivenIds, read_masks
 from mmstremn.structures.masks import MAX_ID
+from mmstremn.structures.prompts import INSTEAD
 
 FORMAT = 'mmstremn.stream/1'
 
@@ -117,7 +118,7 @@ class VOSStream:
         """Raise a ValueError of points and boxes, and of prompts that are meant for another frame."""
         if points is not None or boxes is not None:
             name = type(self.model).__name__
-            raise ValueError(f'{name} cannot use points and boxes: give masks, or use a Sam2Segmentor')
+            raise ValueError(f'{name} cannot use points and boxes: {INSTEAD}')
         self.check_index(index)
 
     def check_index(self, index: int | None) -> None:

@@ -323,8 +323,12 @@ def test_transformers_absent_or_too_old(monkeypatch):
 def test_models_without_points_say_so():
     from helpers.vos_cases import tiny_model
 
-    stream = tiny_model().new_stream()
-    assert isinstance(stream.model, VOSegmentor)
+    model = tiny_model()
+    assert isinstance(model, VOSegmentor)
+    for given in (dict(points={1: [(5, 5)]}), dict(boxes={1: (2, 2, 9, 9)})):
+        with pytest.raises(ValueError, match=r'such as that of the config adapters/sam2/sam2\.1_tiny\.py'):
+            model.start(frames(1, 0)[0], **given)
+    stream = model.new_stream()
     with pytest.raises(ValueError, match='VOSegmentor cannot use points and boxes'):
         stream.step(frames(1, 0)[0], points={1: [(5, 5)]})
 
