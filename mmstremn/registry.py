@@ -69,17 +69,19 @@ class NamingRegistry(Registry):
 
 
 def check_arguments(cls, arguments: Mapping) -> None:
-    """Compare the values of a config with the hints of a class of ours.
+    """Compare the names and values of a config with the arguments of a class of ours.
 
     Plain values are compared with plain hints. A dict with a ``type`` may stand for anything that is not
     plain.
 
     Raises:
-        TypeError: A value has another type than its hint; the message names its key.
+        TypeError: There is no argument of that name, or a value has another type than its hint; the message
+            names the key.
         ValueError: A number of channels is none.
     """
     if not (inspect.isclass(cls) and cls.__module__.startswith(f'{SCOPE}.')):
         return
+    _check_names(cls, arguments)
     for name, hint in typing.get_type_hints(cls.__init__).items():
         if name not in arguments:
             continue
@@ -89,6 +91,21 @@ def check_arguments(cls, arguments: Mapping) -> None:
             raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}')
         if name.endswith('channels') and isinstance(value, int) and value < 0:
             raise ValueError(f'{cls.__name__}.{name}: expected a number of channels, got {value}')
+
+
+def _check_names(cls: type, names: Iterable[str]) -> None:
+    """Raise a TypeError that names the most similar argument where a class has none of a name."""
+    takes = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        return
+    for name in names:
+        if name not in (*takes, 'type', '_scope_'):
+            close = difflib.get_close_matches(name, takes, 1, 0.5)
+            hint = f' Did you mean {close[0]}?' if close else ''
+            raise TypeError(
+                f'{cls.__name__}.{name}: there is no such argument.{hint} {cls.__name__} takes '
+                f'{", ".join(takes)}'
+            )
 
 
 def _is_of(value, hint) -> bool:

@@ -115,6 +115,27 @@ def test_unknown_arguments_name_the_class():
         build(dict(type='SlotMemory', number_of_slots=4))
 
 
+@pytest.mark.parametrize(
+    'build_it, wrong, message',
+    [
+        (
+            build,
+            dict(type='SlotMemory', slotz=5),
+            r'SlotMemory\.slotz: .*Did you mean num_slots\? .* selector,',
+        ),
+        (
+            build,
+            dict(type='SlotMemory', xyz=5),
+            r'SlotMemory\.xyz: there is no such argument\. SlotMemory takes',
+        ),
+        (METRICS.build, dict(type='DAVISMetric', out_fil='x'), r'DAVISMetric\.out_fil: .* mean out_file\?'),
+    ],
+)
+def test_the_most_similar_argument_is_named(build_it, wrong, message):
+    with pytest.raises(TypeError, match=message):
+        build_it(wrong)
+
+
 def test_names_are_looked_up_in_our_scope_whatever_the_default():
     with DefaultScope.overwrite_default_scope('mmengine'):
         assert find('SlotMemory') is SlotMemory

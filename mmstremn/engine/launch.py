@@ -20,9 +20,10 @@ from mmstremn.registry import (
     MODELS,
     SCOPE,
     TRANSFORMS,
+    check_arguments,
     find,
 )
-from mmstremn.utils.shipped_files import read_config
+from mmstremn.utils.shipped_files import merge_options, read_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +66,7 @@ def load_config(
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg = read_config(path, needs_model=False)
-    cfg.merge_from_dict(cfg_options or {})
+    merge_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.setdefault('default_scope', SCOPE)
     if work_dir is not None:
@@ -155,11 +156,12 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
 
 
 def check_types(cfg: Config) -> None:
-    """Look up every ``type`` of the config's main parts.
+    """Look up every ``type`` of the config's main parts, and compare their arguments with what it takes.
 
     Raises:
         KeyError: One is not registered; the message names where it is and what is registered.
-        ValueError: A number of the optimizer is text.
+        TypeError: An argument of a class of ours is unknown, or its value has another type than its hint.
+        ValueError: A number of the optimizer is text, or a number of channels is none.
     """
     scope = cfg.get('default_scope') or SCOPE
     for key in ('train', 'val', 'test'):
@@ -194,9 +196,9 @@ def _check(node, registry, where: str, scope: str) -> None:
         if scope != SCOPE and '.' not in name:
             name = f'{scope}.{name}'
         try:
-            find(name, registry)
-        except KeyError as error:
-            raise KeyError(f'{where}: {error.args[0]}') from None
+            check_arguments(find(name, registry), {key: node[key] for key in node if key != 'priority'})
+        except (KeyError, TypeError, ValueError) as error:
+            raise type(error)(f'{where}: {error.args[0]}') from None
         _check(node.get('dataset'), registry, f'{where}.dataset', scope)
         _check(node.get('datasets'), registry, f'{where}.datasets', scope)
         _check(node.get('pipeline'), TRANSFORMS, f'{where}.pipeline', scope)

@@ -5,9 +5,14 @@ their files in a wheel. mim and mmengine look there too.
 """
 
 import difflib
+import inspect
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 MIM = Path(__file__).parents[1] / '.mim'
 CONFIGS, WEIGHTS = MIM / 'configs', MIM / 'weights'
@@ -59,6 +64,47 @@ def read_config(name: str | Path, needs_model: bool = True) -> Config:
     if needs_model and not (isinstance(model, dict) and 'type' in model):
         raise ValueError(f'config {path}: expected model = dict(type=...), found {model!r:.40}')
     return cfg
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Change settings of a config as ``--cfg-options`` asks.
+
+    Variables that a config file only computes with are changed too, which a warning says to have no effect.
+
+    Args:
+        cfg: Changed in place.
+        options: Values by the path of the setting, such as ``model.memory.num_slots``.
+
+    Raises:
+        ValueError: A setting that neither the config has nor a runner reads; the message names the most
+            similar one.
+    """
+    settings = _settings() if options else set()
+    for option in options:
+        name = option.split('.')[0]
+        if name in settings:
+            continue
+        if name not in cfg:
+            similar = difflib.get_close_matches(name, settings | cfg.keys(), 1)
+            hint = f'. Did you mean {similar[0]}?' if similar else ''
+            raise ValueError(f"--cfg-options {option}: the config has no '{name}'{hint}")
+        print_log(
+            f'--cfg-options {option}: {name} is a variable of the config file, which no runner reads; set '
+            'what the file makes of it, such as train_cfg.max_iters',
+            'current',
+            logging.WARNING,
+        )
+    cfg.merge_from_dict(dict(options))
+
+
+def _settings() -> set[str]:
+    """The keys of a config that runners read."""
+    from mmengine.runner import FlexibleRunner, Runner
+
+    names = {
+        name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind.__init__).parameters
+    }
+    return names | {'activation_checkpointing', 'model_wrapper_cfg', 'runner_type'}
 
 
 def find_weights(name: str | Path) -> str:

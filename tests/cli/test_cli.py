@@ -240,10 +240,14 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
         (['shots', '--box', '1=5,6,7,8', '--box', '1=5,6,7,9'], 'object 1: expected one box, got 2'),
         (['shots', '--box', '0=5,6,7,8'], 'object ids must be in 1..254, got 0'),
         (['shots', '--mask', 'mask0.png', '--point', '4=2=5,5'], 'VOSegmentor cannot use them: give masks'),
-        (['shots', '--mask', 'mask0.png', '--cfg-options', 'model.foo=1'], "keyword argument 'foo'"),
+        (
+            ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.foo=1'],
+            'VOSegmentor.foo: there is no such argument',
+        ),
+        (['shots', '--mask', 'mask0.png', '--cfg-options', 'modle.foo=1'], "no 'modle'. Did you mean model?"),
         (['shots', '--mask', 'even.png'], 'size (42, 58) (H, W), expected (41, 57)'),
         (
-            ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.value_channels=8', 'seed=1'],
+            ['shots', '--mask', 'mask0.png', '--cfg-options', 'model.value_channels=8', 'randomness.seed=1'],
             'does not fit',
         ),
     ],
@@ -256,6 +260,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(segment, folder, tmp_path, cap
     error = capsys.readouterr().err
     assert message in error and 'Traceback' not in error
     assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        (('--point', '2:5,5'), 'such as that of the config adapters/sam2/sam2.1_tiny.py'),
+        (('--box', '1:2:5,6,7,8'), 'points and boxes of frame 1 of shots: VOSegmentor cannot use them'),
+        (('--label', '7=dog'), '--label: no object 7, expected one of [3, 6]'),
+    ],
+)
+def test_what_the_model_cannot_use_is_refused_before_it_is_loaded(
+    segment, folder, monkeypatch, capsys, option, message
+):
+    monkeypatch.setattr('mmstremn.cli.segment.VOSInferencer', None)
+    assert segment(folder / 'shots', '--mask', folder / 'mask0.png', *option) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,26 @@ def test_a_last_checkpoint_that_names_none_is_refused(tmp_path, content):
         latest_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize(
+    'config, option, message',
+    [
+        ('stremn_synthetic.py', 'model.framez', r'model: VOSegmentor\.framez: .*Did you mean frozen\?'),
+        (
+            TINY,
+            'test_evaluator.measurez',
+            r'test_evaluator: DAVISMetric\.measurez: there is no such argument',
+        ),
+        (TINY, 'custom_hooks[0].intervall', r'custom_hooks\[0\]: SlotTimelineHook\.intervall'),
+    ],
+)
+def test_unknown_arguments_are_named_with_their_place(config, option, message):
+    hooks = [dict(type='SlotTimelineHook', intervall=3, priority='LOW')]
+    options = {option: 3} if '[' not in option else dict(custom_hooks=hooks)
+    with pytest.raises(TypeError, match=message):
+        load_config(str(config), options)
+    load_config(str(TINY), dict(custom_hooks=[dict(type='SlotTimelineHook', priority='LOW')]))
+
+
 def test_an_unknown_runner_is_named_with_those_that_there_are():
     cfg = load_config(str(TINY), dict(runner_type='Nonsense'))
     with pytest.raises(KeyError, match=r"runner_type: 'Nonsense' is not registered, expected one of .*Flex"):

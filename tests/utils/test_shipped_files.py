@@ -3,7 +3,8 @@
 import pytest
 from helpers.runs import ROOT
 
-from mmstremn.utils import find_config, find_weights
+from mmstremn.utils import find_config, find_weights, shipped_files
+from mmstremn.utils.shipped_files import merge_options, read_config
 
 NAME = 'vos/stremn_r18.py'
 
@@ -48,3 +49,17 @@ def test_weights_are_found_from_an_empty_folder(name):
 @pytest.mark.parametrize('name', ['https://host/a.pth', 'a.pth', 'weights/../setup.py', '/nowhere/a.pth'])
 def test_other_weights_are_left_as_they_are(name):
     assert find_weights(name) == name
+
+
+def test_options_of_nothing_are_refused_and_variables_are_said_to_have_no_effect(monkeypatch):
+    logged = []
+    monkeypatch.setattr(shipped_files, 'print_log', lambda message, *args: logged.append(message))
+    cfg = read_config('stremn_synthetic.py')
+    for option, similar in (('modle.memory.num_slots', 'model'), ('train_confg', 'train_cfg')):
+        with pytest.raises(ValueError, match=f'--cfg-options {option}: .*Did you mean {similar}?'):
+            merge_options(cfg, {option: 5})
+    merge_options(cfg, {'model.memory.num_slots': 5, 'randomness.seed': 3, 'activation_checkpointing': ['a']})
+    assert (cfg.model.memory.num_slots, cfg.randomness.seed) == (5, 3)
+    assert not logged
+    merge_options(cfg, {'max_iters': 5})
+    assert len(logged) == 1 and 'max_iters is a variable of the config file' in logged[0]

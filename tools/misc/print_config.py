@@ -5,7 +5,7 @@ import sys
 
 from mmengine.config import Config, DictAction
 
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, merge_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f'print_config: {error}', file=sys.stderr)
         return 1
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options or {})
     print(cfg.pretty_text)
     if args.save_path:
         cfg.dump(args.save_path)

@@ -1,10 +1,13 @@
 """Semi-supervised video object segmentation with a pluggable memory."""
 
 import dataclasses
+import logging
 from contextlib import AbstractContextManager, nullcontext
+from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmstremn.memory import Entry
@@ -46,7 +49,8 @@ class VOSegmentor(ClipModel):
         loss: Config.
         key_channels: Ck.
         value_channels: Cv.
-        frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``.
+        frozen: Names of parts that do not learn and stay in evaluation mode, such as ``'memory.selector'``;
+            a part that only another memory has is left out, with a warning.
         short_side: Rows (or columns, if fewer) at which videos are computed in ``predict`` and in streams;
             frames are never enlarged. None: their own size.
         objects_at_once: Values and masks are computed of this many objects at a time; None: of all, and in
@@ -70,7 +74,8 @@ class VOSegmentor(ClipModel):
     Raises:
         ValueError: Strides that are no decreasing powers of 2, not as many ``decoder.channels``, a
             ``size_divisor`` of the preprocessor that is no multiple of the stride, ``objects_at_once`` below
-            1, a wrong ``test_time``, or a ``precision`` other than float32 and bfloat16.
+            1, a wrong ``test_time``, a ``precision`` other than float32 and bfloat16, or a name in
+            ``frozen`` that is no part.
     """
 
     def __init__(
@@ -142,10 +147,26 @@ class VOSegmentor(ClipModel):
             raise ValueError(f"VOSegmentor.precision must be 'float32' or 'bfloat16', got '{precision}'")
         self.precision = precision
         self.in_object_chunks = ObjectChunks(objects_at_once)
-        self.frozen = tuple(frozen)
+        self.frozen = tuple(name for name in frozen if self._has_part_to_freeze(name))
         for part in self._frozen_parts():
             part.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # 1.3 times as fast on CPUs, and what tensor cores want
+
+    def _has_part_to_freeze(self, name: str) -> bool:
+        """Whether there is a part of a name in ``frozen``; False where only another memory would have it."""
+        parts, in_memory = dict(self.named_modules()), dict(self.memory.named_modules())
+        if name in parts:
+            return True
+        if name.startswith('memory.') and not get_close_matches(
+            name.removeprefix('memory.'), in_memory, 1, 0.5
+        ):
+            message = f"frozen: {type(self.memory).__name__} has no part '{name}', which is left out"
+            print_log(message, 'current', logging.WARNING)
+            return False
+        close = get_close_matches(name, parts, 1, 0.5)
+        hint = f' Did you mean {close[0]}?' if close else ''
+        children = ', '.join(part for part, _ in self.named_children())
+        raise ValueError(f"VOSegmentor.frozen: there is no part '{name}'.{hint} Parts are {children}")
 
     def _frozen_parts(self) -> list[torch.nn.Module]:
         return [self.get_submodule(name) for name in self.frozen]
@@ -306,20 +327,24 @@ class VOSegmentor(ClipModel):
         """A stream that has not begun; with ``test_time`` one that merges its variants."""
         return VOSStream(self, seed) if self.test_time is None else MergedStream(self, seed)
 
-    def start(self, frame, masks=None, seed: int = 0) -> VOSStream | MergedStream:
+    def start(self, frame, masks=None, points=None, boxes=None, seed: int = 0) -> VOSStream | MergedStream:
         """Begin a stream: the first frame with its masks.
 
         Args:
             frame: (H, W, 3) uint8 RGB array or tensor.
             masks: (H, W) integer ids (0 background, 255 void, all others objects), or another form that
                 :meth:`VOSStream.step` takes; None: the first object is given later.
+            points, boxes: Refused, as by :meth:`VOSStream.step`.
             seed: For memories that draw at random.
 
         Returns:
             The stream; call its ``step`` with every further frame.
+
+        Raises:
+            TypeError, ValueError: As of :meth:`VOSStream.step`.
         """
         stream = self.new_stream(seed)
-        stream.step(frame, masks)
+        stream.step(frame, masks, points, boxes)
         return stream
 
     def load_stream(self, path: str) -> VOSStream | MergedStream:

@@ -1,6 +1,7 @@
 """The segmentor in training: batches of any make-up, gradients, frozen parts; and prediction of whole
 videos."""
 
+import re
 import weakref
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 import torch
 from helpers.vos_cases import BACKBONES, SquaresVideo, make_batch, make_clip, make_sample, tiny_model
 
+from mmstremn.memory import MEMORIES as MEMORY_CLASSES, SlotMemory
 from mmstremn.models import aggregate
+from mmstremn.models.segmentation import segmentor
 from mmstremn.models.segmentation.clip import stack_masks
 from mmstremn.models.segmentation.decoders import Segmentation
 from mmstremn.utils.palette import decode_palette_png
@@ -217,8 +220,29 @@ def test_frozen_parts_stay_in_evaluation_and_learn_nothing():
             assert not parameter.requires_grad
             assert parameter.grad is None
     assert model.key_encoder.key.weight.grad.abs().max() > 0
-    with pytest.raises(AttributeError, match='selecter'):
-        tiny_model(memory, frozen=('memory.selecter',))
+
+
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('memory.selecter', 'Did you mean memory.selector?'),
+        ('memory.sel', 'Did you mean memory.selector?'),
+        ('xyz', "no part 'xyz'. Parts are data_preprocessor, memory, key_encoder,"),
+    ],
+)
+def test_a_part_to_freeze_that_is_misspelt_is_named(name, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tiny_model(MEMORIES['slots'], frozen=(name,))
+
+
+@pytest.mark.parametrize('kind', [kind for kind in MEMORY_CLASSES if kind is not SlotMemory])
+def test_a_memory_swapped_in_needs_no_other_list_of_frozen_parts(kind, monkeypatch):
+    """``--cfg-options model.memory._delete_=True model.memory.type=...`` where the selector is frozen."""
+    logged = []
+    monkeypatch.setattr(segmentor, 'print_log', lambda message, *args: logged.append(message))
+    model = tiny_model(dict(type=kind.__name__), frozen=('memory.selector', 'decoder'))
+    assert model.frozen == ('decoder',)
+    assert logged == [f"frozen: {kind.__name__} has no part 'memory.selector', which is left out"]
 
 
 def test_frozen_batch_norms_stay_in_a_model_that_trains():

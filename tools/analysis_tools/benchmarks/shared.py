@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, merge_options
 from mmstremn.utils.timing import peak_resident_bytes
 
 MAX_OBJECTS = 254
@@ -66,7 +66,7 @@ def check_objects(numbers: list[int], width: int) -> None:
 def read_config(path: str, options: dict) -> Config:
     """A config with the changes of ``--cfg-options``."""
     cfg = Config.fromfile(find_config(path))
-    cfg.merge_from_dict(options)
+    merge_options(cfg, options)
     return cfg
 
 
