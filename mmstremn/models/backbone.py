@@ -174,8 +174,9 @@ def _load(model_name: str, pretrained: bool, checkpoint: str | None, kwargs: dic
     except FileNotFoundError:
         raise FileNotFoundError(
             f"backbone checkpoint '{checkpoint}' of '{model_name}' not found: expected weights in timm's "
-            'format there, or checkpoint=None where those of the whole model are loaded, as in '
-            'vos/stremn_r18.py'
+            f"format there, as torch.save(timm.create_model('{model_name}', pretrained=True).state_dict(), "
+            'FILE) writes them (docs/data_preparation.md), or checkpoint=None where those of the whole model '
+            'are loaded, as in vos/stremn_r18.py'
         ) from None
     except Exception as error:  # whatever unpickling meets
         raise ValueError(

@@ -204,6 +204,20 @@ def test_what_is_exempt(page):
         assert kind != 'not run' or any(reason in note for reason in EXEMPT), f'{page}, line {line}: {note}'
 
 
+def test_places_that_configs_read_are_documented():
+    """Environment variables and their defaults."""
+    pages = ' '.join(page.read_text() for page in PAGES)
+    configs = [*ROOT.glob('configs/**/*.py'), *ROOT.glob('studies/**/*.py')]
+    places = {
+        name
+        for path in configs
+        for place in re.findall(r'\{\{\$(\w+):([^}]*)\}\}', path.read_text())
+        for name in place
+    }
+    assert len(places) > 20
+    assert [name for name in places if not re.search(rf'(?<![\w/]){name}(?![\w-])', pages)] == []
+
+
 def test_site(tmp_path):
     """Sphinx, warnings as errors."""
     command = [
