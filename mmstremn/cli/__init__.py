@@ -3,6 +3,7 @@
 import importlib
 import sys
 import traceback
+from difflib import get_close_matches
 
 import click
 
@@ -32,6 +33,15 @@ class LazyGroup(click.Group):
             from mmstremn.versions import what_to_install
 
             raise click.ClickException(f'{error}. {what_to_install(error)}') from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith('-'):
+            close = get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"no command '{name}', expected {close[0] if close else ', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section('Commands'):

@@ -146,7 +146,10 @@ def command(
     """
     given = [(0, mask)] * (mask is not None) + list(mask_at)
     if not given and not points and not boxes:
-        raise click.UsageError('expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box')
+        raise click.UsageError(
+            'no objects: expected --mask FIRST.png (ids, or white on black), --mask-at FRAME:FILE, --point '
+            'or --box; `mmstremn app` draws masks'
+        )
     out = out or default_out('segment', video)
     names = list(outputs or DEFAULT_OUTPUTS)
     check_out(out, names, [video, *(path for _, path in given)])

@@ -230,7 +230,7 @@ def test_a_second_run_into_a_folder_is_refused(segment, folder, tmp_path, capsys
     'argv, message',
     [
         (['none.mp4', '--mask', 'mask0.png'], 'none.mp4: no such file'),
-        (['shots', '--mask', 'none.png'], 'none.png'),
+        (['shots', '--mask', 'none.png'], 'mmstremn: none.png: no such file, expected a picture'),
         (['shots', '--mask-at', '9:mask0.png'], 'mask0.png: frame 9, expected one of 0..7'),
         (['shots', '--mask', 'mask0.png', '--mask-at', '0:mask1.png'], 'frame 0: expected one mask'),
         (['shots', '--point', '1=57,5'], 'object 1: [57.0, 5.0] (x, y) is outside the frame of 57 x 41'),
@@ -281,7 +281,7 @@ def test_what_the_model_cannot_use_is_refused_before_it_is_loaded(
 @pytest.mark.parametrize(
     'argv, message',
     [
-        (['shots'], 'expected --mask FIRST.png, --mask-at FRAME:FILE, --point or --box'),
+        (['shots'], 'no objects: expected --mask FIRST.png (ids, or white on black), --mask-at FRAME:FILE'),
         (['0', '--mask', 'm.png'], "'0': expected a video file or a folder of pictures; cameras and streams"),
         (['rtsp://127.0.0.1:1/x', '--mask', 'm.png'], 'are read by VOSInferencer and PredictionInferencer'),
         (['shots', '--mask', 'm.png', '--output', 'movie'], "'movie' is not one of 'masks'"),
@@ -364,6 +364,16 @@ def test_every_command_has_help_and_parts_name_their_extra(capsys, monkeypatch):
     assert main(['app']) == 1 and main(['export', 'c', 'w', '--to', 'onnx']) == 1
     error = capsys.readouterr().err
     assert "pip install 'mmstremn[app]'" in error and "pip install 'mmstremn[export]'" in error
+
+
+@pytest.mark.parametrize(
+    'name, message',
+    [('segmnt', "no command 'segmnt', expected segment"), ('xyz', ', '.join(COMMANDS))],
+)
+def test_an_unknown_command_is_refused_with_the_most_similar_one(capsys, name, message):
+    with pytest.raises(SystemExit) as stopped:
+        main([name])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_help_needs_no_torch():

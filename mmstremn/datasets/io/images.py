@@ -197,8 +197,8 @@ def _opened(path: str | Path) -> Image.Image:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # large, but can be decoded
             image = Image.open(path)
             pictures = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such file, expected a picture') from error
     except DAMAGED as error:
         raise _unreadable(path, error) from error
     if pictures > 1:
