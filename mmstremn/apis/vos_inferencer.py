@@ -16,7 +16,13 @@ from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.side_by_side import side_by_side
 from mmstremn.datasets.io.folders import check_name
-from mmstremn.datasets.io.frame_sources import LiveVideo, check_no_frames, frame_folders, open_source
+from mmstremn.datasets.io.frame_sources import (
+    LiveVideo,
+    are_pictures,
+    check_no_frames,
+    frame_folders,
+    open_source,
+)
 from mmstremn.datasets.io.masks import MaskFiles
 from mmstremn.models import VOSegmentor, fuse_conv_bn
 from mmstremn.models.segmentation.inference import slot_stamps
@@ -109,7 +115,7 @@ class VOSInferencer:
 
         Args:
             inputs: Anything :func:`~mmstremn.datasets.io.frame_sources.open_source` takes, or a list of
-                paths, URLs and videos.
+                paths, URLs and videos. A list of pictures is one video.
             masks: Of the first frame, or by frame: arrays (see :func:`~mmstremn.structures.read_masks`) or
                 files of masks, or a dict of ``masks``, ``points`` and ``boxes`` (see
                 :meth:`VOSSession.correct`), for models that take these. For a list of inputs a list of such.
@@ -265,8 +271,9 @@ def _closing(session: VOSSession) -> Generator[FrameResult, None, None]:
 
 
 def _is_list(inputs: object) -> bool:
-    """Whether there are several videos: lists of arrays are one."""
-    return isinstance(inputs, (list, tuple)) and not any(isinstance(part, np.ndarray) for part in inputs)
+    """Whether there are several videos: lists of arrays or of pictures are one."""
+    is_list = isinstance(inputs, (list, tuple)) and not any(isinstance(part, np.ndarray) for part in inputs)
+    return is_list and not are_pictures(inputs)
 
 
 def _is_path(masks: object) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmstremn.apis import VOSInferencer, init_segmentor, named_models
 from mmstremn.apis.model_names import resolve_model, terms_of
-from mmstremn.datasets.io.frame_sources import ArrayVideo, LiveVideo, iterate_run, open_source
+from mmstremn.datasets.io.frame_sources import ArrayVideo, LiveVideo, frame_names, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.models import VOSStream
 from mmstremn.utils.palette import encode_palette_png
@@ -93,6 +93,29 @@ def test_a_camera_is_asked_for_masks_as_it_goes(inferencer, expected):
     endless = itertools.cycle(FRAMES)
     results = inferencer(endless, lambda index, frame: VIDEO.mask(0) if index == 0 else None)
     assert same(itertools.islice(results, T), expected)
+
+
+def test_a_list_of_pictures_is_one_video(inferencer, expected, tmp_path):
+    """In the order of the list; frames of one name in several folders are told apart by their numbers."""
+    files = [tmp_path / f'part{t % 2}' / f'{T - t // 2}.png' for t in range(T)]
+    for path, frame in zip(files, FRAMES, strict=True):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(frame).save(path)
+    assert same(inferencer(files, VIDEO.mask(0)), expected)
+    video = open_source([str(path) for path in files])
+    assert (video.name, video.num_frames, frame_names(video)[-1]) == ('part0', T, f'{T - 1:05d}')
+    assert frame_names(open_source(files[::2])) == [path.stem for path in files[::2]]
+    results = inferencer([files, files[:2]], [VIDEO.mask(0)] * 2)
+    assert [result.index for result in results] == [*range(T), 0, 1]
+    for wrong, message in (
+        ([*files, tmp_path / 'a.mp4'], r'frame 6 of 7: expected the path of a picture .*a\.mp4'),
+        ([*files, FRAMES[0]], 'frame 6 of 7: expected the path of a picture .*, got array'),
+        ([], 'expected at least one frame'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_source(wrong)
+    with pytest.raises(FileNotFoundError, match=r'none\.png'):
+        open_source([*files, tmp_path / 'none.png'])
 
 
 def test_the_call_checks_before_it_computes(inferencer, folder):

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 
 from mmstremn.adapters.mmseg.memory_head import MemoryDecodeHead
 from mmstremn.adapters.mmseg.order import Stream
+from mmstremn.datasets.io.frame_sources import are_pictures, open_source
 from mmstremn.structures import Video, iterate_frames
 
 LOADERS = (
@@ -40,7 +41,8 @@ def segment_video(
     Args:
         model: Of mmsegmentation's ``init_model``: with the whole config as ``cfg``, whose ``test_pipeline``
             (or the test data set's pipeline) prepares a frame. In evaluation mode.
-        frames: (H, W, 3) uint8 RGB each: a :class:`Video` of this library, or any iterable of arrays.
+        frames: (H, W, 3) uint8 RGB each: a :class:`Video` of this library, any iterable of arrays, or a list
+            of paths of pictures.
         name: Of the video, for samples and messages.
 
     Yields:
@@ -57,6 +59,8 @@ def segment_video(
         )
     if model.training:
         raise ValueError('the model is in training mode: call model.eval() before segment_video')
+    if isinstance(frames, list | tuple) and are_pictures(frames):
+        frames = open_source(frames)
     pipeline, stream = _pipeline(model), None
     for index, frame in enumerate(iterate_frames(frames) if isinstance(frames, Video) else frames):
         frame = np.asarray(frame)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeGuard
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from mmstremn.datasets.io.folders import is_picture
 from mmstremn.datasets.io.video_file import ImageFolder, VideoFile, open_video
 from mmstremn.datasets.io.video_index import upright
 from mmstremn.structures.video import Video
@@ -88,9 +90,9 @@ def open_source(source: object, check: bool = True) -> Video | LiveVideo:
     """A video of anything that shows one.
 
     Args:
-        source: A video file, a folder of pictures, a :class:`Video`, an array (T, H, W, 3) or a list of
-            (H, W, 3) arrays, uint8 RGB; or, of which the end is not known: an iterator of arrays, the number
-            of a camera, or the URL of a stream (``rtsp://...``).
+        source: A video file, a folder of pictures, a list of paths of pictures, a :class:`Video`, an array
+            (T, H, W, 3) or a list of (H, W, 3) arrays, uint8 RGB; or, of which the end is not known: an
+            iterator of arrays, the number of a camera, or the URL of a stream (``rtsp://...``).
         check: Decode a video file once, to find damage before work is lost.
 
     Raises:
@@ -105,16 +107,28 @@ def open_source(source: object, check: bool = True) -> Video | LiveVideo:
         return LiveVideo(_camera(source), f'camera{source}')
     if isinstance(source, str) and source.lower().startswith(PROTOCOLS):
         return _open_stream(source)
-    if isinstance(source, (str, Path)):
+    if _is_path(source):
         return open_video(source) if check else _open_unchecked(Path(source))
+    if isinstance(source, (list, tuple)) and any(map(_is_path, source)):
+        return open_video(source)
     if isinstance(source, (np.ndarray, list, tuple)):
         return ArrayVideo(source)
     if isinstance(source, Iterable):
         return LiveVideo(source)
     raise TypeError(
-        'expected a video file, a folder of pictures, arrays of frames, an iterator of them, the number of a '
-        f'camera or the URL of a stream, got a {type(source).__name__}'
+        'expected a video file, a folder or a list of pictures, arrays of frames, an iterator of them, the '
+        f'number of a camera or the URL of a stream, got a {type(source).__name__}'
     )
+
+
+def _is_path(source: object) -> TypeGuard[str | Path]:
+    return isinstance(source, (str, Path))
+
+
+def are_pictures(source: object) -> bool:
+    """Whether a list is one of paths of pictures, the frames of one video."""
+    is_list = isinstance(source, (list, tuple)) and len(source) > 0
+    return is_list and all(_is_path(path) and is_picture(Path(path)) for path in source)
 
 
 def _open_unchecked(path: Path) -> Video:
@@ -235,6 +249,8 @@ def check_no_frames(folder: Path, of_video: Iterable[Path]) -> None:
 
 
 def frame_names(video: Video) -> list[str]:
-    """Names of the frames: of their files, else their numbers."""
-    files = getattr(video, 'files', None)
-    return [Path(file).stem for file in files] if files else [f'{k:05d}' for k in range(video.num_frames)]
+    """Names of the frames: of their files, where no two have the same, else their numbers."""
+    names = [Path(file).stem for file in getattr(video, 'files', None) or []]
+    if names and len({*names}) == len(names):
+        return names
+    return [f'{k:05d}' for k in range(video.num_frames)]

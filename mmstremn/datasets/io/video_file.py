@@ -1,6 +1,6 @@
 """A video file, or a folder of pictures, as a video."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -19,9 +19,13 @@ MAX_SKIPPED = 16  # frames decoded for nothing before seeking pays
 MAX_SEEKS = 3  # key frames that are tried before the file is decoded from its start
 
 
-def open_video(path: str | Path, first_mask: np.ndarray | str | Path | None = None) -> Video:
-    """``ImageFolder`` of a folder, ``VideoFile`` of anything else, decoded once to find damage before work is
-    lost."""
+def open_video(
+    path: str | Path | Sequence[str | Path], first_mask: np.ndarray | str | Path | None = None
+) -> Video:
+    """``ImageFolder`` of a folder, ``ImageFiles`` of a list of pictures, ``VideoFile`` of anything else,
+    decoded once to find damage before work is lost."""
+    if not isinstance(path, (str, Path)):
+        return ImageFiles(path, first_mask)
     return ImageFolder(path, first_mask) if Path(path).is_dir() else VideoFile(path, first_mask, check=True)
 
 
@@ -71,6 +75,35 @@ class ImageFolder(_UnlabelledVideo):
 
     def frame(self, index: int) -> np.ndarray:
         return read_rgb(self.files[index])
+
+
+class ImageFiles(ImageFolder):
+    """Pictures in the order in which their paths are given, upright; called like the folder of the first one.
+
+    Args:
+        files: Their paths.
+        first_mask: (H, W) uint8 ids of the first one, or the path of a palette PNG.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: There is no path, or one is none of a picture; two differ in their size, or a mask lies
+            among them.
+    """
+
+    def __init__(self, files: Sequence[str | Path], first_mask: np.ndarray | str | Path | None = None):
+        if not files:
+            raise ValueError('expected the paths of pictures, got none')
+        for index, path in enumerate(files):
+            if not isinstance(path, (str, Path)) or not is_picture(Path(path)):
+                raise ValueError(
+                    f'frame {index} of {len(files)}: expected the path of a picture ({", ".join(PICTURES)}), '
+                    f'as in all of the list, got {path!r:.200}'
+                )
+        self.files = [str(path) for path in files]
+        super().__init__(Path(self.files[0]).parent, first_mask)
+
+    def _probe(self) -> tuple[tuple[int, int], int]:
+        return check_frames(self.files), len(self.files)
 
 
 class VideoFile(_UnlabelledVideo):

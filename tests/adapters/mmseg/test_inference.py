@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmseg.apis import MMSegInferencer, inference_model
+from PIL import Image
 
 from mmstremn.adapters.mmseg import segment_video
 from mmstremn.structures import Video
@@ -45,7 +46,7 @@ def data(model):
     return build_data()
 
 
-def test_a_video_is_segmented_as_the_test_loop_does(model, data):
+def test_a_video_is_segmented_as_the_test_loop_does(model, data, tmp_path):
     with torch.no_grad():
         expected = [model.test_step(pseudo_collate([data[index]]))[0] for index in range(4)]
     video = Frames(data.get_data_info(0)['video'], 4)
@@ -53,8 +54,12 @@ def test_a_video_is_segmented_as_the_test_loop_does(model, data):
     for one, other in zip(results, expected, strict=True):
         torch.testing.assert_close(one.seg_logits.data, other.seg_logits.data)
     arrays = [video.frame(index) for index in range(4)]
-    for one, other in zip(segment_video(model, iter(arrays), 'again'), expected, strict=True):
-        torch.testing.assert_close(one.seg_logits.data, other.seg_logits.data)
+    files = [tmp_path / f'{index}.png' for index in range(4)]
+    for path, frame in zip(files, arrays, strict=True):
+        Image.fromarray(frame).save(path)
+    for frames in (iter(arrays), files):
+        for one, other in zip(segment_video(model, frames, 'again'), expected, strict=True):
+            torch.testing.assert_close(one.seg_logits.data, other.seg_logits.data)
 
 
 def test_images_leave_the_memory_out_and_it_is_said(model, data):
