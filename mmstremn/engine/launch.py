@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -160,7 +161,8 @@ def check_types(cfg: Config) -> None:
 
     Raises:
         KeyError: One is not registered; the message names where it is and what is registered.
-        TypeError: An argument of a class of ours is unknown, or its value has another type than its hint.
+        TypeError: An argument of a class of ours is unknown, or its value has another type than its hint; a
+            part of ours does not fit the model around it.
         ValueError: A number of the optimizer is text, or a number of channels is none.
     """
     scope = cfg.get('default_scope') or SCOPE
@@ -171,10 +173,21 @@ def check_types(cfg: Config) -> None:
         _check(cfg.get(f'{key}_evaluator'), METRICS, f'{key}_evaluator', scope)
         _check(cfg.get(f'{key}_cfg'), LOOPS, f'{key}_cfg', scope)
     _check(cfg.get('model'), MODELS, 'model', scope)
+    _check_parts(cfg.get('model') or {})
     for name, hook in (cfg.get('default_hooks') or {}).items():
         _check(hook, HOOKS, f'default_hooks.{name}', scope)
     _check(cfg.get('custom_hooks'), HOOKS, 'custom_hooks', scope)
     _check_numbers((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
+
+
+def _check_parts(model: Mapping) -> None:
+    """What parts of ours say of the model around them, such as ``MemoryTracker`` of mmdet's trackers."""
+    for part in model.values():
+        name = part.get('type') if isinstance(part, Mapping) else None
+        if isinstance(name, str) and name.startswith(f'{SCOPE}.'):
+            kind = find(name)
+            if hasattr(kind, 'check_model'):
+                kind.check_model(model)
 
 
 def _check_numbers(optimizer: dict) -> None:

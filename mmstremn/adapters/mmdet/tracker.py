@@ -1,6 +1,7 @@
 """A tracker for mmdet whose tracks remember several appearances."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,22 @@ class MemoryTracker(BaseTracker):
         self._memory_config, self._memory = memory, None
         self._order = VideoOrder()
 
+    @staticmethod
+    def check_model(model: Mapping) -> None:
+        """Check the config of a model with this tracker before it is built; the tools call it.
+
+        Args:
+            model: With ``tracker`` and ``track_head``.
+
+        Raises:
+            TypeError: The model has no track head.
+            ValueError: Not one memory but none or two.
+        """
+        head, memory = model.get('track_head'), model['tracker'].get('memory')
+        if head is None:
+            raise TypeError(_without_features(str(model.get('type'))))
+        _check_one_memory(str(head.get('type')).endswith('MemoryTrackHead'), memory is not None)
+
     def reset(self) -> None:
         """Forget all tracks."""
         super().reset()
@@ -93,13 +110,7 @@ class MemoryTracker(BaseTracker):
                 but none or two.
         """
         if feats is None or not hasattr(model, 'track_head'):
-            raise TypeError(
-                f'{type(model).__name__ if model is not None else "the model"} hands its tracker no '
-                'features of a '
-                'track head, from which a MemoryTracker takes what it remembers: expected MaskTrackRCNN or '
-                'QDTrack. '
-                'SORT, DeepSORT, StrongSORT, ByteTrack and OC-SORT keep the trackers of mmdet'
-            )
+            raise TypeError(_without_features(type(model).__name__ if model is not None else 'the model'))
         if self._order.begins(data_sample.metainfo):
             self.reset()
         frame, found = data_sample.metainfo['frame_id'], data_sample.pred_instances
@@ -125,18 +136,9 @@ class MemoryTracker(BaseTracker):
         return self._memory, self.matcher
 
     def _find_memory(self, head: nn.Module) -> AppearanceMemory:
+        _check_one_memory(isinstance(head, MemoryTrackHead), self._memory_config is not None)
         if isinstance(head, MemoryTrackHead):
-            if self._memory_config is not None:
-                raise ValueError(
-                    "two memories: MemoryTracker has one and so has the model's MemoryTrackHead; give one"
-                )
             return head.memory
-        if self._memory_config is None:
-            raise ValueError(
-                'MemoryTracker has no memory: expected track_head=dict(type="mmstremn.MemoryTrackHead", '
-                'head=...) in the '
-                'model or memory=dict(type="SlotMemory", selector=dict(type="FIFOSelector")) in the tracker'
-            )
         memory = AppearanceMemory(embedding_channels(head), self._memory_config, projected=False).eval()
         if learned := [name for name, _ in memory.named_parameters()]:
             raise ValueError(
@@ -206,3 +208,25 @@ class MemoryTracker(BaseTracker):
             for number, track in self.tracks.items()
             if frame - track.frame < self.num_frames_retain
         }
+
+
+def _without_features(model: str) -> str:
+    return (
+        f'{model} hands its tracker no features of a track head, from which a MemoryTracker takes what it '
+        'remembers: expected MaskTrackRCNN or QDTrack with a track_head. SORT, DeepSORT, StrongSORT, '
+        'ByteTrack and OC-SORT keep the trackers of mmdet'
+    )
+
+
+def _check_one_memory(of_head: bool, of_tracker: bool) -> None:
+    """Raises a ValueError unless either the model's track head or the tracker has a memory."""
+    if of_head and of_tracker:
+        raise ValueError(
+            "two memories: MemoryTracker has one and so has the model's MemoryTrackHead; give one"
+        )
+    if not of_head and not of_tracker:
+        raise ValueError(
+            'MemoryTracker has no memory: expected track_head=dict(type="mmstremn.MemoryTrackHead", '
+            'head=...) in the model or memory=dict(type="SlotMemory", selector=dict(type="FIFOSelector")) in '
+            'the tracker'
+        )
