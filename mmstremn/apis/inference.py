@@ -16,6 +16,7 @@ from mmstremn.checkpoints.matching import (
     checkpoint_weights,
     has_own_weights,
     match,
+    public_weights,
     shorten,
     with_own_weights,
     without_backbone_weights,
@@ -116,9 +117,9 @@ def _init_model(
     if checkpoint is not None:
         _load(model, str(checkpoint))
     elif not has_own_weights(parts):
-        print_log(
-            f'{type(model).__name__}: no checkpoint, its weights are random', 'current', logging.WARNING
-        )
+        hint = public_weights(type(getattr(model, 'memory', None)).__name__)
+        message = f'{type(model).__name__}: no checkpoint, its weights are random{hint}'
+        print_log(message, 'current', logging.WARNING)
     return model.to(device).eval()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.fileio import load
 
-from mmstremn.checkpoints.matching import has_own_weights
+from mmstremn.checkpoints.matching import has_own_weights, public_weights
 from mmstremn.utils.shipped_files import CONFIGS, MIM, find_config, find_weights, read_config
 
 DEFAULT_MODEL = 'stremn_r18_presence'
@@ -90,9 +90,11 @@ def _weights_of(model: str | Path | Config, config: str | Config, known: dict[st
     for entry in known.values():
         if filename and Path(find_config(entry.config)).resolve() == Path(filename).resolve():
             return entry.weights
+    model_config = (config if isinstance(config, Config) else read_config(config)).model
+    memory = (model_config.get('memory') or {}).get('type')
     raise ValueError(
         f'{filename or "config"}: no weights are known for it, give a checkpoint as weights, or take a model '
-        f'that comes with weights: {", ".join(known)}'
+        f'that comes with weights: {", ".join(known)}{public_weights(str(memory))}'
     )
 
 

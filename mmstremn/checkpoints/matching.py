@@ -8,6 +8,11 @@ from pathlib import Path
 from torch import nn
 
 SHOWN = 10  # keys that a message names
+PUBLIC = dict(
+    TwoLevelMemory=('XMem', 'vos/xmem_official.py'),
+    CutieMemory=('Cutie', 'vos/cutie_base_official.py'),
+)
+"""Papers and configs of the public weights that memories with parameters of their own have, by class."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Match:
         misshapen: Keys of both, of different shapes.
         shapes: The misshapen ones with both shapes, in words.
         not_finite: Keys that fit, but hold NaN or infinite numbers.
+        memory: The name of the class of the model's memory.
     """
 
     model: str
@@ -31,6 +37,7 @@ class Match:
     misshapen: tuple[str, ...]
     shapes: tuple[str, ...]
     not_finite: tuple[str, ...] = ()
+    memory: str = ''
 
     @property
     def message(self) -> str:
@@ -38,7 +45,8 @@ class Match:
         kinds = {'missing': self.missing, 'unexpected': self.unexpected, 'of another shape': self.shapes}
         kinds |= {'not finite': self.not_finite}
         what = '; '.join(f'{len(keys)} keys {kind}: {shorten(keys)}' for kind, keys in kinds.items() if keys)
-        return what and f'the checkpoint does not fit {self.model}: {what}'
+        hint = public_weights(self.memory) if self.missing else ''
+        return what and f'the checkpoint does not fit {self.model}: {what}{hint}'
 
 
 def match(given: dict, model: nn.Module, wanted: dict | None = None) -> Match:
@@ -58,7 +66,20 @@ def match(given: dict, model: nn.Module, wanted: dict | None = None) -> Match:
         not_finite=tuple(
             key for key in common if key not in misshapen and not bool(given[key].isfinite().all())
         ),
+        memory=type(getattr(model, 'memory', None)).__name__,
     )
+
+
+def public_weights(memory: str) -> str:
+    """Where trained weights of a memory are, as the end of a message; '' where nobody has published some.
+
+    Args:
+        memory: The name of its class.
+    """
+    if memory not in PUBLIC:
+        return ''
+    paper, config = PUBLIC[memory]
+    return f'. Weights with a {memory}: the public ones of {paper} with {config} (docs/converters.md)'
 
 
 def _shape(value) -> str:
@@ -103,7 +124,7 @@ def fitting_weights(given: dict, model: nn.Module, allow_missing: bool) -> tuple
     if missing and not allow_missing:
         raise RuntimeError(
             f'the checkpoint lacks {len(missing)} parameters (--allow-missing leaves them random): '
-            f'{", ".join(missing)}'
+            f'{", ".join(missing)}{public_weights(found.memory)}'
         )
     return {key: given[key] for key in found.fitting}, missing
 

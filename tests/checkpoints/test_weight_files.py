@@ -1,6 +1,7 @@
 """Weights that are shared: published small, and taken as safetensors wherever a checkpoint is taken."""
 
 import json
+import re
 from unittest.mock import patch
 
 import pytest
@@ -11,8 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mmstremn.apis import init_segmentor
+from mmstremn.apis.model_names import resolve_model
+from mmstremn.checkpoints.matching import fitting_weights, match
 from mmstremn.checkpoints.reading import check_checkpoint_file, read_checkpoint
 from mmstremn.checkpoints.weight_files import publish, write_weights
+from mmstremn.registry import build
 
 PUBLISH = 'model_converters/publish_model'
 
@@ -143,6 +147,23 @@ def test_the_weights_with_a_presence_head_are_the_others_and_the_head():
     )
     assert all(torch.equal(more[name], tensor) for name, tensor in plain.items())
     assert {name.partition('.')[0] for name in more.keys() - plain.keys()} == {'presence'}
+
+
+@pytest.mark.parametrize('memory, paper', [('TwoLevelMemory', 'xmem'), ('CutieMemory', 'cutie_base')])
+def test_memories_that_lack_weights_name_the_public_ones(memory, paper):
+    """Where the shipped weights, or none, are given to a memory that has parameters of its own."""
+    message = rf'Weights with a {memory}: .* with vos/{paper}_official\.py \(docs/converters\.md\)'
+    model = build(dict(type='TimmBackbone', model_name='test_resnet', strides=(4,)))
+    more = dict(sensory_memory=dict(type='SensoryMemory')) if memory == 'CutieMemory' else {}
+    model.memory = build(dict(type=memory, **more))
+    others = {key: value for key, value in model.state_dict().items() if not key.startswith('memory.')}
+    assert re.search(message, match(others, model).message)
+    with pytest.raises(RuntimeError, match=message):
+        fitting_weights(others, model, allow_missing=False)
+    with pytest.raises(ValueError, match=message):
+        resolve_model(f'vos/{paper}_official.py')
+    del model.memory
+    assert match({'a': torch.ones(1)}, model).message and 'Weights with' not in match({}, model).message
 
 
 def test_weights_of_another_memory_are_said_and_left_out(tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,6 +82,17 @@ def family_of(model_type: str | None, name: str) -> Family:
     return FAMILIES[model_type]
 
 
+def _check_place(checkpoint: str) -> None:
+    """Raises a FileNotFoundError where a checkpoint is no folder and can be no name on the hub, which has two
+    parts."""
+    path, is_place = Path(checkpoint), checkpoint.startswith(('.', '~')) or checkpoint.count('/') != 1
+    if not path.is_dir() and (is_place or path.parent.is_dir()):
+        raise FileNotFoundError(
+            f"checkpoint '{checkpoint}': there is no such folder; expected a folder with config.json and "
+            'model.safetensors, or a name on the Hugging Face hub such as facebook/sam2.1-hiera-tiny'
+        )
+
+
 def load_tracker(checkpoint: str) -> tuple[torch.nn.Module, Family]:
     """A published tracker.
 
@@ -92,6 +104,7 @@ def load_tracker(checkpoint: str) -> tuple[torch.nn.Module, Family]:
         ValueError: It is a model of another family, its config or its weights cannot be read, or weights are
             missing, have other shapes or are not finite.
     """
+    _check_place(checkpoint)
     library = transformers()
     try:
         config, _ = library.PretrainedConfig.get_config_dict(checkpoint)

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -282,6 +283,21 @@ def test_checkpoint_folders_load_and_others_are_refused(tmp_path, monkeypatch):
         Sam2Segmentor(checkpoint=str(tmp_path / 'bert'))
     with pytest.raises(FileNotFoundError, match=r'config\.json and model\.safetensors'):
         Sam2Segmentor(checkpoint=str(tmp_path / 'nowhere'))
+
+
+@pytest.mark.parametrize('name', ['nofolder', './no/folder', 'work_dirs/sam2', 'a/b/c', '/no/folder'])
+def test_a_folder_that_is_not_there_is_refused_without_asking_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'work_dirs').mkdir()
+    asked = []
+    library = SimpleNamespace(PretrainedConfig=SimpleNamespace(get_config_dict=asked.append))
+    monkeypatch.setattr(families, 'transformers', lambda: library)
+    with pytest.raises(FileNotFoundError, match=f"'{name}': there is no such folder.* such as facebook/sam2"):
+        families.load_tracker(name)
+    assert not asked
+    with pytest.raises(TypeError):  # what a name on the hub leads to here: it was asked for
+        families.load_tracker('facebook/sam2.1-hiera-tiny')
+    assert asked == ['facebook/sam2.1-hiera-tiny']
 
 
 def test_a_folder_takes_the_place_of_the_weights_of_a_config(model, tmp_path, monkeypatch):
