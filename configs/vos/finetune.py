@@ -7,7 +7,10 @@ own_root = '{{$MMSTREMN_OWN:data/own}}'
 load_from = '{{$MMSTREMN_CHECKPOINT:weights/stremn_r18.safetensors}}'
 max_iters = 200
 model = dict(
-    backbone=dict(checkpoint=None), value_backbone=dict(checkpoint=None), frozen=('memory.selector',)
+    backbone=dict(checkpoint=None),
+    value_backbone=dict(checkpoint=None),
+    frozen=('memory.selector',),
+    loss=dict(type='BootstrappedCEDiceLoss', top_share=1.0),  # all pixels count, as the training is short
 )
 train_dataloader = dict(
     batch_size=2,

@@ -1,6 +1,7 @@
 """What the training and the test tool share: arguments, config, the checks of both, the runner."""
 
 import argparse
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -148,12 +149,22 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     if modules := cfg.pop('activation_checkpointing', None):
         add_hook(cfg, type='mmstremn.ActivationCheckpointingHook', modules=modules)
     if 'runner_type' not in cfg:
-        return Runner.from_cfg(cfg)
+        return _counting_frozen(Runner.from_cfg(cfg))
     if RUNNERS.get(cfg.runner_type) is None:
         known = ', '.join(sorted(RUNNERS.module_dict))
         raise KeyError(f'runner_type: {cfg.runner_type!r} is not registered, expected one of {known}')
     cfg.setdefault('env_cfg', {})  # a FlexibleRunner does not start without
-    return RUNNERS.build(cfg)
+    return _counting_frozen(RUNNERS.build(cfg))
+
+
+def _counting_frozen(runner: Runner | FlexibleRunner) -> Runner | FlexibleRunner:
+    """The runner without mmengine's warning of each frozen parameter: ``LearningCheckHook`` counts them."""
+    runner.logger.addFilter(_is_not_of_frozen)
+    return runner
+
+
+def _is_not_of_frozen(record: logging.LogRecord) -> bool:
+    return not record.getMessage().endswith('is skipped since its requires_grad=False')
 
 
 def check_types(cfg: Config) -> None:

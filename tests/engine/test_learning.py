@@ -9,7 +9,9 @@ from torch import nn
 
 from mmstremn.engine import LearningCheckHook
 from mmstremn.engine.hooks import learning
+from mmstremn.engine.launch import load_config
 from mmstremn.memory import GatedLinearMemory
+from mmstremn.registry import MODELS
 
 
 def train(folder, *options, config=TINY) -> tuple[int, str]:
@@ -47,6 +49,23 @@ def test_schedules_of_losses_hooks_and_clips_that_begin_too_late_are_named(tmp_p
     late = dict(GumbelTemperatureHook=8, BootstrappedCEDiceLoss=20000)
     for name, begin in (late | {'skip 2 of the ClipSkipHook': 6}).items():
         assert f'{name} would begin at iteration {begin}, the training has 1: it never does' in said
+
+
+def test_frozen_parameters_are_counted_in_one_line(tmp_path):
+    """mmengine warns of each one; a loss in which all pixels count throughout has no schedule to warn of."""
+    cfg = load_config(str(SMALL_VOS), {'model.frozen': ('memory.selector', 'decoder.predict')})
+    model = MODELS.build(cfg.model)
+    options = ["model.frozen=('memory.selector','decoder.predict')", 'model.loss.top_share=1.0']
+    options += ['model.loss.type=BootstrappedCEDiceLoss', 'train_cfg.max_iters=1']
+    code, said = train(tmp_path, *options, config=SMALL_VOS)
+    assert code == 0
+    assert 'is skipped since' not in said and 'would begin' not in said
+    (line,) = (line for line in said.splitlines() if 'parameters are frozen' in line)
+    parameters = [*model.parameters()]
+    frozen = sum(not parameter.requires_grad for parameter in parameters)
+    assert f' {frozen} of {len(parameters)} parameters are frozen: ' in line
+    for part in ('memory.selector', 'decoder.predict'):
+        assert f'{len([*model.get_submodule(part).parameters()])} of {part}' in line
 
 
 def test_schedules_and_checkpoints_in_epochs_are_named(tmp_path):

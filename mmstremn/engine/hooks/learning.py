@@ -1,5 +1,6 @@
 """Say at the start of a training what in it will not learn, or will never happen."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
@@ -27,8 +28,9 @@ class LearningCheckHook(Hook):
 
     Before the first iteration: learning rates of 0, gradients that are clipped to 0, ``custom_keys`` of no
     parameter, schedules, averages and validations that would begin too late, warm-ups that would end too
-    late, and what counts epochs where there are none. After three backward passes: parameters that got no
-    gradient. Those of a memory are left to the model, which knows the reason (``rollout.finish_clip``).
+    late, and what counts epochs where there are none. Frozen parameters are counted. After three backward
+    passes: parameters that got no gradient. Those of a memory are left to the model, which knows the reason
+    (``rollout.finish_clip``).
     Later: a learning rate that a schedule has brought to 0.
 
     Raises:
@@ -51,6 +53,8 @@ class LearningCheckHook(Hook):
         _check_epochs(runner.train_loop)
         if runner.val_loop is not None and not len(runner.val_loop.dataloader.dataset):
             raise ValueError('val_dataloader: the data set is empty, expected at least one video')
+        if frozen := _frozen(model):
+            runner.logger.info(frozen)
         settings = _without_effect(runner.optim_wrapper)
         for line in (*settings, *_unknown_keys(runner.cfg, model), *_in_epochs(runner), *_too_late(runner)):
             runner.logger.warning(line)
@@ -78,6 +82,15 @@ class LearningCheckHook(Hook):
                 f'param_scheduler: the learning rate is 0 after iteration {runner.iter + 1 - STILL}, the '
                 f'training has {runner.max_iters}: nothing learns any more'
             )
+
+
+def _frozen(model: nn.Module) -> str:
+    """How many parameters are frozen, by the part of the model, or ''."""
+    parameters = dict(model.named_parameters())
+    frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    parts = Counter('.'.join(name.split('.')[:2]) for name in frozen)
+    where = ', '.join(f'{count} of {part}' for part, count in parts.items())
+    return f'{len(frozen)} of {len(parameters)} parameters are frozen: {where}' if frozen else ''
 
 
 def _groups(optim_wrapper) -> list[dict]:
@@ -183,6 +196,8 @@ def _beginnings(runner) -> Iterator[tuple[str, int]]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     for module in model.modules():
         for part in (module, *vars(module).values()):  # losses, and schedules that are no modules
+            if getattr(part, 'top_share', None) == 1:
+                continue  # a loss in which all pixels count throughout
             if isinstance(begin := getattr(part, 'begin_iter', None), int):
                 yield type(part).__name__, begin
     for first, skip in getattr(runner.train_dataloader.sampler, 'skip_schedule', None) or []:

@@ -19,7 +19,7 @@ class BootstrappedCEDiceLoss(nn.Module):
     Args:
         begin_iter: Last iteration with all pixels.
         end_iter: First iteration with ``top_share``.
-        top_share: Final share, 0..1.
+        top_share: Final share, 0..1; 1: all pixels count throughout.
         dice_weight: Of the dice term.
 
     Raises:
