@@ -7,6 +7,7 @@ model with the fitted head.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from mmstremn.checkpoints.matching import without_backbone_weights
 from mmstremn.checkpoints.weight_files import write_weights
 from mmstremn.datasets import SampleRequest
 from mmstremn.engine.launch import load_config
+from mmstremn.engine.run_main import run_main
 from mmstremn.registry import DATASETS, MODELS
 
 LEAST_PIXELS = 16  # of an object that must be found
@@ -140,4 +142,4 @@ def fit(network: torch.nn.Module, of_clips: list, of_videos: list, video_weight:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_main(main, 'fit_presence'))

@@ -1,6 +1,7 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from mmstremn.engine.launch import (
     build_runner,
     load_config,
 )
+from mmstremn.engine.run_main import run_main
 from mmstremn.utils.atomic import check_place, write_json
 
 
@@ -65,4 +67,4 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_main(main, 'test'))

@@ -1,6 +1,7 @@
 """Train a model: ``python tools/train.py CONFIG``."""
 
 import argparse
+import sys
 
 import torch
 
@@ -14,6 +15,7 @@ from mmstremn.engine.launch import (
     load_config,
     use_bfloat16,
 )
+from mmstremn.engine.run_main import run_main
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,4 +63,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_main(main, 'train'))

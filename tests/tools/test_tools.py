@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from helpers.runs import DATA, ROOT, TINY, run_tool
 
 from mmstremn import versions
 from mmstremn.checkpoints.reading import check_checkpoint_file
+from mmstremn.engine.run_main import run_main
 
 
 @pytest.fixture(scope='module')
@@ -119,6 +121,58 @@ def test_auto_scale_lr_needs_a_base_batch_size(failure):
 
 def test_missing_config_is_named(failure):
     assert 'config /nowhere/config.py: no such file' in failure('train', config='/nowhere/config.py')
+
+
+SYNTHETIC = ROOT / 'configs/stremn_synthetic.py'
+
+
+@pytest.mark.parametrize(
+    'tool, argv, message',
+    [
+        ('train', ['none.py'], 'train: config none.py: no such file'),
+        ('train', [TINY, '--resume', 'none.pth'], 'train: checkpoint none.pth: no such file'),
+        (
+            'train',
+            [TINY, '--auto-scale-lr'],
+            'train: --auto-scale-lr: expected auto_scale_lr.base_batch_size',
+        ),
+        (
+            'train',
+            [SYNTHETIC, '--cfg-options', 'model.memory.slotz=5'],
+            'train: SlotMemory.slotz: there is no',
+        ),
+        ('test', ['none.py', 'none.pth'], 'test: config none.py: no such file'),
+        ('test', [TINY, 'none.pth'], 'test: checkpoint none.pth: no such file'),
+        ('test', [TINY], 'its model has no weights of its own, expected a checkpoint'),
+        ('fit_presence', ['none.py', 'none.pth', 'out.pth'], 'fit_presence: config none.py: no such file'),
+        ('analysis_tools/copy_first_baseline', ['none.py'], 'copy_first_baseline: config none.py: no such'),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_code_2(tool, argv, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(DATA)
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, argv)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert message in lines[-1] and not any('Traceback' in line for line in lines)
+
+
+def test_mistakes_of_a_program_keep_their_traceback(capsys):
+    def refuse(path):
+        raise FileNotFoundError(f'{path}: no such file')
+
+    assert run_main(lambda: refuse('a.py'), 'train') == 2
+    assert capsys.readouterr().err == 'train: a.py: no such file\n'
+    for mistake, error in (
+        (lambda: {}['a'], KeyError),
+        (lambda: int('a'), ValueError),
+        (lambda: 1(), TypeError),
+    ):
+        with pytest.raises(error):
+            run_main(mistake, 'train')
+    assert run_main(lambda: 3, 'train') == 3 and run_main(dict, 'test') == 0
 
 
 def test_missing_and_damaged_checkpoints_are_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmstremn.apis import init_segmentor
+from mmstremn.engine.run_main import run_main
 from mmstremn.export import OnnxSegmentor, OpenVINOSegmentor, export
 from mmstremn.utils.atomic import write_json
 from mmstremn.utils.shipped_files import find_config
@@ -80,4 +82,4 @@ def overlap(probabilities: np.ndarray, others: np.ndarray) -> float:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_main(main, 'compare_onnx'))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -9,6 +10,7 @@ from mmengine.registry import DefaultScope
 from rich.progress import track
 
 from mmstremn.engine.launch import load_config
+from mmstremn.engine.run_main import run_main
 from mmstremn.evaluation import copy_first_mask, evaluate_video, global_measures, score_table
 from mmstremn.registry import DATASETS
 
@@ -42,4 +44,4 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_main(main, 'copy_first_baseline'))

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from mmstremn.utils.shipped_files import find_config, merge_options
+from mmstremn.utils.shipped_files import merge_options, read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,11 +23,11 @@ def main(argv: list[str] | None = None) -> int:
     """Print it; the exit code."""
     args = parse_args(argv)
     try:
-        cfg = Config.fromfile(find_config(args.config))
-    except FileNotFoundError as error:
+        cfg = read_config(args.config, needs_model=False)
+        merge_options(cfg, args.cfg_options or {})
+    except (FileNotFoundError, ValueError) as error:
         print(f'print_config: {error}', file=sys.stderr)
         return 1
-    merge_options(cfg, args.cfg_options or {})
     print(cfg.pretty_text)
     if args.save_path:
         cfg.dump(args.save_path)
