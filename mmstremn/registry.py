@@ -95,8 +95,8 @@ def check_arguments(cls, arguments: Mapping) -> None:
 
 def _check_names(cls: type, names: Iterable[str]) -> None:
     """Raise a TypeError that names the most similar argument where a class has none of a name."""
-    takes = inspect.signature(cls).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+    takes = _arguments(cls)
+    if takes is None:
         return
     for name in names:
         if name not in (*takes, 'type', '_scope_'):
@@ -104,8 +104,23 @@ def _check_names(cls: type, names: Iterable[str]) -> None:
             hint = f' Did you mean {close[0]}?' if close else ''
             raise TypeError(
                 f'{cls.__name__}.{name}: there is no such argument.{hint} {cls.__name__} takes '
-                f'{", ".join(takes)}'
+                f'{", ".join(takes) or "none"}'
             )
+
+
+def _arguments(cls: type) -> list[str] | None:
+    """The names of all arguments of a class, of which ``**kwargs`` are its base's; None where it takes
+    any."""
+    names: list[str] = []
+    passes_on = False
+    for base in (base for base in cls.__mro__[:-1] if '__init__' in vars(base)):
+        parameters = [*inspect.signature(vars(base)['__init__']).parameters.values()][1:]
+        names += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        rest = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
+        passes_on = rest == ['kwargs']
+        if not passes_on:
+            return None if rest else list(dict.fromkeys(names))
+    return None if passes_on else names
 
 
 def _is_of(value, hint) -> bool:

@@ -75,6 +75,16 @@ def test_a_last_checkpoint_that_names_none_is_refused(tmp_path, content):
             'test_evaluator.measurez',
             r'test_evaluator: DAVISMetric\.measurez: there is no such argument',
         ),
+        (
+            'stremn_synthetic.py',
+            'train_dataloader.dataset.clip_lenght',
+            r'train_dataloader\.dataset: SyntheticVOSDataset\.clip_lenght: .*Did you mean clip_length\?',
+        ),
+        (
+            'stremn_synthetic.py',
+            'train_cfg.max_itres',
+            r'train_cfg: SeekingIterTrainLoop\.max_itres: .*max_iters',
+        ),
         (TINY, 'custom_hooks[0].intervall', r'custom_hooks\[0\]: SlotTimelineHook\.intervall'),
     ],
 )

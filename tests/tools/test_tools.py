@@ -168,7 +168,7 @@ def test_mistakes_of_a_program_keep_their_traceback(capsys):
     for mistake, error in (
         (lambda: {}['a'], KeyError),
         (lambda: int('a'), ValueError),
-        (lambda: 1(), TypeError),
+        (lambda: len(1), TypeError),
     ):
         with pytest.raises(error):
             run_main(mistake, 'train')
