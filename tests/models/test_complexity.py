@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.runs import ROOT, SMALL_VOS
 from mmengine.analysis import get_model_complexity_info
+from mmengine.config import Config
 
 from mmstremn.apis import init_predictor, init_segmentor
 
@@ -27,3 +28,12 @@ def test_clips_and_pictures_are_counted(init, config, channels):
         model, inputs=(torch.zeros(1, 3, channels, 32, 48),), show_table=False, show_arch=False
     )
     assert given['flops'] == flops[2]
+
+
+def test_a_memory_that_keeps_prompted_frames_is_counted():
+    """Tracing knows no Python bool among tensors."""
+    config = Config.fromfile(str(SMALL_VOS))
+    config.model.memory.gates = [dict(type='EmptyFirst'), dict(type='KeepPrompted')]
+    model = init_segmentor(config, device='cpu')
+    found = get_model_complexity_info(model, (3, 3, 32, 48), show_table=False, show_arch=False)
+    assert found['flops'] > 0 and found['params'] == sum(p.numel() for p in model.parameters())

@@ -140,10 +140,15 @@ class Sam2Segmentor(BaseModel):
         """mmengine's ``'predict'``; trackers are trained where they come from.
 
         Raises:
-            ValueError: Another mode.
+            ValueError: Another mode, or no ``data_samples``, as of mmengine's counter of operations.
         """
         if mode != 'predict':
             raise ValueError(f"Sam2Segmentor only segments videos: mode must be 'predict', got '{mode}'")
+        if data_samples is None:
+            raise ValueError(
+                'Sam2Segmentor only segments videos: expected a data sample for each, as tools/test.py gives '
+                'them; operations of one call cannot be counted'
+            )
         for video, sample in zip(inputs, data_samples, strict=True):
             predict_video(self, video, sample)
         return data_samples

@@ -231,7 +231,7 @@ def _write_into_copies(
         read_at=put(state.read_at, -1),
         hits=put(state.hits, 0.0),
         relevance=None if relevance is None else put(relevance, -1.0),
-        prompted=None if prompted is None else put(prompted, entry.prompted),
+        prompted=None if prompted is None else put(prompted, int(entry.prompted)).bool(),  # for torch.jit
         notes=notes,
         step=state.step + 1,
     )

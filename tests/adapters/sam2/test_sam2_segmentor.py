@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.analysis import get_model_complexity_info
 
 pytest.importorskip('transformers', reason="needs the extra 'sam2'")
 
@@ -224,6 +225,11 @@ def test_wrong_prompts_leave_the_stream_as_it_was(model, given, message):
     with pytest.raises(ValueError, match=message):
         stream.step(frames(1, 0)[0], **given)
     assert stream.index == 1 and stream.object_ids == [1]
+
+
+def test_operations_of_one_call_are_not_counted(model):
+    with pytest.raises(ValueError, match='only segments videos: expected a data sample for each'):
+        get_model_complexity_info(model, (3, 64, 96))
 
 
 def test_prompts_of_wrong_types(model):
