@@ -346,6 +346,14 @@ def test_lpips_gets_the_values_of_the_protocol(monkeypatch, protocol, low, chann
     assert figures['prediction/LPIPS'] == pytest.approx(expected, rel=1e-5)
 
 
+def test_lpips_in_single_precision_is_kept_in_double():
+    frames, pred = make_clip()
+    found = measure_frames(
+        pred, frames[SEEN:], 'standard', ['LPIPS'], lambda pred, true: (pred - true).mean(axis=(1, 2, 3))
+    )
+    assert found['LPIPS'].shape == (HORIZON,) and found['LPIPS'].dtype == np.float64
+
+
 def test_missing_lpips_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, 'lpips', None)
     with pytest.raises(ImportError, match=r"pip install 'mmstremn\[prediction\]'"):

@@ -8,7 +8,7 @@ import torch
 from helpers.memory_cases import KEY, POSITIONS, join, make_entry, make_query, run
 
 from mmstremn.memory import AnisotropicL2Affinity, DotAffinity, Entry, Query
-from mmstremn.memory.published.afb_urr import MergingMemory
+from mmstremn.memory.published.afb_urr import MergingMemory, _eviction_order
 
 CONSTANT, TOLERANCE = 3.0, 1e-5
 
@@ -148,6 +148,13 @@ def test_the_least_frequently_used_makes_room_not_the_oldest():
         state = memory.write(state, entry_of([far[4], far[0]]))
     held = {tuple(key) for key in state.key[0, 0].tolist()}
     assert held == {tuple(far[i]) for i in (0, 1, 3, 4)}
+
+
+def test_of_equal_features_the_first_place_makes_room():
+    state = build(capacity=300 // POSITIONS).init(make_entry())
+    state = dataclasses.replace(state, written_at=(torch.arange(300) % 3).view(1, 1, -1), step=5)
+    expected = torch.cat([torch.arange(start, 300, 3) for start in range(3)])
+    torch.testing.assert_close(_eviction_order(state), expected[None])
 
 
 def test_usage_counts_query_positions_not_attention():

@@ -4,7 +4,16 @@ import pytest
 import torch
 from helpers.memory_cases import generator
 
-from mmstremn.memory import Entry, KeepPrompted, LRUSelector, MinNovelty, MostSimilarSelector, Query
+from mmstremn.memory import (
+    Entry,
+    FeatureSelector,
+    KeepPrompted,
+    LRUSelector,
+    MinNovelty,
+    MostSimilarSelector,
+    Query,
+    UCBSelector,
+)
 from mmstremn.memory.published.tracker import TrackerMemory
 
 SMALL = dict(num_slots=3, num_prompted=3, num_places=3, num_pointers=5)
@@ -166,6 +175,20 @@ def test_selectors_and_gates_look_at_the_tracked_frames_alone():
         for frame in (frames[0], frames[4], frames[4], frames[2]):
             state = gated.write(state, frame)
         assert state.written_at[0, 0].tolist() == [0, -1, -1, 1, 3, -1]
+
+
+def test_selectors_get_what_they_need_to_know():
+    """Relevance that nothing has been read for yet, and how often and when each object was seen."""
+    blank = TrackerMemory(**SMALL, selector=UCBSelector()).init(offer(0, 2, [True, True]))
+    assert (blank.relevance == -1).all()
+    memory = TrackerMemory(**SMALL, selector=FeatureSelector(8), key='memory')
+    with torch.no_grad():
+        state = memory.init(offer(0, 2, [True, True]))
+        for step in range(6):
+            entry = offer(step, 2, [step == 0] * 2)
+            entry.extras['mask'] = torch.tensor([[[1.0, 1], [step % 2, 0]]])
+            state = memory.write(state, entry)
+    assert state.sightings.tolist() == [[[6, 5], [3, 5]]]
 
 
 def test_defaults_and_wrong_options():

@@ -59,6 +59,16 @@ def test_features_of_objects():
     torch.testing.assert_close(found['age'].expm1(), torch.tensor([[3.0, 2, 1, 0]]))
 
 
+def test_one_step_after_the_first_frame():
+    memory = SlotMemory(SLOTS, FeatureSelector(8), gates=[EmptyFirst()]).eval()
+    state, _ = run(memory, [entry_of(0, (2,))])
+    _, state = memory.read(state, make_query())
+    values = memory.selector.features(state, entry_of(1, (0,)))
+    found = dict(zip(FEATURES, values[0, 0].unbind(-1), strict=True))
+    assert found['first_look'].tolist() == found['last_look'].tolist() == [1, 0, 0, 0]
+    torch.testing.assert_close(found['usage'].expm1(), torch.tensor([1.0, 0, 0, 0]))
+
+
 def test_at_the_first_frame_no_object_has_been_away():
     memory, entry = SlotMemory(SLOTS, FeatureSelector(8), gates=[EmptyFirst()]).eval(), entry_of(0, (2, 3))
     found = memory.selector.features(memory.init(entry), entry)
