@@ -105,6 +105,9 @@ class _MaskPair:
         paths = [true_files.get(frame) or files[frame] for frame in frames]
         self.video = DAVISVideo(name, paths, masks, size, single_object)
         self.predicted = MaskFiles(files.values(), single_object)
+        if self.video.masks.numbers_objects and self.predicted.numbers_objects:  # one colour, one id
+            both = MaskFiles([*true_files.values(), *files.values()], single_object)
+            self.video.masks = self.predicted = both
         self.files = {place[frame]: path for frame, path in files.items()}
         self.ids: set[int] = set()
 

@@ -121,3 +121,23 @@ def test_what_is_wrong_is_named_before_masks_are_read(roots, tmp_path, capsys):
     ):
         assert score(*argv) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'looks',
+    [
+        np.array([(0, 0, 0), (9, 9, 200), (9, 200, 9), (200, 9, 9)], np.uint8),
+        np.array([0, 1000, 2000, 3000], np.uint16),
+    ],
+    ids=['colours', 'numbers'],
+)
+def test_a_colour_is_the_same_object_in_both_folders(looks, tmp_path):
+    """Also where no predicted mask shows the object whose colour or number is the first."""
+    for t in range(3):
+        true = draw_ids(t, (1, 2, 3))
+        for name, ids in (('true', true), ('pred', np.where(true == 1, 0, true))):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(looks[ids]).save(tmp_path / f'{name}/{t}.png')
+    assert score(tmp_path / 'pred', tmp_path / 'true', '--out', tmp_path / 'scores.json') == 0
+    (video,) = json.loads((tmp_path / 'scores.json').read_text())['videos']
+    assert {k: scores['J-Mean'] for k, scores in video['objects'].items()} == {'1': 0, '2': 1, '3': 1}

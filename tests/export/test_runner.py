@@ -37,8 +37,8 @@ def runner(tmp_path):
     (tmp_path / 'runner.py').write_text(code)
     environment = os.environ | dict(PYTHONPATH=str(tmp_path / 'without'))
 
-    def run(mask):
-        argv = [sys.executable, 'runner.py', 'onnx', 'frames', mask, 'ids']
+    def run(mask, out='ids'):
+        argv = [sys.executable, 'runner.py', 'onnx', 'frames', mask, out]
         return subprocess.run(
             argv, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=120
         )
@@ -85,3 +85,22 @@ def test_the_runner_reads_black_and_white_masks_and_refuses_others(runner, tmp_p
     assert done.returncode == 0, done.stderr
     first = np.asarray(Image.open(tmp_path / 'ids/00000.png'))
     assert np.array_equal(first, video.mask(0) > 0) and len(list((tmp_path / 'ids').iterdir())) == T
+
+
+def test_the_runner_takes_the_pictures_of_a_folder_in_natural_order(runner, tmp_path):
+    video = SquaresVideo(3, (40, 56), (0, 0))
+    (tmp_path / 'frames').mkdir()
+    for name, index in (('f2', 0), ('f10', 1), ('f100', 2)):
+        Image.fromarray(video.frame(index)).save(tmp_path / f'frames/{name}.PNG')
+    for name in ('._f2.png', '.DS_Store', 'Thumbs.db', 'notes.txt'):
+        (tmp_path / 'frames' / name).write_bytes(b'no picture')
+    (tmp_path / 'first.png').write_bytes(encode_palette_png(video.mask(0)))
+    refused = runner('first.png', out='frames')
+    assert refused.returncode == 1 and 'another folder' in refused.stderr
+    done = runner('first.png')
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.asarray(Image.open(tmp_path / 'ids/f2.png')), video.mask(0))
+    stream = OnnxSegmentor(tmp_path / 'onnx', threads=1).start(video.frame(0), video.mask(0))
+    for index, name in ((1, 'f10'), (2, 'f100')):
+        found = np.asarray(Image.open(tmp_path / f'ids/{name}.png'))
+        assert (found == stream.step(video.frame(index))).mean() > 0.999

@@ -116,6 +116,15 @@ class MaskFiles:
             return self._from_colours(stored, path)
         return self._from_grey(_grey(stored), path)
 
+    @property
+    def numbers_objects(self) -> bool:
+        """Colours or large numbers are numbered in their order, so that ids depend on all of the files."""
+        if self.single_object:
+            return False
+        if self._first.kind == 'deep':
+            return not isinstance(self._rule_of_deep, int)
+        return self._first.kind == 'colour' and self._ids_of_colours is not None
+
     def _from_grey(self, stored: Stored, path: str | Path) -> np.ndarray:
         values = stored.values
         levels = mask_ids(values)
@@ -230,7 +239,7 @@ class MaskFiles:
                 _check_not_mixed(colours, stored, path)
                 found.update(dict.fromkeys(colours.tolist()))
                 last = path
-        labelmap = _labelmap_of(set(found) - {-1}, last)
+        labelmap = _labelmap_of(set(found) - {-1}, self.paths[0])
         is_grey = _is_grey(np.array(list(found), np.int64))
         if is_grey and not self._palettes_are_shuffled and not labelmap:
             return None
