@@ -27,7 +27,15 @@ def check(make, name, value, *others):
     try:
         return make()
     except (TypeError, ValueError, KeyError) as error:
-        named = (name, *others, *(['Nothing', "'a'", repr(value)] if isinstance(value, dict) else []))
+        named = (
+            name,
+            *others,
+            *(
+                ['Nothing', '.a: there is no such argument', "'a'", repr(value)]
+                if isinstance(value, dict)
+                else []
+            ),
+        )
         assert any(one in str(error) for one in named), f'{name}={value!r}: {error}'
 
 
