@@ -36,7 +36,7 @@ def test_every_model_has_a_config_for_every_data_set():
         for data in DATA
     ]
     names += [f'{model}_occluded_digits' for model in ('convlstm', 'predrnn', 'simvp', 'stremn')]
-    names.append('simvp_moving_digits')
+    names += ['simvp_moving_digits', 'stremn_recurrent_moving_digits']
     assert sorted(names) == [path.stem for path in ALL]
 
 
@@ -50,7 +50,7 @@ def test_config_builds_a_model_that_fits_its_data(path):
     if 'stremn' in path.stem:
         assert model.query_frames == 3
     channels = (
-        model.decoder.predict.out_channels
+        model.decoder.predict.out_channels // cfg.model.backbone.get('patch', 1) ** 2
         if 'stremn' in path.stem
         else model.key_encoder.backbone.frame_channels
     )
@@ -81,6 +81,13 @@ def test_config_of_simvp_fits_its_data_and_has_about_the_parameters_of_predrnn(d
     assert cfgs[1].model == cfgs[0].model
 
 
+def test_the_best_predictor_is_that_of_the_study():
+    cfg = Config.fromfile(PREDICTION / 'stremn_recurrent_moving_digits.py')
+    other = Config.fromfile(PREDICTION / 'stremn_moving_digits.py')
+    set_memory(other, load_memories(str(ROOT / 'studies/prediction/long_memories.py'))['beside'])
+    assert cfg.model == other.model
+
+
 @pytest.mark.parametrize('path', WITH_MEMORY, ids=lambda path: path.stem)
 def test_small_model_of_a_config_learns(path):
     cfg = Config.fromfile(path).model
@@ -88,7 +95,7 @@ def test_small_model_of_a_config_learns(path):
         cfg.backbone.widths = (4, 4, 4)
         cfg.update(key_channels=4, value_channels=4)
     else:
-        cfg.memory.update(hidden_channels=4, layers=2, kernel=3)
+        cfg.memory.get('recurrent', cfg.memory).update(hidden_channels=4, layers=2, kernel=3)
     torch.manual_seed(0)
     model = MODELS.build(cfg).train()
     clips = torch.rand(1, OBSERVED + LATER, cfg.get('frame_channels', 1), SIZE, SIZE)
