@@ -66,6 +66,13 @@ def read_config(name: str | Path, needs_model: bool = True) -> Config:
     return cfg
 
 
+READ = {
+    *('activation_checkpointing', 'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg'),
+    *('runner_type', 'sync_bn', 'test_pipeline'),
+}
+"""Settings that are no arguments of a runner: they are read from the whole config."""
+
+
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Change settings of a config as ``--cfg-options`` asks.
 
@@ -98,13 +105,13 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def _settings() -> set[str]:
-    """The keys of a config that runners read."""
+    """The keys of a config that runners, the library and mmsegmentation's inference read."""
     from mmengine.runner import FlexibleRunner, Runner
 
     names = {
         name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind.__init__).parameters
     }
-    return names | {'activation_checkpointing', 'model_wrapper_cfg', 'runner_type'}
+    return names | READ
 
 
 def find_weights(name: str | Path) -> str:

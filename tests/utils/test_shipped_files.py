@@ -61,5 +61,9 @@ def test_options_of_nothing_are_refused_and_variables_are_said_to_have_no_effect
     merge_options(cfg, {'model.memory.num_slots': 5, 'randomness.seed': 3, 'activation_checkpointing': ['a']})
     assert (cfg.model.memory.num_slots, cfg.randomness.seed) == (5, 3)
     assert not logged
+    merge_options(
+        cfg, dict.fromkeys(('compile', 'sync_bn', 'find_unused_parameters', 'efficient_conv_bn_eval'))
+    )
+    assert not logged
     merge_options(cfg, {'max_iters': 5})
     assert len(logged) == 1 and 'max_iters is a variable of the config file' in logged[0]
