@@ -1,7 +1,9 @@
 """Settings of all tests: few threads, our registry scope, real data where the environment names it."""
 
 import importlib.util
+import logging
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -9,6 +11,7 @@ os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
@@ -28,6 +31,16 @@ def scope_stays():
     """Inferencers and runners of a test leave their own scope behind."""
     with DefaultScope.overwrite_default_scope(DefaultScope.get_current_instance().scope_name):
         yield
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay():
+    """A logger that a test with capsys made has an output that is closed with the test; it gets another."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler and handler.stream.closed:
+                handler.stream = sys.stdout
 
 
 @pytest.fixture(scope='session')
