@@ -105,9 +105,10 @@ class Plan:
                         f'frame {frame}: object {k} is given and removed, expected one of the two'
                     )
                 if not keys or frame < keys[0]:
+                    known = [i for i in self.object_ids if self._keys[i][0] < frame]
                     raise ValueError(
-                        f'removal at frame {frame}: no object {k} before it, expected one of '
-                        f'{[i for i in self.object_ids if self._keys[i][0] < frame]}'
+                        f'removal at frame {frame}: no object {k} before it, expected '
+                        + (f'one of {known}' if known else 'a frame behind the first masks of the object')
                     )
 
     @property

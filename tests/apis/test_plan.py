@@ -150,6 +150,11 @@ def test_the_middle_is_blended():
         ({0: {1}}, dict(removals={20: {1}}), r'removal at frame 20: expected a frame in 0\.\.19'),
         ({0: {1}}, dict(removals={4: {2}}), r'frame 4: no object 2 before it, expected one of \[1\]'),
         ({0: {1}, 8: {2}}, dict(removals={4: {2}}), r'frame 4: no object 2 before it, expected one of \[1\]'),
+        (
+            {5: {1}},
+            dict(removals={4: {1}}),
+            'frame 4: no object 1 before it, expected a frame behind the first',
+        ),
         ({0: {1}, 8: {1}}, dict(removals={8: {1}}), 'frame 8: object 1 is given and removed'),
     ],
 )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmstremn.apis import VOSInferencer, init_segmentor, named_models
 from mmstremn.apis.model_names import resolve_model, terms_of
+from mmstremn.datasets import open_video
 from mmstremn.datasets.io.frame_sources import ArrayVideo, LiveVideo, frame_names, iterate_run, open_source
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.models import VOSStream
@@ -105,6 +106,8 @@ def test_a_list_of_pictures_is_one_video(inferencer, expected, tmp_path):
     video = open_source([str(path) for path in files])
     assert (video.name, video.num_frames, frame_names(video)[-1]) == ('part0', T, f'{T - 1:05d}')
     assert frame_names(open_source(files[::2])) == [path.stem for path in files[::2]]
+    for paths in (iter(files), np.array([str(path) for path in files])):
+        assert open_video(paths).num_frames == T
     results = inferencer([files, files[:2]], [VIDEO.mask(0)] * 2)
     assert [result.index for result in results] == [*range(T), 0, 1]
     for wrong, message in (

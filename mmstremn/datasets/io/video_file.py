@@ -1,6 +1,6 @@
 """A video file, or a folder of pictures, as a video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -20,7 +20,7 @@ MAX_SEEKS = 3  # key frames that are tried before the file is decoded from its s
 
 
 def open_video(
-    path: str | Path | Sequence[str | Path], first_mask: np.ndarray | str | Path | None = None
+    path: str | Path | Iterable[str | Path], first_mask: np.ndarray | str | Path | None = None
 ) -> Video:
     """``ImageFolder`` of a folder, ``ImageFiles`` of a list of pictures, ``VideoFile`` of anything else,
     decoded once to find damage before work is lost."""
@@ -90,7 +90,8 @@ class ImageFiles(ImageFolder):
             among them.
     """
 
-    def __init__(self, files: Sequence[str | Path], first_mask: np.ndarray | str | Path | None = None):
+    def __init__(self, files: Iterable[str | Path], first_mask: np.ndarray | str | Path | None = None):
+        files = list(files)
         if not files:
             raise ValueError('expected the paths of pictures, got none')
         for index, path in enumerate(files):
