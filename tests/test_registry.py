@@ -206,3 +206,9 @@ def test_a_module_is_no_type():
     with pytest.raises(KeyError, match="'random' is not registered"):
         MODELS.build(dict(type='random'))
     assert MODELS.build(dict(type='torch.nn.Linear', in_features=2, out_features=3)).out_features == 3
+
+
+def test_unknown_arguments_of_checkpoints_are_refused_before_the_training():
+    with pytest.raises(TypeError, match=r'AtomicCheckpointHook\.intervall: there is no such argument'):
+        HOOKS.build(dict(type='AtomicCheckpointHook', intervall=3))
+    HOOKS.build(dict(type='AtomicCheckpointHook', interval=3, meta=dict(about='a run')))

@@ -35,12 +35,21 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Args:
         **kwargs: As for ``CheckpointHook``. ``backend_args`` default to the atomic local backend.
+
+    Raises:
+        TypeError: An argument that ``CheckpointHook`` does not have, which mmengine would refuse at the first
+            checkpoint.
     """
 
     def __init__(self, backend_args: dict | None = None, **kwargs):
         if backend_args is None and '://' not in str(kwargs.get('out_dir')):
             backend_args = dict(backend='atomic')
         super().__init__(backend_args=backend_args, **kwargs)
+        if unknown := sorted(self.args.keys() - {'meta'}):
+            raise TypeError(
+                f'AtomicCheckpointHook.{unknown[0]}: there is no such argument, expected those of '
+                "mmengine's CheckpointHook"
+            )
         self._resumed = None
         self._random_states = None
         self._state_before_validation = None
