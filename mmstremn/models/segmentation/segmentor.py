@@ -158,7 +158,7 @@ class VOSegmentor(ClipModel):
         if name in parts:
             return True
         if name.startswith('memory.') and not get_close_matches(
-            name.removeprefix('memory.'), in_memory, 1, 0.5
+            name.removeprefix('memory.'), in_memory, 1, 0.8
         ):
             message = f"frozen: {type(self.memory).__name__} has no part '{name}', which is left out"
             print_log(message, 'current', logging.WARNING)
