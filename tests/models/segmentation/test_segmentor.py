@@ -226,7 +226,7 @@ def test_frozen_parts_stay_in_evaluation_and_learn_nothing():
     'name, message',
     [
         ('memory.selecter', 'Did you mean memory.selector?'),
-        ('memory.sel', 'Did you mean memory.selector?'),
+        ('memory.selectr', 'Did you mean memory.selector?'),
         ('xyz', "no part 'xyz'. Parts are data_preprocessor, memory, key_encoder,"),
     ],
 )
