@@ -44,7 +44,8 @@ def score_mask_folders(
     The frames of a video are those that either folder has: its first and its last one do not count.
 
     Args:
-        predicted, truth: Hold a folder of masks for each video, or the masks of one video.
+        predicted, truth: Hold a folder of masks for each video, or the masks of one video. The folder of a
+            video may hold them in ``masks``, as that of ``mmstremn segment`` does.
         names: The videos that count; None: all that ``truth`` has.
         single_object: All that is not background is object 1 (DAVIS 2016).
 
@@ -124,7 +125,10 @@ class _MaskPair:
 
 
 def _masks_of(folder: Path) -> dict[str, str]:
+    """The masks of a video by frame; in ``masks`` where ``mmstremn segment`` wrote them."""
     paths = list_files(folder)
+    if not paths and (folder / 'masks').is_dir():
+        paths = list_files(folder / 'masks')
     if not paths:
         raise FileNotFoundError(f'{folder}: expected masks in it, found no picture')
     return {composed(path.stem): str(path) for path in paths}

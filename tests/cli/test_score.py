@@ -49,6 +49,18 @@ def test_figures_are_those_of_the_metric(roots, tmp_path):
     assert 0 < scores['metrics']['J-Mean'] < 1 and scores['unscored'] == {}
 
 
+def test_the_folders_of_segment_are_taken(roots, tmp_path):
+    predicted, truth, _ = roots
+    assert score(predicted, truth, '--out', tmp_path / 'plain.json') == 0
+    for name in IDS:
+        (predicted / name).rename(tmp_path / name)
+        (predicted / name).mkdir()
+        (tmp_path / name).rename(predicted / name / 'masks')
+        (predicted / name / 'result.csv').write_text('frame')
+    assert score(predicted, truth, '--out', tmp_path / 'nested.json') == 0
+    assert (tmp_path / 'nested.json').read_text() == (tmp_path / 'plain.json').read_text()
+
+
 def test_one_video_and_the_frames_that_do_not_count(roots, tmp_path, capsys):
     predicted, truth, _ = roots
     for frame in ('00000', f'{T - 1:05d}'):
