@@ -126,9 +126,8 @@ class _MaskPair:
 
 def _masks_of(folder: Path) -> dict[str, str]:
     """The masks of a video by frame; in ``masks`` where ``mmstremn segment`` wrote them."""
-    paths = list_files(folder)
-    if not paths and (folder / 'masks').is_dir():
-        paths = list_files(folder / 'masks')
+    inner = folder / 'masks'  # beside it is slots.png, which is no mask
+    paths = list_files(inner if inner.is_dir() else folder)
     if not paths:
         raise FileNotFoundError(f'{folder}: expected masks in it, found no picture')
     return {composed(path.stem): str(path) for path in paths}

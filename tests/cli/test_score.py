@@ -56,7 +56,7 @@ def test_the_folders_of_segment_are_taken(roots, tmp_path):
         (predicted / name).rename(tmp_path / name)
         (predicted / name).mkdir()
         (tmp_path / name).rename(predicted / name / 'masks')
-        (predicted / name / 'result.csv').write_text('frame')
+        Image.new('RGB', (7, 7)).save(predicted / name / 'slots.png')
     assert score(predicted, truth, '--out', tmp_path / 'nested.json') == 0
     assert (tmp_path / 'nested.json').read_text() == (tmp_path / 'plain.json').read_text()
 
