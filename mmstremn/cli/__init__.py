@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-import traceback
 from difflib import get_close_matches
 
 import click
@@ -78,15 +77,11 @@ def main(argv: list[str] | None = None, name: str = 'mmstremn') -> int:
         print(f'{name}: stopped', file=sys.stderr)
         return 130
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
-        if isinstance(error, (TypeError, KeyError)) and not _is_raised(error):
-            raise
+        if isinstance(error, (TypeError, KeyError)):
+            from mmstremn.utils.refusals import is_raised
+
+            if not is_raised(error):
+                raise
         print(f'{name}: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
     return 0
-
-
-def _is_raised(error: BaseException) -> bool:
-    """Whether a ``raise`` made the error, with a message for the reader, or mmengine's call of a class with
-    arguments of a config that it does not take."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return (last.line or '').startswith('raise ') or last.name == 'build_from_cfg'

@@ -4,6 +4,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from mmstremn.utils.refusals import is_raised
+
 
 def run_main(main: Callable[[], object], name: str) -> int:
     """Run the ``main`` of a tool, and print one line on the standard error where it refuses its input.
@@ -31,6 +33,6 @@ def is_refusal(error: Exception) -> bool:
     if isinstance(error, OSError):
         return True
     frame, _ = [*traceback.walk_tb(error.__traceback__)][-1]
-    module, last = frame.f_globals['__name__'], traceback.extract_tb(error.__traceback__)[-1]
+    module = frame.f_globals['__name__']
     is_ours = module == '__main__' or module.partition('.')[0] == 'mmstremn'
-    return (is_ours and (last.line or '').startswith('raise ')) or last.name == 'build_from_cfg'
+    return is_raised(error) and (is_ours or frame.f_code.co_name == 'build_from_cfg')

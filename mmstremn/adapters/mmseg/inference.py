@@ -59,7 +59,7 @@ def segment_video(
         )
     if model.training:
         raise ValueError('the model is in training mode: call model.eval() before segment_video')
-    if isinstance(frames, list | tuple) and are_pictures(frames):
+    if are_pictures(frames):
         frames = open_source(frames)
     pipeline, stream = _pipeline(model), None
     for index, frame in enumerate(iterate_frames(frames) if isinstance(frames, Video) else frames):
