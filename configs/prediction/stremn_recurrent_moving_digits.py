@@ -1,5 +1,5 @@
 # The best predictor that was measured (studies/prediction, row `beside`): STReMN's slots and the state of
-# PredRNN beside them. About an hour on a core with units for bfloat16, with
+# PredRNN beside them. Two hours on a shared core with units for bfloat16 (mean of three trainings), with
 # --cfg-options optim_wrapper.type=BFloat16OptimWrapper as the figures were made.
 _base_ = [
     '../_base_/prediction/runtime.py',
