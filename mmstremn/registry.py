@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import takewhile
 
 from mmengine.registry import (
     DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS,
@@ -25,6 +26,7 @@ from mmengine.registry import (
     VISUALIZERS as MMENGINE_VISUALIZERS,
     Registry,
 )
+from torch import nn
 
 SCOPE = 'mmstremn'
 
@@ -110,10 +112,14 @@ def _check_names(cls: type, names: Iterable[str]) -> None:
 
 def _arguments(cls: type) -> list[str] | None:
     """The names of all arguments of a class, of which ``**kwargs`` are its base's; None where it takes
-    any."""
+    any.
+
+    ``nn.Module`` takes none, whatever its signature says.
+    """
     names: list[str] = []
     passes_on = False
-    for base in (base for base in cls.__mro__[:-1] if '__init__' in vars(base)):
+    bases = takewhile(lambda base: base not in (nn.Module, object), cls.__mro__)
+    for base in (base for base in bases if '__init__' in vars(base)):
         parameters = [*inspect.signature(vars(base)['__init__']).parameters.values()][1:]
         names += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
         rest = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]

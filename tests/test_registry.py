@@ -129,6 +129,12 @@ def test_unknown_arguments_name_the_class():
             r'SlotMemory\.xyz: there is no such argument\. SlotMemory takes',
         ),
         (METRICS.build, dict(type='DAVISMetric', out_fil='x'), r'DAVISMetric\.out_fil: .* mean out_file\?'),
+        (
+            build,
+            dict(type='FIFOSelector', slotz=3),
+            r'FIFOSelector\.slotz: there is no such argument\. FIFOSelector takes none',
+        ),
+        (build, dict(type='KeepFirst', keep=1), r'KeepFirst\.keep: there is no such argument'),
     ],
 )
 def test_the_most_similar_argument_is_named(build_it, wrong, message):
