@@ -1,6 +1,5 @@
 """The registries of mmstremn (children of mmengine's) and the builder of nested components."""
 
-import difflib
 import importlib
 import inspect
 import numbers
@@ -27,6 +26,8 @@ from mmengine.registry import (
     Registry,
 )
 from torch import nn
+
+from mmstremn.similar import did_you_mean
 
 SCOPE = 'mmstremn'
 
@@ -102,11 +103,9 @@ def _check_names(cls: type, names: Iterable[str]) -> None:
         return
     for name in names:
         if name not in (*takes, 'type', '_scope_'):
-            close = difflib.get_close_matches(name, takes, 1, 0.5)
-            hint = f' Did you mean {close[0]}?' if close else ''
             raise TypeError(
-                f'{cls.__name__}.{name}: there is no such argument.{hint} {cls.__name__} takes '
-                f'{", ".join(takes) or "none"}'
+                f'{cls.__name__}.{name}: there is no such argument.{did_you_mean(name, takes, 0.5)} '
+                f'{cls.__name__} takes {", ".join(takes) or "none"}'
             )
 
 
@@ -199,8 +198,7 @@ def _unknown(key: str, registry: Registry) -> str:
             return f"'{key}' was not found: {error}. {hint}"
         lineage = [child] if (child := lineage[-1]._search_child(scope)) else []
     names = {name: entry.scope for entry in reversed(lineage) for name in entry.module_dict}
-    close = difflib.get_close_matches(name, names)
-    hint = f' Did you mean {", ".join(close)}?' if close else ''
+    hint = did_you_mean(name, names, most=3)
     groups = [
         f'{entry.scope}: {", ".join(sorted(entry.module_dict))}' for entry in lineage if entry.module_dict
     ]

@@ -4,7 +4,6 @@
 their files in a wheel. mim and mmengine look there too.
 """
 
-import difflib
 import inspect
 import logging
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+
+from mmstremn.similar import did_you_mean
 
 MIM = Path(__file__).parents[1] / '.mim'
 CONFIGS, WEIGHTS = MIM / 'configs', MIM / 'weights'
@@ -34,9 +35,7 @@ def find_config(name: str | Path) -> str:
     if found := _shipped(CONFIGS, str(name).removeprefix('mmstremn::').removeprefix('configs/')):
         return found
     there = [path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('**/[!_]*.py')]
-    similar = difflib.get_close_matches(str(name), there, 1, 0.7)
-    hint = f'. Did you mean {similar[0]}?' if similar else ''
-    raise FileNotFoundError(f'config {name}: no such file{hint}')
+    raise FileNotFoundError(f'config {name}: no such file.{did_you_mean(str(name), there, 0.7)}')
 
 
 def read_config(name: str | Path, needs_model: bool = True) -> Config:
@@ -92,9 +91,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         if name in settings:
             continue
         if name not in cfg:
-            similar = difflib.get_close_matches(name, settings | cfg.keys(), 1)
-            hint = f'. Did you mean {similar[0]}?' if similar else ''
-            raise ValueError(f"--cfg-options {option}: the config has no '{name}'{hint}")
+            hint = did_you_mean(name, settings | cfg.keys())
+            raise ValueError(f"--cfg-options {option}: the config has no '{name}'.{hint}")
         print_log(
             f'--cfg-options {option}: {name} is a variable of the config file, which no runner reads; set '
             'what the file makes of it, such as train_cfg.max_iters',

@@ -25,6 +25,7 @@ from mmstremn.models.segmentation.object_chunks import ObjectChunks
 from mmstremn.models.segmentation.preprocessor import build_preprocessor
 from mmstremn.models.segmentation.stream import VOSStream
 from mmstremn.registry import MODELS, build
+from mmstremn.similar import did_you_mean
 from mmstremn.structures import VOSDataSample
 
 
@@ -163,8 +164,7 @@ class VOSegmentor(ClipModel):
             message = f"frozen: {type(self.memory).__name__} has no part '{name}', which is left out"
             print_log(message, 'current', logging.WARNING)
             return False
-        close = get_close_matches(name, parts, 1, 0.5)
-        hint = f' Did you mean {close[0]}?' if close else ''
+        hint = did_you_mean(name, parts, 0.5)
         children = ', '.join(part for part, _ in self.named_children())
         raise ValueError(f"VOSegmentor.frozen: there is no part '{name}'.{hint} Parts are {children}")
 
