@@ -82,9 +82,11 @@ def check_arguments(cls, arguments: Mapping) -> None:
             names the key.
         ValueError: A number of channels is none.
     """
-    if not (inspect.isclass(cls) and cls.__module__.startswith(f'{SCOPE}.')):
+    if not _is_ours(cls):
         return
-    _check_names(cls, arguments)
+    takes = arguments_of(cls)
+    if takes is not None:
+        check_names(cls.__name__, [name for name in arguments if name not in ('type', '_scope_')], takes)
     for name, hint in typing.get_type_hints(cls.__init__).items():
         if name not in arguments:
             continue
@@ -96,25 +98,35 @@ def check_arguments(cls, arguments: Mapping) -> None:
             raise ValueError(f'{cls.__name__}.{name}: expected a number of channels, got {value}')
 
 
-def _check_names(cls: type, names: Iterable[str]) -> None:
-    """Raise a TypeError that names the most similar argument where a class has none of a name."""
-    takes = _arguments(cls)
-    if takes is None:
-        return
+def check_names(owner: str, names: Iterable[str], takes: Iterable[str]) -> None:
+    """Raise a TypeError that names the most similar argument where there is none of a name.
+
+    Args:
+        owner: Name of the class that the arguments are given to.
+        names: Of the arguments given.
+        takes: Of those it takes.
+    """
+    takes = [*takes]
     for name in names:
-        if name not in (*takes, 'type', '_scope_'):
+        if name not in takes:
             raise TypeError(
-                f'{cls.__name__}.{name}: there is no such argument.{did_you_mean(name, takes, 0.5)} '
-                f'{cls.__name__} takes {", ".join(takes) or "none"}'
+                f'{owner}.{name}: there is no such argument.{did_you_mean(name, takes, 0.5)} '
+                f'{owner} takes {", ".join(takes) or "none"}'
             )
 
 
-def _arguments(cls: type) -> list[str] | None:
-    """The names of all arguments of a class, of which ``**kwargs`` are its base's; None where it takes
-    any.
+def _is_ours(cls) -> bool:
+    return inspect.isclass(cls) and cls.__module__.startswith(f'{SCOPE}.')
+
+
+def arguments_of(cls) -> list[str] | None:
+    """The names of all arguments of a class of ours, of which ``**kwargs`` are its base's; None where it
+    takes any, and for what is no class of ours.
 
     ``nn.Module`` takes none, whatever its signature says.
     """
+    if not _is_ours(cls):
+        return None
     names: list[str] = []
     passes_on = False
     bases = takewhile(lambda base: base not in (nn.Module, object), cls.__mro__)

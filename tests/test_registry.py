@@ -215,6 +215,6 @@ def test_a_module_is_no_type():
 
 
 def test_unknown_arguments_of_checkpoints_are_refused_before_the_training():
-    with pytest.raises(TypeError, match=r'AtomicCheckpointHook\.intervall: there is no such argument'):
+    with pytest.raises(TypeError, match=r'AtomicCheckpointHook\.intervall: .* Did you mean interval\?'):
         HOOKS.build(dict(type='AtomicCheckpointHook', intervall=3))
     HOOKS.build(dict(type='AtomicCheckpointHook', interval=3, meta=dict(about='a run')))

@@ -1,6 +1,7 @@
 """Any timm model as a backbone that gives feature maps at chosen strides."""
 
 import difflib
+import inspect
 import math
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from mmengine.logging import print_log
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from mmstremn.registry import MODELS
+from mmstremn.registry import MODELS, check_names
 
 
 class Backbone(Protocol):
@@ -55,6 +56,7 @@ class TimmBackbone(nn.Module):
         ValueError: Unknown model name, strides below 1 or none, a checkpoint of another model, or one that
             cannot be read.
         FileNotFoundError: No such checkpoint file.
+        TypeError: timm's model has no such argument.
     """
 
     def __init__(
@@ -152,7 +154,21 @@ def _create(model_name: str, kwargs: dict, **more) -> Any:
     try:
         return timm.create_model(model_name, dynamic_img_size=True, **options)
     except TypeError:  # only vision transformers know the argument
+        pass
+    try:
         return timm.create_model(model_name, **options)
+    except TypeError as error:
+        _check_arguments(model_name, [name for name in kwargs if f"'{name}'" in str(error)])
+        raise
+
+
+def _check_arguments(model_name: str, refused: list[str]) -> None:
+    """Raise a TypeError that names an argument that timm has refused, and those of the model's class."""
+    if refused:
+        model = type(timm.create_model(model_name))
+        own = [name for name in inspect.signature(TimmBackbone).parameters if name != 'kwargs']
+        takes = [*own, *inspect.signature(model).parameters]
+        check_names(f'TimmBackbone({model_name})', refused, [name for name in takes if name not in refused])
 
 
 def _nearest(reductions: list[float], stride: int) -> int:

@@ -97,6 +97,10 @@ def test_without_edits_clips_are_those_of_the_source(root):
 def test_an_unknown_edit_and_a_single_video_are_errors(root, tmp_path):
     with pytest.raises(ValueError, match=r"unknown \['cut'\].*cut_away"):
         edited(root, edits=dict(cut=1))
+    with pytest.raises(TypeError, match=r'EditedClips\.max_edit: .* Did you mean max_edits\?'):
+        edited(root, max_edit=1)
+    with pytest.raises(TypeError, match=r'EditedClips\.reverse_pro: .* Did you mean reverse_prob\?'):
+        edited(root, reverse_pro=1)
     add_sequence(tmp_path, 'a', [draw_ids(index) for index in range(7)], split='train')
     with pytest.raises(ValueError, match="all of the video 'a'"):
         edited(tmp_path, edits=dict(cut_away=1))[0]

@@ -91,6 +91,13 @@ def test_unknown_transform_names_what_is_meant():
         ClipTransform('RandomResizeCrop')
 
 
+@pytest.mark.parametrize('wrong, meant', [('degree', 'degrees'), ('per_frames', 'per_frame')])
+def test_an_argument_that_the_transform_does_not_take_is_refused(wrong, meant):
+    message = rf'ClipTransform\(RandomAffine\)\.{wrong}: there is no such argument\. Did you mean {meant}\?'
+    with pytest.raises(TypeError, match=message):
+        TRANSFORMS.build(dict(type='ClipTransform', name='RandomAffine', degrees=5) | {wrong: 10})
+
+
 def pack(masks, max_objects=3, min_object_area=1):
     masks = torch.as_tensor(np.array(masks), dtype=torch.uint8)
     return PackClip()(

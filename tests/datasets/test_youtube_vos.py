@@ -168,6 +168,10 @@ def test_davis_and_youtube_vos_are_mixed_by_weight(root):
     first = dataset[SampleRequest(5, 11, 20)]
     second = DATASETS.build(parts[1])[SampleRequest(0, 11, 20)]
     assert torch.equal(first['inputs'], second['inputs'])
+    with pytest.raises(TypeError, match=r'WeightedVOSDataset\.weight: .* Did you mean weights\?'):
+        DATASETS.build(dict(type='WeightedVOSDataset', datasets=parts, weight=[5, 1]))
+    with pytest.raises(TypeError, match=r'WeightedVOSDataset\.no_such: there is no such argument'):
+        DATASETS.build(config | dict(no_such=1))
 
 
 def test_a_fractional_weight_draws_every_sample_equally_often():

@@ -7,6 +7,7 @@ from helpers.vos_cases import BACKBONES
 from torch import nn
 
 from mmstremn.models import TimmBackbone
+from mmstremn.registry import MODELS
 
 STRIDES = (16, 8, 4)
 
@@ -156,8 +157,12 @@ def test_an_unknown_model_is_refused_with_similar_names():
 
 
 def test_an_unknown_argument_is_not_swallowed():
-    with pytest.raises(TypeError, match='no_such_argument'):
+    with pytest.raises(TypeError, match=r'TimmBackbone\(test_resnet\)\.no_such_argument: .* zero_init_last'):
         TimmBackbone('test_resnet', no_such_argument=1)
+    with pytest.raises(TypeError, match=r'\.zero_init_lats: there is no such argument\. .* zero_init_last\?'):
+        TimmBackbone('test_resnet', zero_init_lats=False)
+    with pytest.raises(TypeError, match=r'Did you mean frozen_bn\?'):
+        MODELS.build(dict(type='TimmBackbone', model_name='test_vit', frozen_bns=False))
 
 
 # Batch norm.

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from mmstremn.datasets.samplers import SampleRequest
 from mmstremn.datasets.vos.base import TRIES
 from mmstremn.datasets.vos.edits import EDITS, Clip
+from mmstremn.datasets.vos.weighting import build_inner
 from mmstremn.registry import DATASETS
 
 
@@ -27,6 +28,7 @@ class EditedClips(Dataset):
 
     Raises:
         ValueError: An unknown edit, clips of different sizes, or a data set of one video.
+        TypeError: Neither it nor the data set has an argument of a name in ``common``.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class EditedClips(Dataset):
             raise ValueError(
                 f'EditedClips.edits: unknown {sorted(unknown)}, expected names of {[*EDITS, "none"]}'
             )
-        self.dataset = DATASETS.build({**common, **dataset})
+        self.dataset = build_inner('EditedClips', dataset, common, ['dataset', 'edits', 'max_edits'])
         self.names = list(edits)
         self.shares = np.array(list(edits.values()), float) / sum(edits.values())
         self.max_edits = max_edits

@@ -16,7 +16,7 @@ from scipy.interpolate import RBFInterpolator
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from mmstremn.registry import TRANSFORMS
+from mmstremn.registry import TRANSFORMS, check_names
 from mmstremn.structures import VOSDataSample
 from mmstremn.structures.video import VOID
 
@@ -36,11 +36,13 @@ class ClipTransform:
     Args:
         name: The transform's name in torchvision, such as ``RandomResizedCrop``.
         per_frame: Draw the parameters for every frame on its own.
-        p: How often it is applied (to the clip, or to a frame).
+        p: How often it is applied (to the clip, or to a frame). A transform with a ``p`` of its own, such as
+            ``RandomHorizontalFlip``, draws again with torchvision's default.
         **kwargs: The transform's own arguments; ``interpolation`` may be given by name (``'bilinear'``).
 
     Raises:
         ValueError: torchvision has no such transform.
+        TypeError: The transform has no such argument.
     """
 
     def __init__(self, name: str, per_frame: bool = False, p: float = 1.0, **kwargs: Any):
@@ -55,6 +57,7 @@ class ClipTransform:
                 f"'{name}' is no transform of torchvision.transforms.v2; expected one like {close}"
             )
         parameters = inspect.signature(transform).parameters
+        check_names(f'ClipTransform({name})', kwargs, [*parameters, 'per_frame', 'p'])
         defaults = dict(interpolation='bilinear', fill=FILL)
         kwargs = {key: value for key, value in defaults.items() if key in parameters} | kwargs
         if isinstance(kwargs.get('interpolation'), str):

@@ -1,7 +1,7 @@
 """Several collections drawn from by weight, each sample a function of its request alone."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from mmstremn.datasets.samplers import SampleRequest
-from mmstremn.registry import DATASETS
+from mmstremn.registry import DATASETS, arguments_of, check_names, find
 
 
 class WeightedIndex:
@@ -49,6 +49,25 @@ class WeightedIndex:
         return which, int(np.random.default_rng(request.seed).integers(length))
 
 
+def build_inner(outer: str, config: dict, common: Mapping[str, Any], own: Sequence[str]) -> Any:
+    """Build a data set that is part of another one.
+
+    Args:
+        outer: Name of the other one.
+        config: Of the part.
+        common: Arguments that the other one passes on; those of the config win.
+        own: Names of those that it does not, to find what was misspelt.
+
+    Raises:
+        TypeError: The part has no argument of a name in ``common``.
+    """
+    kind = config.get('type')
+    takes = arguments_of(find(kind, DATASETS) if isinstance(kind, str) else kind)
+    if takes is not None:
+        check_names(outer, common, [*own, *takes])
+    return DATASETS.build({**common, **config})
+
+
 @DATASETS.register_module()
 class WeightedVOSDataset(Dataset):
     """Training clips of several data sets as one: DAVIS five times, YouTube-VOS once, and so on.
@@ -60,6 +79,7 @@ class WeightedVOSDataset(Dataset):
 
     Raises:
         ValueError: There are no data sets, or not as many weights as data sets.
+        TypeError: Neither it nor one of the data sets has an argument of a name in ``common``.
     """
 
     def __init__(self, datasets: Sequence[dict], weights: Sequence[float] | None = None, **common: Any):
@@ -70,7 +90,9 @@ class WeightedVOSDataset(Dataset):
             raise ValueError(
                 f'WeightedVOSDataset.weights: expected {len(datasets)}, one a data set, got {list(weights)}'
             )
-        self.datasets: list[BaseDataset] = [DATASETS.build({**common, **config}) for config in datasets]
+        self.datasets: list[BaseDataset] = [
+            build_inner('WeightedVOSDataset', config, common, ['datasets', 'weights']) for config in datasets
+        ]
         self.index = WeightedIndex([len(dataset) for dataset in self.datasets], weights)
         self.metainfo = {}
 

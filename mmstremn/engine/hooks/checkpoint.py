@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill at any moment, resume exactly, and are checked before they are loaded."""
 
 import hashlib
+import inspect
 import io
 import os.path as osp
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from mmstremn.checkpoints.matching import checkpoint_weights, match
 from mmstremn.checkpoints.reading import read_checkpoint
 from mmstremn.engine.hooks.resumed_settings import training_settings, warn_of_changes
 from mmstremn.engine.random_state import get_random_state, preserved_random_state, set_random_state
-from mmstremn.registry import HOOKS
+from mmstremn.registry import HOOKS, check_names
 from mmstremn.utils.atomic import remove_partial_files, write_atomically
 from mmstremn.utils.lock import hold_folder
 
@@ -45,11 +46,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if backend_args is None and '://' not in str(kwargs.get('out_dir')):
             backend_args = dict(backend='atomic')
         super().__init__(backend_args=backend_args, **kwargs)
-        if unknown := sorted(self.args.keys() - {'meta'}):
-            raise TypeError(
-                f'AtomicCheckpointHook.{unknown[0]}: there is no such argument, expected those of '
-                "mmengine's CheckpointHook"
-            )
+        takes = [*inspect.signature(CheckpointHook).parameters, 'meta']
+        check_names('AtomicCheckpointHook', self.args, [name for name in takes if name != 'kwargs'])
         self._resumed = None
         self._random_states = None
         self._state_before_validation = None
