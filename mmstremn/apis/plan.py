@@ -1,16 +1,39 @@
 """Which frames of a video are segmented from which given masks: in both directions, the nearer masks win."""
 
 import hashlib
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from mmstremn.structures import GivenIds
 from mmstremn.structures.prompts import GivenPrompts
 
 DIRECTIONS = ('both', 'forward')
 MERGES = ('nearer', 'blend')
+Removals: TypeAlias = Mapping[int, int | Iterable[int]] | None
+"""By the first frame without it: the id of an object that is removed, or several."""
+
+
+def read_removals(removals: Removals) -> dict[int, set[int]]:
+    """The objects that are removed, by the first frame without them.
+
+    Raises:
+        TypeError: It is no mapping of frames to an id or several.
+    """
+    try:
+        return {
+            operator.index(frame): {
+                *map(operator.index, objects if isinstance(objects, Iterable) else [objects])
+            }
+            for frame, objects in dict(removals or {}).items()
+        }
+    except (TypeError, ValueError):
+        raise TypeError(
+            f'removals: expected ids of objects by frame, such as {{120: [2]}}, got {removals!r}'
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,7 @@ class Plan:
     Raises:
         ValueError: An unknown ``direction`` or ``merge``, no masks, masks outside of the video, or removals
             outside of it, of an object without masks before or with masks at that frame.
+        TypeError: Removals that are no ids by frame.
     """
 
     def __init__(
@@ -67,7 +91,7 @@ class Plan:
         length: int,
         direction: str = 'both',
         merge: str = 'nearer',
-        removals: Mapping[int, Iterable[int]] | None = None,
+        removals: Removals = None,
     ):
         for name, value, known in (('direction', direction, DIRECTIONS), ('merge', merge, MERGES)):
             if value not in known:
@@ -83,7 +107,7 @@ class Plan:
         self._keys = {
             k: [frame for frame, masks in self.given.items() if k in masks.objects] for k in self.object_ids
         }
-        self.removals = {frame: set(objects) for frame, objects in sorted((removals or {}).items())}
+        self.removals = dict(sorted(read_removals(removals).items()))
         self._check_removals()
         self._ends = {
             k: [frame for frame, objects in self.removals.items() if k in objects] for k in self.object_ids

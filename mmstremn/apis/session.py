@@ -1,14 +1,14 @@
 """A video with masks that may be added and corrected: what is known is kept, what changes is computed."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmstremn.apis.plan import Plan
+from mmstremn.apis.plan import Plan, Removals, read_removals
 from mmstremn.apis.result_store import ResultStore, StoredResult
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.datasets.io.frame_sources import fingerprint, iterate_run
@@ -59,7 +59,7 @@ class VOSSession:
         folder: str | Path | None = None,
         about: dict | None = None,
         seed: int = 0,
-        removals: Mapping[int, Iterable[int]] | None = None,
+        removals: Removals = None,
     ):
         self.model, self.video, self.seed = model, video, seed
         self.direction, self.merge = direction, merge
@@ -68,7 +68,7 @@ class VOSSession:
         self._removals: dict[int, set[int]] = {}
         for frame in sorted(masks or {}):
             self._take(frame, (masks or {})[frame])
-        self._removals = {frame: set(objects) for frame, objects in (removals or {}).items()}
+        self._removals = read_removals(removals)
         self.plan = self._planned(self._removals) if self._given else None
         self._temporary = tempfile.TemporaryDirectory(prefix='mmstremn-') if folder is None else None
         about = dict(frames=video.num_frames, size=list(video.size), seed=seed) | (about or {})
@@ -175,7 +175,7 @@ class VOSSession:
         self._removals = {frame: gone for frame, gone in left.items() if gone}
         self.plan = self._planned(self._removals) if self._given else None
 
-    def _planned(self, removals: Mapping[int, Iterable[int]]) -> Plan:
+    def _planned(self, removals: Mapping[int, set[int]]) -> Plan:
         return Plan(self._given, self.video.num_frames, self.direction, self.merge, removals)
 
     # Results.

@@ -1,9 +1,9 @@
 """Masks of videos in a few lines."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from mmstremn.apis.inference import init_segmentor
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
+from mmstremn.apis.plan import Removals, read_removals
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.side_by_side import side_by_side
@@ -110,6 +111,7 @@ class VOSInferencer:
         out_dir: str | Path | None = None,
         seed: int = 0,
         batch_size: int = 1,
+        removals: Removals | list = None,
     ) -> Iterator[FrameResult]:
         """Segment a video, or several.
 
@@ -130,6 +132,8 @@ class VOSInferencer:
             seed: For memories that draw at random.
             batch_size: How many of several videos are segmented at a time, on one model, by as many threads
                 as torch has (``torch.get_num_threads()``); their results come in turns.
+            removals: The objects that are removed, by the first frame without them: ``{120: [2]}``; later
+                masks bring them back. For a list of inputs a list of such.
 
         Returns:
             A generator of a result for each frame, in their order. Inputs and masks are checked before it is
@@ -138,21 +142,22 @@ class VOSInferencer:
         Raises:
             FileNotFoundError: There is no such video or mask.
             ValueError: A video cannot be read, or its masks do not fit; two videos have one name, or a name
-                leads out of ``out_dir`` or to the frames themselves.
+                leads out of ``out_dir`` or to the frames themselves; a removal that
+                :class:`~mmstremn.apis.plan.Plan` refuses.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size: expected at least 1, got {batch_size}')
         videos = [open_source(source) for source in (inputs if _is_list(inputs) else [inputs])]  # type: ignore
-        given: list = list(masks) if _is_list(inputs) else [masks]  # type: ignore[arg-type]
-        if len(given) != len(videos):
-            raise ValueError(f'masks: expected one for each of the {len(videos)} inputs, got {len(given)}')
+        several = len(videos) if _is_list(inputs) else None
+        given = _for_each('masks', masks, several)
+        gone = _for_each('removals', removals, several) if removals else [None] * len(videos)
         if out_dir is not None:
             _check_folders(videos, Path(out_dir))
         runs = [
-            self._live(video, own, seed)
+            self._live(video, own, seed, read_removals(ends))
             if isinstance(video, LiveVideo)
-            else self._stored(self.session(video, own, direction, merge, seed=seed))
-            for video, own in zip(videos, given, strict=True)
+            else self._stored(self.session(video, own, direction, merge, seed=seed, removals=ends))
+            for video, own, ends in zip(videos, given, gone, strict=True)
         ]
         return self._finished(side_by_side(runs, batch_size), return_vis, out_dir)
 
@@ -164,12 +169,13 @@ class VOSInferencer:
         merge: str = 'nearer',
         folder: str | Path | None = None,
         seed: int = 0,
+        removals: Removals = None,
     ) -> VOSSession:
         """A video whose masks may be corrected, see :class:`VOSSession`.
 
         Args:
             video: Whose frames can be read in any order: no camera, no stream, no iterator.
-            masks, direction, merge, seed: As of a call; masks may be given later.
+            masks, direction, merge, seed, removals: As of a call; masks may be given later.
             folder: For the results, to go on with them later; None: a temporary one.
         """
         opened = open_source(video)
@@ -178,7 +184,7 @@ class VOSInferencer:
         options = {name: getattr(self.model, name, None) for name in ('short_side', 'precision')}
         about = dict(video=opened.name, weights=str(self.weights), **options)
         given = {} if masks is None else read_given(opened, masks)
-        return VOSSession(self.model, opened, given, direction, merge, folder, about, seed)
+        return VOSSession(self.model, opened, given, direction, merge, folder, about, seed, removals)
 
     def _stored(self, session: VOSSession) -> Generator[FrameResult, None, None]:
         if session.plan is None:
@@ -188,13 +194,15 @@ class VOSInferencer:
             )
         return _closing(session)
 
-    def _live(self, video: LiveVideo, masks: Masks, seed: int) -> Generator[FrameResult, None, None]:
+    def _live(
+        self, video: LiveVideo, masks: Masks, seed: int, removals: dict[int, set[int]]
+    ) -> Generator[FrameResult, None, None]:
         if masks is None:
             raise ValueError(f'{video.name}: no masks are given, expected those of at least one frame')
-        return self._stream(video, masks if callable(masks) else _by_frame(masks), seed)
+        return self._stream(video, masks if callable(masks) else _by_frame(masks), seed, removals)
 
     def _stream(
-        self, video: LiveVideo, masks: Mapping | Callable, seed: int
+        self, video: LiveVideo, masks: Mapping | Callable, seed: int, removals: dict[int, set[int]]
     ) -> Generator[FrameResult, None, None]:
         stream = self.model.new_stream(seed)
         files = MaskFiles([] if callable(masks) else [p for p in masks.values() if _is_path(p)])
@@ -203,6 +211,8 @@ class VOSInferencer:
             if isinstance(given, (str, Path)):
                 given = files.read(given)
             given = given if isinstance(given, dict) else dict(masks=given)
+            if gone := removals.get(index):
+                stream.remove(gone)
             probabilities = stream.probabilities(frame, **given)
             stamps = slot_stamps(stream)
             yield FrameResult(
@@ -274,6 +284,19 @@ def _is_list(inputs: object) -> bool:
     """Whether there are several videos: lists of arrays or of pictures are one."""
     is_list = isinstance(inputs, (list, tuple)) and not any(isinstance(part, np.ndarray) for part in inputs)
     return is_list and not are_pictures(inputs)
+
+
+def _for_each(name: str, values: Any, several: int | None) -> list:
+    """The value of each video: of a list where there are several videos."""
+    if several is None:
+        return [values]
+    if isinstance(values, Mapping) or not isinstance(values, Iterable):
+        raise TypeError(
+            f'{name}: expected a list of one for each of the {several} inputs, got {values!r:.40}'
+        )
+    if len(given := list(values)) != several:
+        raise ValueError(f'{name}: expected one for each of the {several} inputs, got {len(given)}')
+    return given
 
 
 def _is_path(masks: object) -> bool:

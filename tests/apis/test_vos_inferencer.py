@@ -96,6 +96,43 @@ def test_a_camera_is_asked_for_masks_as_it_goes(inferencer, expected):
     assert same(itertools.islice(results, T), expected)
 
 
+def test_objects_are_removed_at_a_frame(inferencer):
+    """Of a video that is stored and of one that is not."""
+    mask, known = VIDEO.mask(0), [True] * 3 + [False] * 3
+    for removals in ({3: [3]}, {np.int64(3): np.int64(3)}):
+        for source in (FRAMES, iter(FRAMES)):
+            assert [3 in result.confidence for result in inferencer(source, mask, removals=removals)] == known
+    both = list(inferencer([VIDEO, ArrayVideo(FRAMES)], [mask] * 2, removals=[{}, {3: {3}}]))
+    assert [3 in result.confidence for result in both] == [True] * T + known
+    with inferencer.session(VIDEO, mask, removals={3: 3}) as session:
+        assert session.plan.removals == {3: {3}}
+
+
+@pytest.mark.parametrize(
+    'removals, error, message',
+    [
+        ({3: 9}, ValueError, r'removal at frame 3: no object 9 before it, expected one of \[3\]'),
+        ({T: 3}, ValueError, rf'removal at frame {T}: expected a frame in 0\.\.{T - 1}'),
+        ({'3': [3]}, TypeError, r'removals: expected ids of objects by frame, such as \{120: \[2\]\}'),
+        ({3: ['3']}, TypeError, 'removals: expected ids of objects by frame'),
+        ([3], TypeError, r'removals: expected ids of objects by frame, .*, got \[3\]'),
+    ],
+)
+def test_removals_of_nothing_are_refused_before_a_frame_is_computed(inferencer, removals, error, message):
+    with pytest.raises(error, match=message):
+        inferencer(FRAMES, VIDEO.mask(0), removals=removals)
+
+
+def test_what_is_given_to_several_videos_is_a_list(inferencer):
+    for given in (
+        dict(masks=None),
+        dict(masks={0: VIDEO.mask(0)}),
+        dict(masks=[VIDEO.mask(0)], removals={3: 3}),
+    ):
+        with pytest.raises(TypeError, match='expected a list of one for each of the 1 inputs'):
+            inferencer([VIDEO], **given)
+
+
 def test_a_list_of_pictures_is_one_video(inferencer, expected, tmp_path):
     """In the order of the list; frames of one name in several folders are told apart by their numbers."""
     files = [tmp_path / f'part{t % 2}' / f'{T - t // 2}.png' for t in range(T)]
