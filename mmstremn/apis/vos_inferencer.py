@@ -16,7 +16,7 @@ from mmstremn.apis.plan import Removals, read_removals
 from mmstremn.apis.results import FrameResult, confidences
 from mmstremn.apis.session import VOSSession
 from mmstremn.apis.side_by_side import side_by_side
-from mmstremn.datasets.io.folders import check_name
+from mmstremn.datasets.io.folders import check_name, is_path
 from mmstremn.datasets.io.frame_sources import (
     LiveVideo,
     are_pictures,
@@ -205,10 +205,10 @@ class VOSInferencer:
         self, video: LiveVideo, masks: Mapping | Callable, seed: int, removals: dict[int, set[int]]
     ) -> Generator[FrameResult, None, None]:
         stream = self.model.new_stream(seed)
-        files = MaskFiles([] if callable(masks) else [p for p in masks.values() if _is_path(p)])
+        files = MaskFiles([] if callable(masks) else [p for p in masks.values() if is_path(p)])
         for index, frame in enumerate(video):
             given = masks(index, frame) if callable(masks) else masks.get(index)
-            if isinstance(given, (str, Path)):
+            if is_path(given):
                 given = files.read(given)
             given = given if isinstance(given, dict) else dict(masks=given)
             if gone := removals.get(index):
@@ -299,10 +299,6 @@ def _for_each(name: str, values: Any, several: int | None) -> list:
     return given
 
 
-def _is_path(masks: object) -> bool:
-    return isinstance(masks, (str, Path))
-
-
 def _by_frame(masks: object) -> Mapping:
     if not isinstance(masks, Mapping) or _is_prompts(masks):
         return {0: masks}
@@ -331,10 +327,10 @@ def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompt
             object.
     """
     given = _by_frame(masks)
-    files = MaskFiles(path for _, path in sorted(given.items()) if _is_path(path))
+    files = MaskFiles(path for _, path in sorted(given.items()) if is_path(path))
     found: dict = {}
     for frame, mask in sorted(given.items()):
-        source = mask if _is_path(mask) else f'masks of frame {frame}'
+        source = mask if is_path(mask) else f'masks of frame {frame}'
         if not 0 <= frame < video.num_frames:
             raise ValueError(
                 f'{source}: frame {frame}, expected one of 0..{video.num_frames - 1} of {video.name}'
@@ -342,7 +338,7 @@ def read_given(video: Video, masks: Masks) -> dict[int, np.ndarray | GivenPrompt
         if _is_prompts(mask):
             found[frame] = _prompts(mask, video.size, f'of frame {frame} of {video.name}')
             continue
-        if not _is_path(mask):
+        if not is_path(mask):
             found[frame] = mask
             continue
         ids = files.read(mask)

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from pathlib import PurePath
 
 import numpy as np
 import pytest
@@ -57,6 +58,7 @@ def test_folders_arrays_iterators_and_videos_give_the_same(inferencer, expected,
     for source in (folder / 'shots', str(folder / 'shots'), FRAMES, np.stack(FRAMES), iter(FRAMES), VIDEO):
         assert same(inferencer(source, mask), expected)
     assert same(inferencer(VIDEO, {0: folder / 'mask0.png'}), expected)
+    assert same(inferencer(PurePath(folder, 'shots'), PurePath(folder, 'mask0.png')), expected)
     results = list(inferencer(folder / 'clip.mp4', folder / 'mask0.png', return_vis=True))
     assert [result.index for result in results] == list(range(T)) and results[0].video == 'clip'
     assert results[0].visualization.shape == FRAMES[0].shape and results[0].visualization.std() > 0
@@ -145,6 +147,8 @@ def test_a_list_of_pictures_is_one_video(inferencer, expected, tmp_path):
     assert frame_names(open_source(files[::2])) == [path.stem for path in files[::2]]
     for paths in (iter(files), np.array([str(path) for path in files])):
         assert open_video(paths).num_frames == T
+    for array in (np.array([str(path) for path in files]), np.array(files)):
+        assert same(inferencer(array, VIDEO.mask(0)), expected)
     results = inferencer([files, files[:2]], [VIDEO.mask(0)] * 2)
     assert [result.index for result in results] == [*range(T), 0, 1]
     for wrong, message in (
@@ -168,6 +172,8 @@ def test_the_call_checks_before_it_computes(inferencer, folder):
         (VIDEO, {0: VIDEO.mask(0) * 0}, ValueError, 'hold no object'),
         ([FRAMES[0], FRAMES[1][:9]], VIDEO.mask(0), ValueError, 'frame 1 is'),
         (3.5, VIDEO.mask(0), TypeError, 'expected a video file, a folder'),
+        (np.array('a.mp4'), VIDEO.mask(0), ValueError, 'frame 0 of 1: expected the path of a picture'),
+        (np.array(3), VIDEO.mask(0), ValueError, r'frame 0: expected \(H, W, 3\) uint8 RGB, got \(\) int64'),
     ):
         with pytest.raises(error, match=message):
             inferencer(source, masks)

@@ -5,7 +5,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeGuard
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 VIDEOS = (
@@ -50,6 +51,11 @@ def is_hidden(path: Path) -> bool:
     """Whether systems and tools leave such a file or folder behind: ``.*`` (``._a.png``,
     ``.ipynb_checkpoints``), ``Thumbs.db``, ``__MACOSX``, ..."""
     return path.name.startswith('.') or path.name.lower() in CLUTTER
+
+
+def is_path(value: object) -> TypeGuard[str | Path]:
+    """Whether it is the path of a file, not what the file holds."""
+    return isinstance(value, (str, PurePath))
 
 
 def is_picture(path: Path) -> bool:

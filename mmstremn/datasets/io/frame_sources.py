@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeGuard
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmstremn.datasets.io.folders import is_picture
+from mmstremn.datasets.io.folders import is_path, is_picture
 from mmstremn.datasets.io.video_file import ImageFolder, VideoFile, open_video
 from mmstremn.datasets.io.video_index import upright
 from mmstremn.structures.video import Video
@@ -90,9 +89,9 @@ def open_source(source: object, check: bool = True) -> Video | LiveVideo:
     """A video of anything that shows one.
 
     Args:
-        source: A video file, a folder of pictures, a list of paths of pictures, a :class:`Video`, an array
-            (T, H, W, 3) or a list of (H, W, 3) arrays, uint8 RGB; or, of which the end is not known: an
-            iterator of arrays, the number of a camera, or the URL of a stream (``rtsp://...``).
+        source: A video file, a folder of pictures, a list or array of paths of pictures, a :class:`Video`,
+            an array (T, H, W, 3) or a list of (H, W, 3) arrays, uint8 RGB; or, of which the end is not known:
+            an iterator of arrays, the number of a camera, or the URL of a stream (``rtsp://...``).
         check: Decode a video file once, to find damage before work is lost.
 
     Raises:
@@ -107,12 +106,12 @@ def open_source(source: object, check: bool = True) -> Video | LiveVideo:
         return LiveVideo(_camera(source), f'camera{source}')
     if isinstance(source, str) and source.lower().startswith(PROTOCOLS):
         return _open_stream(source)
-    if _is_path(source):
+    if is_path(source):
         return open_video(source) if check else _open_unchecked(Path(source))
-    if isinstance(source, (list, tuple)) and any(map(_is_path, source)):
-        return open_video(source)
-    if isinstance(source, (np.ndarray, list, tuple)):
-        return ArrayVideo(source)
+    if isinstance(source, np.ndarray):
+        source = list(np.atleast_1d(source))
+    if isinstance(source, (list, tuple)):
+        return open_video(source) if any(map(is_path, source)) else ArrayVideo(source)
     if isinstance(source, Iterable):
         return LiveVideo(source)
     raise TypeError(
@@ -121,14 +120,10 @@ def open_source(source: object, check: bool = True) -> Video | LiveVideo:
     )
 
 
-def _is_path(source: object) -> TypeGuard[str | Path]:
-    return isinstance(source, (str, Path))
-
-
 def are_pictures(source: object) -> bool:
     """Whether a list is one of paths of pictures, the frames of one video."""
     is_list = isinstance(source, (list, tuple)) and len(source) > 0
-    return is_list and all(_is_path(path) and is_picture(Path(path)) for path in source)
+    return is_list and all(is_path(path) and is_picture(Path(path)) for path in source)
 
 
 def _open_unchecked(path: Path) -> Video:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mmstremn.datasets.io.folders import PICTURES, check_text, is_picture, list_files
+from mmstremn.datasets.io.folders import PICTURES, check_text, is_path, is_picture, list_files
 from mmstremn.datasets.io.images import check_frames, read_header, read_rgb
 from mmstremn.datasets.io.masks import read_mask
 from mmstremn.datasets.io.video_index import FrameIndex, decode, index_video, open_container, upright
@@ -24,7 +24,7 @@ def open_video(
 ) -> Video:
     """``ImageFolder`` of a folder, ``ImageFiles`` of a list of pictures, ``VideoFile`` of anything else,
     decoded once to find damage before work is lost."""
-    if not isinstance(path, (str, Path)):
+    if not is_path(path):
         return ImageFiles(path, first_mask)
     return ImageFolder(path, first_mask) if Path(path).is_dir() else VideoFile(path, first_mask, check=True)
 
@@ -36,9 +36,9 @@ class _UnlabelledVideo(Video):
         self.path = Path(path)
         self.name = self.path.resolve().name if self.path.is_dir() else self.path.stem
         self.size, self.num_frames = self._probe()
-        self.first_mask = read_mask(first_mask) if isinstance(first_mask, (str, Path)) else first_mask
+        self.first_mask = read_mask(first_mask) if is_path(first_mask) else first_mask
         if self.first_mask is not None and self.first_mask.shape != self.size:
-            source = first_mask if isinstance(first_mask, (str, Path)) else 'first mask'
+            source = first_mask if is_path(first_mask) else 'first mask'
             raise ValueError(
                 f'{source}: size {self.first_mask.shape}, expected {self.size} like the frames of {path}'
             )
@@ -95,7 +95,7 @@ class ImageFiles(ImageFolder):
         if not files:
             raise ValueError('expected the paths of pictures, got none')
         for index, path in enumerate(files):
-            if not isinstance(path, (str, Path)) or not is_picture(Path(path)):
+            if not is_path(path) or not is_picture(Path(path)):
                 raise ValueError(
                     f'frame {index} of {len(files)}: expected the path of a picture ({", ".join(PICTURES)}), '
                     f'as in all of the list, got {path!r:.200}'
