@@ -60,7 +60,7 @@ def init_segmentor(
         RuntimeError: The checkpoint is of another model; the message names the keys.
     """
     if precision is not None:
-        config = copy.deepcopy(_read(config))
+        config = copy.deepcopy(read_config(config))
         if has_own_weights(config.model):
             raise ValueError(f'precision: that of a {config.model.type} is model.dtype of its config')
         config.model.precision = precision
@@ -100,7 +100,7 @@ def _init_model(
     expected: type[Model],
 ) -> Model:
     device = _usable(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    config = _read(config)
+    config = read_config(config)
     parts = config.model
     if checkpoint is not None and has_own_weights(parts):
         parts, checkpoint = with_own_weights(parts, str(checkpoint)), None
@@ -121,10 +121,6 @@ def _init_model(
         message = f'{type(model).__name__}: no checkpoint, its weights are random{hint}'
         print_log(message, 'current', logging.WARNING)
     return model.to(device).eval()
-
-
-def _read(config: str | Path | Config) -> Config:
-    return config if isinstance(config, Config) else read_config(config)
 
 
 def _usable(device: str | torch.device) -> torch.device:

@@ -64,8 +64,7 @@ def resolve_model(
     known = named_models()
     config = model if isinstance(model, Config) else _config_of(str(model), known)
     if weights is None:
-        read = config if isinstance(config, Config) else read_config(config)
-        if has_own_weights(read.model):
+        if has_own_weights(read_config(config).model):
             return config, None
         weights = _weights_of(model, config, known)
     return config, find_weights(weights)
@@ -90,8 +89,7 @@ def _weights_of(model: str | Path | Config, config: str | Config, known: dict[st
     for entry in known.values():
         if filename and Path(find_config(entry.config)).resolve() == Path(filename).resolve():
             return entry.weights
-    model_config = (config if isinstance(config, Config) else read_config(config)).model
-    memory = (model_config.get('memory') or {}).get('type')
+    memory = (read_config(config).model.get('memory') or {}).get('type')
     raise ValueError(
         f'{filename or "config"}: no weights are known for it, give a checkpoint as weights, or take a model '
         f'that comes with weights: {", ".join(known)}{public_weights(str(memory))}'

@@ -63,7 +63,7 @@ class PredictionInferencer:
         if not isinstance(model, torch.nn.Module):
             if weights is None:
                 raise ValueError(f'{model}: expected a checkpoint as weights: no predictor comes with some')
-            config = model if isinstance(model, Config) else read_config(model)
+            config = read_config(model)
             data = (config.get('test_dataloader') or {}).get('dataset') or {}
             model = init_predictor(config, weights, device)
         self.model = cast(VideoPredictor, model)

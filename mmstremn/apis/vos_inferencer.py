@@ -79,7 +79,7 @@ class VOSInferencer:
             config, weights = resolve_model(model, weights)
             if weights is not None and (terms := terms_of(weights)):
                 print_log(terms, 'current')
-            config = config if isinstance(config, Config) else read_config(config)
+            config = read_config(config)
             model = init_segmentor(config, weights, device)
             if isinstance(model, VOSegmentor):
                 fuse_conv_bn(model)

@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 from mmstremn.apis.model_names import DEFAULT_MODEL, resolve_model, terms_of
 from mmstremn.checkpoints.matching import has_own_weights
 from mmstremn.datasets.io.frame_sources import PROTOCOLS
-from mmstremn.utils.shipped_files import find_config, find_weights, merge_options, read_config
+from mmstremn.utils.shipped_files import find_config, find_weights, read_config
 
 
 class ConfigCommand(click.Command):
@@ -153,8 +153,7 @@ def choose_model(
         path, weights = resolve_model(model or DEFAULT_MODEL)
     else:
         path, weights = find_config(config), checkpoint and find_weights(checkpoint)
-    cfg = path if isinstance(path, Config) else read_config(path)
-    merge_options(cfg, parse_cfg_options(cfg_options))
+    cfg = read_config(path, parse_cfg_options(cfg_options))
     if weights is not None and (terms := terms_of(weights)):
         click.echo(terms, err=True)
     return cfg, weights

@@ -16,7 +16,7 @@ from mmstremn.engine.progress import StagedProgress
 from mmstremn.evaluation import measure_frames
 from mmstremn.models import VideoPredictor
 from mmstremn.registry import find
-from mmstremn.utils.shipped_files import merge_options, read_config
+from mmstremn.utils.shipped_files import read_config
 from mmstremn.visualization import prediction_writer
 
 NUMBER = click.IntRange(min=1)
@@ -44,8 +44,7 @@ def command(
     """
     out = out or default_out('predict', video)
     source = open_source(video)
-    cfg = read_config(config)
-    merge_options(cfg, parse_cfg_options(cfg_options))
+    cfg = read_config(config, parse_cfg_options(cfg_options))
     if checkpoint is None and not issubclass(kind := find(cfg.model.type), VideoPredictor):
         raise click.UsageError(
             f'--config: {config} is of a {kind.__name__}: expected that of a video predictor with a memory'

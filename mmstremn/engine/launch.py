@@ -25,7 +25,7 @@ from mmstremn.registry import (
     check_arguments,
     find,
 )
-from mmstremn.utils.shipped_files import merge_options, read_config
+from mmstremn.utils.shipped_files import read_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +67,7 @@ def load_config(
         KeyError: A ``type`` is not registered; the message names what is.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    cfg = read_config(path, needs_model=False)
-    merge_options(cfg, cfg_options or {})
+    cfg = read_config(path, cfg_options, needs_model=False)
     cfg.launcher = launcher
     cfg.setdefault('default_scope', SCOPE)
     if work_dir is not None:

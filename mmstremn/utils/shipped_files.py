@@ -38,20 +38,34 @@ def find_config(name: str | Path) -> str:
     raise FileNotFoundError(f'config {name}: no such file.{did_you_mean(str(name), there, 0.7)}')
 
 
-def read_config(name: str | Path, needs_model: bool = True) -> Config:
+def read_config(
+    config: str | Path | Config, options: Mapping[str, Any] | None = None, needs_model: bool = True
+) -> Config:
     """The config of a file, or of a name as :func:`find_config` takes it.
 
     Args:
-        name: Of the config.
+        config: Its name; one that is read already is returned, changed by the options.
+        options: Changes of its settings, see :func:`merge_options`.
         needs_model: Whether it must have a ``model``.
 
     Raises:
         FileNotFoundError: It, or one that it is based on, is missing.
-        ValueError: It cannot be read, or it has no model; the message names it.
+        ValueError: It cannot be read, or it has no model, or an option is of no setting; the message names
+            it.
     """
-    path = find_config(name)
+    cfg = config if isinstance(config, Config) else _read(find_config(config))
+    merge_options(cfg, options or {})
+    model = cfg.get('model')
+    if needs_model and not (isinstance(model, dict) and 'type' in model):
+        raise ValueError(
+            f'config {cfg.filename or "without a file"}: expected model = dict(type=...), found {model!r:.40}'
+        )
+    return cfg
+
+
+def _read(path: str) -> Config:
     try:
-        cfg = Config.fromfile(path)
+        return Config.fromfile(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'config {path}: {error}') from error
     except Exception as error:  # whatever the program that a config is can raise
@@ -59,10 +73,6 @@ def read_config(name: str | Path, needs_model: bool = True) -> Config:
         raise ValueError(
             f'config {path}: expected a config of mmengine, reading it fails ({reason})'
         ) from error
-    model = cfg.get('model')
-    if needs_model and not (isinstance(model, dict) and 'type' in model):
-        raise ValueError(f'config {path}: expected model = dict(type=...), found {model!r:.40}')
-    return cfg
 
 
 READ = {

@@ -2,6 +2,7 @@
 
 import pytest
 from helpers.runs import ROOT
+from mmengine.config import Config
 
 from mmstremn.utils import find_config, find_weights, shipped_files
 from mmstremn.utils.shipped_files import merge_options, read_config
@@ -49,6 +50,20 @@ def test_weights_are_found_from_an_empty_folder(name):
 @pytest.mark.parametrize('name', ['https://host/a.pth', 'a.pth', 'weights/../setup.py', '/nowhere/a.pth'])
 def test_other_weights_are_left_as_they_are(name):
     assert find_weights(name) == name
+
+
+def test_a_config_is_read_with_its_options():
+    cfg = read_config('stremn_synthetic.py', {'model.memory.num_slots': 7})
+    assert cfg.model.memory.num_slots == 7
+    assert read_config(cfg, {'model.memory.num_slots': 5}) is cfg and cfg.model.memory.num_slots == 5
+    with pytest.raises(ValueError, match=r'--cfg-options modle\.a: .*Did you mean model\?'):
+        read_config('stremn_synthetic.py', {'modle.a': 1})
+    without = Config(dict(seed=1))
+    with pytest.raises(
+        ValueError, match=r'config without a file: expected model = dict\(type=\.\.\.\), found'
+    ):
+        read_config(without)
+    assert read_config(without, needs_model=False) is without
 
 
 def test_options_of_nothing_are_refused_and_variables_are_said_to_have_no_effect(monkeypatch):

@@ -5,7 +5,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmstremn.utils.shipped_files import merge_options, read_config
+from mmstremn.utils.shipped_files import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,8 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print it; the exit code."""
     args = parse_args(argv)
     try:
-        cfg = read_config(args.config, needs_model=False)
-        merge_options(cfg, args.cfg_options or {})
+        cfg = read_config(args.config, args.cfg_options, needs_model=False)
     except (FileNotFoundError, ValueError) as error:
         print(f'print_config: {error}', file=sys.stderr)
         return 1

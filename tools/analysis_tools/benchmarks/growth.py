@@ -21,7 +21,6 @@ from benchmarks.shared import (
     begin_stream,
     check_objects,
     random_frame,
-    read_config,
 )
 from mmengine.config import Config, ConfigDict
 from rich import box
@@ -32,7 +31,7 @@ from mmstremn.apis import init_segmentor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.memory import MEMORIES, SELECTORS
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, read_config
 from mmstremn.utils.timing import describe_device, elapsed, median_ratio, peak_resident_bytes, start_clock
 
 SELECTOR_NAMES = [cls.__name__ for cls in SELECTORS]

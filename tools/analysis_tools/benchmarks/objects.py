@@ -22,7 +22,6 @@ from benchmarks.shared import (
     begin_stream,
     check_objects,
     random_frame,
-    read_config,
 )
 from rich import box
 from rich.console import Console
@@ -31,7 +30,7 @@ from rich.table import Table
 from mmstremn.apis import init_segmentor
 from mmstremn.checkpoints.matching import without_backbone_weights
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, read_config
 from mmstremn.utils.timing import describe_device, elapsed, median_ratio, start_clock, time_alternately
 
 MAX_RATIO = 1.9

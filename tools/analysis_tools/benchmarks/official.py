@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torchvision
 from benchmarks.public_cutie import public_cutie
-from benchmarks.shared import Outcome, add_model_arguments, add_size, begin_stream, check_objects, read_config
+from benchmarks.shared import Outcome, add_model_arguments, add_size, begin_stream, check_objects
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +30,7 @@ from mmstremn.checkpoints.convert import convert
 from mmstremn.checkpoints.matching import without_backbone_weights
 from mmstremn.checkpoints.public_models import PUBLIC
 from mmstremn.models import fuse_conv_bn
+from mmstremn.utils.shipped_files import read_config
 from mmstremn.utils.timing import describe_device, median_ratio, time_alternately
 
 FRAMES = 5  # of a turn: both store every 5th

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from benchmarks.shared import Outcome, add_model_arguments, device_of, read_config, resident_bytes
+from benchmarks.shared import Outcome, add_model_arguments, device_of, resident_bytes
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from rich import box
@@ -29,7 +29,7 @@ from mmstremn.apis import init_predictor
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.models.prediction.stream import PredictionStream
 from mmstremn.structures import PredictionDataSample
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, read_config
 from mmstremn.utils.timing import describe_device, median_ratio, peak_resident_bytes, time_alternately
 
 FIRST_MARK, WINDOW, ROLLOUT_TURNS = 50, 5, 20

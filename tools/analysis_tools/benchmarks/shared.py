@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from mmstremn.models import VOSegmentor, VOSStream
-from mmstremn.utils.shipped_files import find_config, merge_options
 from mmstremn.utils.timing import peak_resident_bytes
 
 MAX_OBJECTS = 254
@@ -61,13 +60,6 @@ def check_objects(numbers: list[int], width: int) -> None:
     most = min(MAX_OBJECTS, width - 1)
     if not all(1 <= number <= most for number in numbers):
         raise ValueError(f'--objects: expected numbers in 1..{most}, got {numbers}')
-
-
-def read_config(path: str, options: dict) -> Config:
-    """A config with the changes of ``--cfg-options``."""
-    cfg = Config.fromfile(find_config(path))
-    merge_options(cfg, options)
-    return cfg
 
 
 def device_of(args: argparse.Namespace) -> torch.device:

@@ -23,7 +23,6 @@ from benchmarks.shared import (
     begin_stream,
     check_objects,
     random_frame,
-    read_config,
     resident_bytes,
 )
 from rich import box
@@ -32,7 +31,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmstremn.apis import init_segmentor
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, read_config
 from mmstremn.utils.timing import describe_device, median_ratio, time_alternately
 
 MAX_RATIO, MAX_STATE, MAX_RESIDENT = 0.5, 1.0, 1.02

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from itertools import cycle, islice
 
 import torch
-from benchmarks.shared import Outcome, add_model_arguments, device_of, read_config
+from benchmarks.shared import Outcome, add_model_arguments, device_of
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -23,7 +23,7 @@ from rich.console import Console
 from mmstremn.engine.launch import check_types, use_bfloat16
 from mmstremn.engine.progress import StagedProgress
 from mmstremn.registry import MODELS, SCOPE
-from mmstremn.utils.shipped_files import find_config
+from mmstremn.utils.shipped_files import find_config, read_config
 from mmstremn.utils.timing import describe_device, elapsed, median_ratio, start_clock
 
 MAX_RATIO = 1.05
