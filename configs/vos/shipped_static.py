@@ -57,6 +57,7 @@ train_dataloader = dict(
         ],
     ),
 )
+# Public DAVIS has no list dev.txt: write one, or set split='val' (docs/training.md).
 val_dataloader = dict(dataset=dict(split='dev', short_side=240))
 train_cfg = dict(
     type='SeekingIterTrainLoop', max_iters=max_iters, val_begin=max_iters, val_interval=max_iters

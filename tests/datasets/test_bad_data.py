@@ -35,7 +35,8 @@ def test_missing_root(tmp_path):
 
 
 def test_unknown_split(sequence):
-    with raises(FileNotFoundError, 'ImageSets/2017/tset.txt', 'splits of 2017: val'):
+    what_to_do = 'write one, a name a line, or set another split; splits of 2017: val'
+    with raises(FileNotFoundError, 'ImageSets/2017/tset.txt', what_to_do):
         load(sequence[0], split='tset')
 
 

@@ -3,7 +3,7 @@
 What is stored may be object ids, a black and white picture of one object, or a colour for each object.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -169,6 +169,8 @@ class MaskFiles:
             raise ValueError(
                 f'{self.paths[0]}: {len(numbers) - 1} ids in the video, expected at most {MAX_ID}'
             )
+        if numbers[-1] > MAX_ID:
+            _say_numbers(self.paths[0], f'numbers (some above {VOID})', numbers[1:].tolist())
         return numbers
 
     def _from_colours(self, stored: Stored, path: str | Path) -> np.ndarray:
@@ -264,10 +266,8 @@ class MaskFiles:
             raise ValueError(
                 f'{path}: {len(objects)} colours in the video, expected at most {MAX_ID}; {WANTED}'
             )
-        ids = {colour: number for number, colour in enumerate(objects, 1)}
-        said = [f'#{colour:06x} is {number}' for colour, number in ids.items()]
-        _say_once(path, f'colours are read as ids: {", ".join(said[:FEW])}{", ..." * (len(said) > FEW)}')
-        return {0: 0} | ids
+        _say_numbers(path, 'colours', [f'#{colour:06x}' for colour in objects])
+        return {0: 0} | {colour: number for number, colour in enumerate(objects, 1)}
 
     def _number_after_first(self, colours: list[int]) -> dict[int, int]:
         """The indices of the first file are the ids of its colours."""
@@ -457,6 +457,12 @@ def _one_object(stored: Stored, path: str | Path) -> np.ndarray:
         return (ids if ids.any() else values == VOID).astype(np.uint8)
     is_white = stored.is_lossy or values.max() == VOID or black_and_white(values) is not None
     return (values >= HALF if is_white else values > 0).astype(np.uint8)
+
+
+def _say_numbers(path: str | Path, kind: str, objects: Sequence) -> None:
+    """Say which id each object has, in their order."""
+    said = [f'{name} is {number}' for number, name in enumerate(objects, 1)]
+    _say_once(path, f'{kind} are read as ids: {", ".join(said[:FEW])}{", ..." * (len(said) > FEW)}')
 
 
 def _say_once(path: str | Path, line: str) -> None:

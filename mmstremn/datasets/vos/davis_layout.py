@@ -55,7 +55,8 @@ def read_sequence_names(root: Path, year: int, split: str | None, resolution: st
     lists = {path.stem: path for folder in present for path in list_files(folder, ('.txt',))}
     if split not in lists:
         raise FileNotFoundError(
-            f'{folders[0] / split}.txt: no such list; splits of {year}: {", ".join(sorted(lists)) or "none"}'
+            f'{folders[0] / split}.txt: no such list of sequences: write one, a name a line, or set another '
+            f'split; splits of {year}: {", ".join(sorted(lists)) or "none"}'
         )
     return read_sequence_list(lists[split])
 

@@ -81,7 +81,9 @@ def test_more_than_8_bits(tmp_path, dtype):
         assert np.array_equal(read_mask(path), squares(*expected))
 
 
-def test_16_bit_numbers_are_the_same_objects_in_all_frames(tmp_path):
+def test_16_bit_numbers_are_the_same_objects_in_all_frames(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(masks_of_files, 'print_log', lambda line, **_: said.append(line))
     files = []
     for i, numbers in enumerate([(300,), (200, 300), (200,)]):
         files.append(save(tmp_path / f'{i}.png', squares(*numbers, dtype=np.uint16)))
@@ -89,9 +91,13 @@ def test_16_bit_numbers_are_the_same_objects_in_all_frames(tmp_path):
     read = [masks.read(path) for path in files]
     assert np.array_equal(read[0], squares(2)) and np.array_equal(read[2], squares(1))
     assert np.array_equal(read[1], squares(1, 2))
+    assert len(said) == 1
+    assert said[0].endswith('0.png: numbers (some above 255) are read as ids: 200 is 1, 300 is 2')
 
 
-def test_void_of_16_bits(tmp_path):
+def test_void_of_16_bits(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(masks_of_files, 'print_log', lambda line, **_: said.append(line))
     files = []
     for i, numbers in enumerate([(300, 65535), (1, 300)]):
         files.append(save(tmp_path / f'{i}.png', squares(*numbers, dtype=np.uint16)))
@@ -100,6 +106,7 @@ def test_void_of_16_bits(tmp_path):
     assert np.array_equal(masks.read(files[1]), squares(1, 2))
     path = save(tmp_path / 'small.png', squares(1, 2, 65535, dtype=np.uint16))
     assert np.array_equal(read_mask(path), squares(1, 2, 255))
+    assert len(said) == 1 and said[0].endswith('1 is 1, 300 is 2')
 
 
 @pytest.mark.parametrize('bits', [2, 4])
