@@ -72,28 +72,31 @@ class NamingRegistry(Registry):
 
 
 def check_arguments(cls, arguments: Mapping) -> None:
-    """Compare the names and values of a config with the arguments of a class of ours.
+    """Compare the names and values of a config with the arguments of a class of ours, and the names with
+    those of a class that is based on ours.
 
-    Plain values are compared with plain hints. A dict with a ``type`` may stand for anything that is not
-    plain.
+    Plain values are compared with plain hints, and where a part is expected there must be one: a dict that
+    says how to build it is none.
 
     Raises:
         TypeError: There is no argument of that name, or a value has another type than its hint; the message
             names the key.
         ValueError: A number of channels is none.
     """
-    if not _is_ours(cls):
-        return
     takes = arguments_of(cls)
     if takes is not None:
         check_names(cls.__name__, [name for name in arguments if name not in ('type', '_scope_')], takes)
+    if not _is_ours(cls):
+        return
     for name, hint in typing.get_type_hints(cls.__init__).items():
         if name not in arguments:
             continue
         value = arguments[name]
         if not _is_of(value, hint):
             told = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else hint
-            raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}')
+            unbuilt = any(map(_is_configured, value if isinstance(value, (list, tuple)) else [value]))
+            hint = f' ({SCOPE}.registry.build builds parts too)' if unbuilt else ''
+            raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}{hint}')
         if name.endswith('channels') and isinstance(value, int) and value < 0:
             raise ValueError(f'{cls.__name__}.{name}: expected a number of channels, got {value}')
 
@@ -120,12 +123,13 @@ def _is_ours(cls) -> bool:
 
 
 def arguments_of(cls) -> list[str] | None:
-    """The names of all arguments of a class of ours, of which ``**kwargs`` are its base's; None where it
-    takes any, and for what is no class of ours.
+    """The names of all arguments of a class that is ours or based on ours; None where it takes any, and for
+    what is no such class.
 
-    ``nn.Module`` takes none, whatever its signature says.
+    The ``**kwargs`` of a class of ours are its base's; what others do with theirs is not known. ``nn.Module``
+    takes none, whatever its signature says.
     """
-    if not _is_ours(cls):
+    if not (inspect.isclass(cls) and any(map(_is_ours, cls.__mro__))):
         return None
     names: list[str] = []
     passes_on = False
@@ -134,7 +138,7 @@ def arguments_of(cls) -> list[str] | None:
         parameters = [*inspect.signature(vars(base)['__init__']).parameters.values()][1:]
         names += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
         rest = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
-        passes_on = rest == ['kwargs']
+        passes_on = rest == ['kwargs'] and _is_ours(base)
         if not passes_on:
             return None if rest else list(dict.fromkeys(names))
     return None if passes_on else names
@@ -150,8 +154,6 @@ def _is_of(value, hint) -> bool:
         return value in args
     if hint in PLAIN:
         return PLAIN[hint](value)
-    if _is_configured(value):
-        return origin not in (tuple, list)
     if origin in (tuple, list) or (inspect.isclass(origin) and issubclass(origin, Iterable)):
         return _are_of(value, origin, args)
     return not (_is_component(origin or hint) and isinstance(value, (*PLAIN, list, tuple)))
@@ -263,7 +265,7 @@ def build(cfg, registry: Registry = MODELS, **context):
     """
     if not isinstance(cfg, dict):
         return cfg
-    if 'type' not in cfg:
+    if not (isinstance(cfg.get('type'), str) or callable(cfg.get('type'))):
         raise KeyError(f"expected a component, a dict with a 'type', got {cfg!r}")
     scope = registry.split_scope_key(cfg['type'])[0] if isinstance(cfg['type'], str) else None
     if scope not in (None, SCOPE):

@@ -142,6 +142,45 @@ def test_the_most_similar_argument_is_named(build_it, wrong, message):
         build_it(wrong)
 
 
+class Downwards(FIFOSelector):
+    """A class as users write and register them."""
+
+    def __init__(self, depth: int = 3):
+        super().__init__()
+
+
+class Anything(SlotMemory):
+    """It may do with its arguments what it likes."""
+
+    def __init__(self, **kwargs):
+        super().__init__(num_slots=kwargs.pop('slots'), **kwargs)
+
+
+def test_classes_that_are_based_on_ours_are_checked():
+    message = r'Downwards\.depht: there is no such argument\. Did you mean depth\? Downwards takes depth'
+    with pytest.raises(TypeError, match=message):
+        build(dict(type=Downwards, depht=2))
+    assert build(dict(type=Downwards, depth=2)) is not None
+    assert build(dict(type=Anything, slots=3)).num_slots == 3
+
+
+def test_parts_that_nobody_builds_are_refused():
+    """mmengine's ``build`` hands configs of parts to the class as they are."""
+    for parts in (dict(selector=dict(type='FIFOSelector')), dict(gates=[dict(type='KeepFirst')])):
+        (name,) = parts
+        with pytest.raises(
+            TypeError, match=rf'SlotMemory\.{name}: expected .*registry\.build builds parts too'
+        ):
+            MODELS.build(dict(type='SlotMemory', **parts))
+        assert build(dict(type='SlotMemory', **parts)).num_slots
+    for build_it in (build, MODELS.build):
+        with pytest.raises(TypeError, match=r'SlotMemory\.gates: expected'):
+            build_it(dict(type='SlotMemory', gates=dict(type='KeepFirst')))
+    for wrong in (None, 5):
+        with pytest.raises(KeyError, match="a dict with a 'type'"):
+            build(dict(type='SlotMemory', selector=dict(type=wrong)))
+
+
 def test_names_are_looked_up_in_our_scope_whatever_the_default():
     with DefaultScope.overwrite_default_scope('mmengine'):
         assert find('SlotMemory') is SlotMemory
