@@ -94,9 +94,10 @@ def check_arguments(cls, arguments: Mapping) -> None:
         value = arguments[name]
         if not _is_of(value, hint):
             told = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else hint
-            unbuilt = any(map(_is_configured, value if isinstance(value, (list, tuple)) else [value]))
-            hint = f' ({SCOPE}.registry.build builds parts too)' if unbuilt else ''
-            raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}{hint}')
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            unbuilt = _names_component(hint) and any(map(_is_configured, parts))
+            how = f' ({SCOPE}.registry.build builds parts too)' if unbuilt else ''
+            raise TypeError(f'{cls.__name__}.{name}: expected {told}, got {value!r}{how}')
         if name.endswith('channels') and isinstance(value, int) and value < 0:
             raise ValueError(f'{cls.__name__}.{name}: expected a number of channels, got {value}')
 
@@ -162,6 +163,11 @@ def _is_of(value, hint) -> bool:
 def _is_component(hint) -> bool:
     """Whether a hint is a class of ours or a module, of which no plain value is an instance."""
     return inspect.isclass(hint) and hint.__module__.split('.')[0] in (SCOPE, 'torch')
+
+
+def _names_component(hint) -> bool:
+    """Whether such a class is the hint, or one of what it holds."""
+    return _is_component(typing.get_origin(hint) or hint) or any(map(_names_component, typing.get_args(hint)))
 
 
 def _are_of(values, origin, args) -> bool:

@@ -173,6 +173,11 @@ def test_parts_that_nobody_builds_are_refused():
         ):
             MODELS.build(dict(type='SlotMemory', **parts))
         assert build(dict(type='SlotMemory', **parts)).num_slots
+    wrong = dict(type='WeightedVOSDataset', datasets=dict(type='DAVISDataset'))
+    with pytest.raises(
+        TypeError, match=r"WeightedVOSDataset\.datasets: expected .*, got {'type': 'DAVISDataset'}$"
+    ):
+        DATASETS.build(wrong)
     for build_it in (build, MODELS.build):
         with pytest.raises(TypeError, match=r'SlotMemory\.gates: expected'):
             build_it(dict(type='SlotMemory', gates=dict(type='KeepFirst')))

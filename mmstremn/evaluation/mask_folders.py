@@ -69,6 +69,8 @@ def score_mask_folders(
 
 def _pair_folders(predicted: Path, truth: Path, names: Sequence[str] | None) -> list[tuple[str, Path, Path]]:
     """Name, predicted and true folder of each video that counts."""
+    if not predicted.is_dir():
+        raise FileNotFoundError(f'{predicted}: no such folder, expected predicted masks in it')
     if list_files(truth) and names is None:
         return [(truth.resolve().name, predicted, truth)]
     if names is None:

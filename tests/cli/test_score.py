@@ -126,7 +126,7 @@ def test_what_is_wrong_is_named_before_masks_are_read(roots, tmp_path, capsys):
     for argv, message in (
         ((predicted, data), f'{data}: expected masks in it (one video), or a folder of masks for each video'),
         ((predicted, tmp_path / 'none'), f'{tmp_path}/none: no such folder'),
-        ((tmp_path / 'none', truth), f'{tmp_path}/none: no folder of 2 of the 2 videos'),
+        ((tmp_path / 'none', truth), f'{tmp_path}/none: no such folder, expected predicted masks'),
         ((predicted, truth / 'bear'), f'{predicted}: expected masks in it, found no picture'),
         ((predicted, truth, '--list', tmp_path / 'none'), f'{tmp_path}/none: no such file'),
         ((predicted, truth, '--out', tmp_path), 'is a folder, expected the path of a file'),

@@ -97,6 +97,11 @@ def test_without_edits_clips_are_those_of_the_source(root):
 def test_an_unknown_edit_and_a_single_video_are_errors(root, tmp_path):
     with pytest.raises(ValueError, match=r"unknown \['cut'\].*cut_away"):
         edited(root, edits=dict(cut=1))
+    for edits in ({}, dict(hide=0), dict(hide=-1, none=3)):
+        with pytest.raises(ValueError, match=r'EditedClips\.edits: expected numbers of at least 0'):
+            edited(root, edits=edits)
+    with pytest.raises(ValueError, match=r'EditedClips\.max_edits: expected at least 1, got 0'):
+        edited(root, max_edits=0)
     with pytest.raises(TypeError, match=r'EditedClips\.max_edit: .* Did you mean max_edits\?'):
         edited(root, max_edit=1)
     with pytest.raises(TypeError, match=r'EditedClips\.reverse_pro: .* Did you mean reverse_prob\?'):

@@ -126,6 +126,8 @@ def test_looks_keep_sizes_and_ids(look):
 def test_nonsense_is_refused(root):
     with pytest.raises(ValueError, match=r"looks: unknown \['upside_down'\]"):
         edited(root, style=dict(looks=dict(upside_down=1)))
+    with pytest.raises(TypeError, match=r'EditedVideoDataset\.style\.look: .* Did you mean looks\?'):
+        edited(root, style=dict(look={}))
     with pytest.raises(ValueError, match='expected at least 9 sequences, one for each object, got 5'):
         edited(root, style=dict(objects=(2, 9)))
     with pytest.raises(ValueError, match='expected at least one step of 5 frames'):

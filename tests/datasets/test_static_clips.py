@@ -294,6 +294,8 @@ def test_bad_arguments_are_named(tmp_path):
         find_pairs(tmp_path, 'voc')
     with pytest.raises(ValueError, match="on_corrupt: expected 'raise' or 'skip', got 'ignore'"):
         dataset(tmp_path, on_corrupt='ignore')
+    with pytest.raises(TypeError, match=r'StaticClipDataset\.sources\.wieght: .* Did you mean weight\?'):
+        dataset(dict(data_root='.', wieght=2))
     with pytest.raises(ValueError, match='sources: expected at least one'):
         StaticClipDataset([])
 

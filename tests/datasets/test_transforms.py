@@ -6,6 +6,7 @@ import torch
 from helpers.davis_tree import draw_frame, draw_ids
 from torchvision import tv_tensors
 
+from mmstremn.datasets.vos import transforms
 from mmstremn.datasets.vos.transforms import MEAN_COLOUR, ClipTransform, PackClip
 from mmstremn.registry import TRANSFORMS, build
 from mmstremn.utils.seeding import seeded
@@ -89,6 +90,22 @@ def test_colour_transforms_leave_the_masks():
 def test_unknown_transform_names_what_is_meant():
     with pytest.raises(ValueError, match=r"'RandomResizeCrop' is no transform.*RandomResizedCrop"):
         ClipTransform('RandomResizeCrop')
+
+
+def test_a_probability_is_one_and_is_said_where_two_are_drawn(monkeypatch):
+    said = []
+    monkeypatch.setattr(transforms, 'print_log', lambda message, *_: said.append(message))
+    for p in (1.5, -0.1):
+        with pytest.raises(
+            ValueError, match=rf'ClipTransform\(Grayscale\)\.p: expected .* in 0\.\.1, got {p}'
+        ):
+            ClipTransform('Grayscale', p=p)
+    ClipTransform('Grayscale', p=0.05)
+    ClipTransform('RandomGrayscale')
+    assert not said
+    ClipTransform('RandomGrayscale', p=0.05)
+    message = 'p=0.05 of a transform that has p=0.1 itself: 0.005 in all'
+    assert said == [f'ClipTransform(RandomGrayscale): {message}']
 
 
 @pytest.mark.parametrize('wrong, meant', [('degree', 'degrees'), ('per_frames', 'per_frame')])

@@ -27,7 +27,8 @@ class EditedClips(Dataset):
         **common: Arguments of the data set that its config leaves out.
 
     Raises:
-        ValueError: An unknown edit, clips of different sizes, or a data set of one video.
+        ValueError: An unknown edit, edits that are never drawn, clips of different sizes, or a data set of
+            one video.
         TypeError: Neither it nor the data set has an argument of a name in ``common``.
     """
 
@@ -39,6 +40,12 @@ class EditedClips(Dataset):
             raise ValueError(
                 f'EditedClips.edits: unknown {sorted(unknown)}, expected names of {[*EDITS, "none"]}'
             )
+        if min(edits.values(), default=0) < 0 or sum(edits.values()) <= 0:
+            raise ValueError(
+                f'EditedClips.edits: expected numbers of at least 0, one of them above, got {edits}'
+            )
+        if max_edits < 1:
+            raise ValueError(f'EditedClips.max_edits: expected at least 1, got {max_edits}')
         self.dataset = build_inner('EditedClips', dataset, common, ['dataset', 'edits', 'max_edits'])
         self.names = list(edits)
         self.shares = np.array(list(edits.values()), float) / sum(edits.values())

@@ -1,6 +1,7 @@
 """Long test videos edited from the sequences of any data set: a benchmark on which it matters what a memory
 keeps."""
 
+import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 
 from mmstremn.datasets.vos.base import VOSDataset
 from mmstremn.datasets.vos.edit_scripts import Cast, EditStyle, Shot, draw_script
-from mmstremn.registry import DATASETS
+from mmstremn.registry import DATASETS, check_names
 from mmstremn.structures.video import VOID, Video
 
 Picture = tuple[np.ndarray, np.ndarray]
@@ -200,6 +201,7 @@ class EditedVideoDataset(VOSDataset):
     ):
         self.source, self.num_videos, self.num_frames = dataset, num_videos, tuple(num_frames)
         self.size, self.stride, self.seed = tuple(size), stride, seed
+        check_names('EditedVideoDataset.style', style or {}, inspect.signature(EditStyle).parameters)
         self.style, self.classes = EditStyle(**(style or {})), [set(names) for names in classes]
         if unknown := set(self.style.looks) - set(LOOKS):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Training clips out of photographs: several views of one, with objects of others pasted in."""
 
+import inspect
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from mmstremn.datasets.samplers import SampleRequest
 from mmstremn.datasets.vos.base import NoObjectError, VOSDataset
 from mmstremn.datasets.vos.static_layouts import ImagePair, find_pairs
 from mmstremn.datasets.vos.weighting import WeightedIndex
-from mmstremn.registry import DATASETS
+from mmstremn.registry import DATASETS, check_names
 from mmstremn.structures.video import Video
 
 TRIES = 20  # photographs in a row that cannot be used
@@ -83,6 +84,8 @@ class StaticClipDataset(VOSDataset):
             raise ValueError(
                 'StaticClipDataset.sources: expected at least one dict(data_root=..., layout=..., weight=...)'
             )
+        for source in sources:
+            check_names('StaticClipDataset.sources', source, inspect.signature(_source).parameters)
         self.sources = [_source(**source) for source in sources]
         self.on_corrupt = on_corrupt
         self.skipped: list[str] = []

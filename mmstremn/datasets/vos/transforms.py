@@ -6,12 +6,14 @@ A step takes and returns ``results`` with ``frames`` (``tv_tensors.Video``, (T, 
 
 import difflib
 import inspect
+import logging
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from scipy.interpolate import RBFInterpolator
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
@@ -41,7 +43,7 @@ class ClipTransform:
         **kwargs: The transform's own arguments; ``interpolation`` may be given by name (``'bilinear'``).
 
     Raises:
-        ValueError: torchvision has no such transform.
+        ValueError: torchvision has no such transform, or ``p`` is not in 0..1.
         TypeError: The transform has no such argument.
     """
 
@@ -58,6 +60,14 @@ class ClipTransform:
             )
         parameters = inspect.signature(transform).parameters
         check_names(f'ClipTransform({name})', kwargs, [*parameters, 'per_frame', 'p'])
+        if not 0 <= p <= 1:
+            raise ValueError(f'ClipTransform({name}).p: expected a probability in 0..1, got {p}')
+        if 'p' in parameters and p < 1:
+            own = parameters['p'].default
+            message = (
+                f'ClipTransform({name}): p={p} of a transform that has p={own} itself: {p * own:g} in all'
+            )
+            print_log(message, 'current', logging.WARNING)
         defaults = dict(interpolation='bilinear', fill=FILL)
         kwargs = {key: value for key, value in defaults.items() if key in parameters} | kwargs
         if isinstance(kwargs.get('interpolation'), str):
