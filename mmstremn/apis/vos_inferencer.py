@@ -211,7 +211,13 @@ class VOSInferencer:
             if is_path(given):
                 given = files.read(given)
             given = given if isinstance(given, dict) else dict(masks=given)
-            if gone := removals.get(index):
+            gone = removals.get(index, set())
+            if unknown := gone - {*stream.object_ids}:
+                raise ValueError(
+                    f'removal at frame {index}: no object {min(unknown)} before it, expected one of '
+                    f'{sorted(stream.object_ids)}'
+                )
+            if gone:
                 stream.remove(gone)
             probabilities = stream.probabilities(frame, **given)
             stamps = slot_stamps(stream)

@@ -125,6 +125,11 @@ def test_removals_of_nothing_are_refused_before_a_frame_is_computed(inferencer, 
         inferencer(FRAMES, VIDEO.mask(0), removals=removals)
 
 
+def test_a_removal_of_nothing_from_a_live_video_is_named():
+    with pytest.raises(ValueError, match=r'removal at frame 3: no object 9 before it, expected one of \[3\]'):
+        list(VOSInferencer(tiny_model())(iter(FRAMES), VIDEO.mask(0), removals={3: 9}))
+
+
 def test_what_is_given_to_several_videos_is_a_list(inferencer):
     for given in (
         dict(masks=None),

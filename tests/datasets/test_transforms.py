@@ -104,7 +104,7 @@ def test_a_probability_is_one_and_is_said_where_two_are_drawn(monkeypatch):
     ClipTransform('RandomGrayscale')
     assert not said
     ClipTransform('RandomGrayscale', p=0.05)
-    message = 'p=0.05 of a transform that has p=0.1 itself: 0.005 in all'
+    message = 'drawn with p=0.05, then by itself with p=0.1: 0.005 in all'
     assert said == [f'ClipTransform(RandomGrayscale): {message}']
 
 

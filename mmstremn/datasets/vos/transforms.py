@@ -64,10 +64,11 @@ class ClipTransform:
             raise ValueError(f'ClipTransform({name}).p: expected a probability in 0..1, got {p}')
         if 'p' in parameters and p < 1:
             own = parameters['p'].default
-            message = (
-                f'ClipTransform({name}): p={p} of a transform that has p={own} itself: {p * own:g} in all'
+            print_log(
+                f'ClipTransform({name}): drawn with p={p}, then by itself with p={own}: {p * own:g} in all',
+                'current',
+                logging.WARNING,
             )
-            print_log(message, 'current', logging.WARNING)
         defaults = dict(interpolation='bilinear', fill=FILL)
         kwargs = {key: value for key, value in defaults.items() if key in parameters} | kwargs
         if isinstance(kwargs.get('interpolation'), str):
