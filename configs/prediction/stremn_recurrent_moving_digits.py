@@ -1,6 +1,7 @@
 # The best predictor that was measured (studies/prediction, row `beside`): STReMN's slots and the state of
-# PredRNN beside them. Two hours on a shared core with units for bfloat16 (mean of three trainings), with
-# --cfg-options optim_wrapper.type=BFloat16OptimWrapper as the figures were made.
+# PredRNN beside them; without slots (row `cells`) it is as good. Two hours on a shared core with units for
+# bfloat16 (mean of three trainings), with --cfg-options optim_wrapper.type=BFloat16OptimWrapper as figures
+# were made.
 _base_ = [
     '../_base_/prediction/runtime.py',
     '../_base_/prediction/stremn.py',
