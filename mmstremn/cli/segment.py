@@ -269,6 +269,8 @@ def segment(
     if folder.exists() and not resume:
         click.echo(f'{folder}: a run that was stopped; it begins anew, --resume goes on with it', err=True)
         shutil.rmtree(folder)
+    if resume and not folder.exists():
+        click.echo(f'--resume: no run into {out} that was stopped; it begins anew', err=True)
     about = dict(
         video=str(video.path.resolve()) if hasattr(video, 'path') else video.name,
         weights=weights and str(Path(weights).resolve()),

@@ -140,10 +140,13 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_goes_on(segment, folde
     assert 'holds results of another run (video_fingerprint' in capsys.readouterr().err
     shutil.copystat(folder / 'shots/p3.png', shots / 'p3.png')
     assert segment(shots, *mask, '--out', tmp_path / 'out', '--resume') == 0
-    assert f'{T - 3} of {T} frames need no computing' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f'{T - 3} of {T} frames need no computing' in said.out and 'begins anew' not in said.err
     first, second = ids_of(tmp_path / 'out'), ids_of(tmp_path / 'whole')
     assert len(first) == T and all(map(np.array_equal, first, second))
     assert visible(tmp_path / 'out') == visible(tmp_path / 'whole')
+    assert segment(shots, *mask, '--out', tmp_path / 'out', '--resume') == 0
+    assert '/out that was stopped; it begins anew' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('record', ['{', '[1]', '3'])
