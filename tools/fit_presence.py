@@ -103,7 +103,8 @@ def record_video(model, videos, index: int) -> tuple[Tensor, Tensor]:
 
         def encode_with_truth(features, output, prompted):
             entry = encode(features, output, prompted)
-            shown = [[float((video.mask(len(seen)) == k).any()) for k in ids]]
+            known = ids[: entry.value.shape[1]]  # others come later
+            shown = [[float((video.mask(len(seen)) == k).any()) for k in known]]
             entry.extras['presence'] = torch.tensor(shown)
             return entry
 

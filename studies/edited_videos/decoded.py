@@ -112,6 +112,11 @@ def scores_of(model: VOSegmentor, video: Video, every: int) -> dict[str, float]:
                 found.setdefault(k, []).append(score_of(ids == k, truth == k, truth == VOID))
         for k in set(np.unique(prompts.get(index, 0))) - {0, VOID} - set(begun):
             begun[k] = index
+    return means_of(found)
+
+
+def means_of(found: dict[int, list[tuple[bool, float, bool]]]) -> dict[str, float]:
+    """What :func:`scores_of` returns, of the scores of each object."""
     tables = [np.array(rows, float) for rows in found.values()]
     shown = [_mean(table[table[:, 0] == 1, 1]) for table in tables]
     away = [_mean(table[table[:, 0] == 0, 1]) for table in tables]

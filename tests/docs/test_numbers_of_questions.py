@@ -38,6 +38,14 @@ def test_questions():
     gain, low, high = interval(*both)
     page.says('(difference #, 95 % interval # to # over # development', gain, low, high, len(both[0]))
     page.settings('95 % interval')
+    own, true = (
+        load(f'studies/edited_videos/foresight_{name}.json')['results'] for name in ('dev', 'true_dev')
+    )
+    means = {name: statistics.mean(row['balanced'] for row in rows) for name, rows in (true | own).items()}
+    plan, rules = means['plan'], [means[name] for name in own if name not in ('plan', 'as_trained')]
+    fifo = 'fifo_prompted_present'
+    page.says('is # ahead of the best rule', plan - max(rules))
+    page.says('bring FIFO # (# videos', means[f'{fifo}_true_masks'] - means[fifo], len(own['plan']))
     methods = load('studies/selector_gradient/result.json')['summary']['methods']
     for words, name in {'to the loss is': 'blending', '(`History`) it is': 'history'}.items():
         figures = methods[name]['correlation']

@@ -53,3 +53,38 @@ def test_weights_of_another_model_are_refused(tmp_path):
         fit_presence.main(
             [str(write_config(tmp_path)), str(tmp_path / 'other.pth'), str(tmp_path / 'out.pth')]
         )
+
+
+def test_an_object_that_comes_later_does_not_say_that_a_frame_shows_one(tmp_path):
+    model = MODELS.build(fit_presence.load_config(str(write_config(tmp_path))).model)
+    source = dict(
+        type='SyntheticVOSDataset',
+        split='dev',
+        num_frames=20,
+        size=(64, 64),
+        max_objects=1,
+        test_mode=True,
+    )
+    style = dict(objects=(2, 2), foreign=0.5)
+    with fit_presence.DefaultScope.overwrite_default_scope('mmstremn'):
+        videos = fit_presence.DATASETS.build(
+            dict(
+                type='EditedVideoDataset',
+                dataset=source,
+                num_videos=1,
+                num_frames=(60, 60),
+                size=(64, 64),
+                style=style,
+            )
+        )
+    offered, write = [], model.memory.write
+
+    def record(state, entry):
+        offered.append((entry.value.shape[1], entry.extras.get('presence')))
+        return write(state, entry)
+
+    model.memory.write = record
+    inputs, truth = fit_presence.record_video(model, videos, 0)
+    assert inputs.shape == (len(truth), 2) and 60 < len(truth) < 120  # the second object comes later
+    assert {objects for objects, _ in offered} == {1, 2}
+    assert all(presence.shape == (1, objects) for objects, presence in offered)
