@@ -10,7 +10,7 @@ from mmengine.fileio import load
 from mmstremn.checkpoints.matching import has_own_weights, public_weights
 from mmstremn.utils.shipped_files import CONFIGS, MIM, find_config, find_weights, read_config
 
-DEFAULT_MODEL = 'stremn_r18_presence'
+DEFAULT_MODEL = 'stremn_r18_v2'
 TERMS = (
     'research use only: learned from data of which parts are for research or non-commercial use, see the '
     'model card beside the weights'

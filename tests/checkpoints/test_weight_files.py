@@ -131,7 +131,12 @@ def test_what_cannot_be_published(checkpoint, tmp_path, model):
 
 
 @pytest.mark.parametrize(
-    'config, file', [('shipped_stremn', 'stremn_r18'), ('absence_head', 'stremn_r18_presence')]
+    'config, file',
+    [
+        ('shipped_stremn', 'stremn_r18'),
+        ('absence_head', 'stremn_r18_presence'),
+        ('stremn_r18_v2', 'stremn_r18_v2'),
+    ],
 )
 def test_the_shipped_weights_fit_their_config_and_size(config, file):
     path = ROOT / f'weights/{file}.safetensors'

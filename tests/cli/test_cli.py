@@ -388,7 +388,7 @@ def test_help_needs_no_torch():
 def test_weights_are_listed_with_hash_and_terms(capsys):
     assert main(['weights']) == 0
     text = capsys.readouterr().out
-    assert 'stremn_r18_presence (default)' in text and 'research use only' in text
+    assert 'stremn_r18_v2 (default)' in text and 'research use only' in text
     assert '74b76eff0c65fefa3d35706b71abdee21260fc2def44213beb03b790ae36c97a' in text
 
 

@@ -10,6 +10,7 @@ def test_readme():
     page.says(
         'J&F # with the learned selector and # with FIFO', score(SHIPPED), score('shipped_fifo_val10_480')
     )
+    page.says('the default weights have J&F #;', score('v2_val10_480'))
     page.says('Copying the first mask has #', score('copy_first_val10_480'))
 
 

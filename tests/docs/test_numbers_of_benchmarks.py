@@ -47,11 +47,13 @@ def accuracy(page):
         "STM's schedule, which grows: every 5th frame and the previous one": 'shipped_stm_val10_480',
     }.items():
         page.says(f'| {title} | # | # | # |', measures(name))
+    page.says('trained on for longer: J&F #', score('v2_val10_480'))
     page.says('| copy the first mask | # | # | # | One', measures('copy_first_val10_480'))
     without, foreign = log('absence_without_head_val10_240'), log('absence_foreign_val10_240')
     for title, result in {
         '`stremn_r18`, without a presence head': without,
         '`stremn_r18_presence`': foreign,
+        '`stremn_r18_v2`, the default': log('v2_foreign_val10_240'),
     }.items():
         figures = len(result['videos']), result['metrics']['false_alarms'], result['metrics']['J&F']
         page.says(f'| {title} | # | # | # |', *figures)

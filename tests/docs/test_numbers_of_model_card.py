@@ -25,6 +25,7 @@ def test_model_card():
     its_results(page)
     with_several_objects_or_sizes(page)
     with_a_presence_head(page)
+    trained_on(page)
     page.settings('208 x 208 pixels', 'at 480 rows', 'section 5')
     page.check()
 
@@ -115,6 +116,36 @@ def with_a_presence_head(page):
     page.says('All # false alarms', alarms)
     fewer_rows_and_bits(page)
     page.settings('a head of 65 numbers', 'ten sequences, 480 rows', 'of 10 frames after every 20, 240 rows')
+
+
+def trained_on(page):
+    old, new = log('absence_val10_480'), log('v2_val10_480')
+    names = 'J-Mean', 'F-Mean', 'J&F'
+    page.says(', # bytes, SHA', weight_bytes('stremn_r18_v2'))
+    figures = [result['metrics'][name] for result in (old, new) for name in names]
+    page.says('480 rows: J / F / J&F | # / # / # | # / # / # |', figures)
+    foreign = [log(f'{name}_foreign_val10_240')['metrics'] for name in ('absence', 'v2')]
+    page.says('with foreign shots, 240 rows: J&F | # | # |', [metrics['J&F'] for metrics in foreign])
+    page.says('false alarms | # % | # % |', [100 * metrics['false_alarms'] for metrics in foreign])
+    page.says('in which it is back | # | # |', [metrics['reidentification'] for metrics in foreign])
+    several = [log(name) for name in ('shipped_stremn_multi', 'v2_multi')]
+    page.says('several objects: J&F | # | # |', [result['metrics']['J&F'] for result in several])
+    each = [video['mean']['J&F'] for result in several for video in result['videos']]
+    page.says('schoolgirls | #, # | #, # |', each)
+    for before, after in zip(old['videos'], new['videos'], strict=True):
+        cells = [video['mean'][name] for video in (after, before) for name in names[:2]]
+        page.says(f'| {before["name"]} | # / # | # / # | |', cells)
+    figures = [result['metrics'][name] for result in (new, old) for name in names[:2]]
+    page.says('| mean of ten | # / # | # / # |', figures)
+    page.settings(
+        'for 5,000 more iterations on three-frame',
+        '24 sequences of DAVIS 2016',
+        'CC BY 4.0 in places; `drift',
+    )
+    page.settings(
+        '(CC BY-NC 4.0, CC BY 4.0 in places; `drift', '291 photographs of cats (MIT) and 122 of COCO'
+    )
+    page.settings('6 further sequences of DAVIS 2016', 'ten sequences, 480 rows', 'foreign shots, 240 rows')
 
 
 def fewer_rows_and_bits(page):
