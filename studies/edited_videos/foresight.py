@@ -29,7 +29,7 @@ from mmstremn.comparison.memory_file import choose_memories, load_memories
 from mmstremn.comparison.row_files import file_sha256
 from mmstremn.comparison.setup import load_base
 from mmstremn.datasets.vos.edited_videos import EditedVideo
-from mmstremn.engine.recorded.oracle import PlannedSelector
+from mmstremn.engine.recorded.oracle import PlannedSelector, random_search
 from mmstremn.memory import EmptyFirst, EveryN, Memory, SlotMemory
 from mmstremn.models import VOSegmentor
 from mmstremn.models.segmentation.given_masks import GivenMasks
@@ -119,39 +119,20 @@ class DecodedEpisode:
         finally:
             self.model.encode_value = encode
 
-    def last_use(self) -> Tensor:
-        """(T,) the last step that shows an object of each step, -1 where it shows none."""
-        shown = torch.tensor([[bool((mask == k).any()) for k in self.ids] for mask in self.truth])
-        last = (shown * torch.arange(len(shown))[:, None]).amax(0)
-        return last.masked_fill(~shown, -1).amax(1)
+    def shown(self) -> Tensor:
+        """(T, O): the step shows the object."""
+        return torch.tensor([[bool((mask == k).any()) for k in self.ids] for mask in self.truth])
 
 
 def best_plan(episode: DecodedEpisode, slots: int, tries: int, seed: int, true_masks: bool) -> Scores:
-    """The best run that a random search over plans finds: attained with all that is fed back, and no upper
-    bound. See ``mmstremn.engine.recorded.oracle.search_plan``, which searches likewise."""
-    last_use = episode.last_use()
-    steps = torch.arange(len(last_use))
+    """The best run that a random search over plans finds, as ``mmstremn.engine.recorded.oracle.search_plan``:
+    attained with all that is fed back, and no upper bound."""
     prompts = [episode.indices.index(index) for index in episode.prompts]
 
-    def run(priority: Tensor) -> Scores:
-        selector = PlannedSelector(priority, last_use)
+    def run(selector: PlannedSelector) -> Scores:
         return episode.run(SlotMemory(slots, selector, gates=[EmptyFirst()]), true_masks)
 
-    found = []
-    for priority in (steps / len(steps), 1 - steps / len(steps)):
-        priority[prompts] += 1
-        found.append((run(priority), priority))
-    best, plan = max(found, key=lambda pair: pair[0]['balanced'])
-    of_use = (last_use > steps).nonzero()[:, 0]
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(tries):
-        trial = plan.clone()
-        changed = of_use[torch.randint(len(of_use), (2,), generator=generator)]
-        trial[changed] = 2 * torch.rand(2, generator=generator)
-        made = run(trial)
-        if made['balanced'] >= best['balanced']:
-            best, plan = made, trial
-    return best
+    return random_search(run, lambda made: made['balanced'], episode.shown(), prompts, tries, seed)
 
 
 def main(argv: list[str] | None = None) -> int:

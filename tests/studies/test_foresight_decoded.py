@@ -8,6 +8,7 @@ from helpers.runs import DATA
 from mmengine.config import Config
 
 from mmstremn.apis import init_segmentor
+from mmstremn.engine.recorded.oracle import last_use
 from mmstremn.registry import DATASETS, build
 from studies.edited_videos import foresight
 from studies.shared import model_with_memory
@@ -104,7 +105,7 @@ def test_a_plan_is_at_least_as_good_as_those_that_the_search_starts_with(episode
 
 def test_the_last_use_of_a_step_is_the_last_step_that_shows_one_of_its_objects(episode):
     shown = [{int(k) for k in set(mask.flatten())} - {0, 255} for mask in episode.truth]
-    for step, last in enumerate(episode.last_use().tolist()):
+    for step, last in enumerate(last_use(episode.shown()).tolist()):
         later = [other for other, ids in enumerate(shown) if ids & shown[step]]
         assert last == (max(later) if shown[step] else -1)
 

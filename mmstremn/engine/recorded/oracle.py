@@ -1,5 +1,8 @@
 """Memories that know the future of an episode, in the manner of Belady (IBM Systems Journal, 1966)."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -8,6 +11,7 @@ from mmstremn.memory import EmptyFirst, Entry, Selector, SlotMemory, SlotState
 from mmstremn.models.segmentation.presence import PresenceHead
 
 EVERY = 2  # of the positions, by which the future is judged
+Made = TypeVar('Made')
 GONE = 10.0  # by which frames of no future use give way
 
 
@@ -117,31 +121,54 @@ def search_plan(
         seed: Of the search.
         true_masks: See ``run_episode``.
     """
-    steps, births = len(episode), list(episode.births)
-    shown = episode.truth.any(-1)  # (T, O)
-    step = torch.arange(steps)
-    last = (shown * step[:, None]).amax(0)  # (O,)
-    last_use = last.masked_fill(~shown, -1).amax(1)
-    newest = step / steps
-    starts = []
-    for priority in (newest, 1 - newest):
-        priority = priority.clone()
-        priority[births] += 1
-        starts.append(priority)
+    shown, births = episode.truth.any(-1), list(episode.births)
 
-    def run(priority: Tensor) -> Run:
-        memory = SlotMemory(slots, PlannedSelector(priority, last_use), gates=[EmptyFirst()]).eval()
+    def run(selector: PlannedSelector) -> Run:
+        memory = SlotMemory(slots, selector, gates=[EmptyFirst()]).eval()
         return run_episode(memory, episode, presence, true_masks=true_masks)
 
-    found = [(run(priority), priority) for priority in starts]
-    best, plan = max(found, key=lambda pair: pair[0].balanced)
-    frames = (last_use > step).nonzero()[:, 0]
+    return random_search(run, lambda made: made.balanced, shown, births, tries, seed)
+
+
+def last_use(shown: Tensor) -> Tensor:
+    """(T,) the last step that shows an object of each step, -1 where it shows none; ``shown`` is (T, O)."""
+    last = (shown * torch.arange(len(shown))[:, None]).amax(0)  # (O,)
+    return last.masked_fill(~shown, -1).amax(1)
+
+
+def random_search(
+    run: Callable[[PlannedSelector], Made],
+    value: Callable[[Made], float],
+    shown: Tensor,
+    prompts: list[int],
+    tries: int,
+    seed: int,
+) -> Made:
+    """The best of what ``run`` makes of plans, searched for as :func:`search_plan` says.
+
+    Args:
+        run: Runs an episode with a plan.
+        value: Of what it makes, the larger the better.
+        shown: (T, O) bool: the step shows the object.
+        prompts: The steps with prompts.
+        tries: Plans after the first two.
+        seed: Of the search.
+    """
+    last, step = last_use(shown), torch.arange(len(shown))
+    newest = step / len(shown)
+    found = []
+    for priority in (newest, 1 - newest):
+        priority = priority.clone()
+        priority[prompts] += 1
+        found.append((run(PlannedSelector(priority, last)), priority))
+    best, plan = max(found, key=lambda pair: value(pair[0]))
+    frames = (last > step).nonzero()[:, 0]
     generator = torch.Generator().manual_seed(seed)
     for _ in range(tries):
         trial = plan.clone()
         changed = frames[torch.randint(len(frames), (2,), generator=generator)]
         trial[changed] = 2 * torch.rand(2, generator=generator)
-        made = run(trial)
-        if made.balanced >= best.balanced:
+        made = run(PlannedSelector(trial, last))
+        if value(made) >= value(best):
             best, plan = made, trial
     return best
